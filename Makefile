@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+# One Makefile for everything; `make help` lists what it does. MODE chooses the tree:
+# release (build/), asan (build/asan), tsan (build/tsan), cov (build/cov), fuzz (build/fuzz).
+
+MODE ?= release
+ifeq ($(MODE),release)
+B := build
+else
+B := build/$(MODE)
+endif
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := 0.1.0
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 5
+PYTHON ?= python3
+
+CC := gcc
+CPPFLAGS := -I. -D_GNU_SOURCE -DNS_VERSION='"$(VERSION)"'
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Werror
+CFLAGS := -std=c17 -g $(WARNINGS) -fPIC -fvisibility=hidden -fno-plt -fstack-protector-strong
+LDFLAGS := -Wl,-z,relro,-z,now
+
+ifeq ($(MODE),release)
+CFLAGS += -O2
+CPPFLAGS += -D_FORTIFY_SOURCE=2
+else ifeq ($(MODE),asan)
+CFLAGS += -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -DNS_DEBUG
+LDFLAGS += -fsanitize=address,undefined
+else ifeq ($(MODE),tsan)
+CFLAGS += -O1 -fsanitize=thread
+LDFLAGS += -fsanitize=thread
+else ifeq ($(MODE),cov)
+CFLAGS += -O0 --coverage
+LDFLAGS += --coverage
+else ifeq ($(MODE),fuzz)
+CC := clang
+CFLAGS += -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -DNS_DEBUG
+LDFLAGS += -fsanitize=address,undefined
+else
+$(error MODE is release, asan, tsan, cov or fuzz, not $(MODE))
+endif
+
+# --- rooms -----------------------------------------------------------------------------------
+
+objects = $(patsubst %,$(B)/obj/%.o,$(basename $(1)))
+
+BASE := $(call objects,$(wildcard base/*.c))
+WIRE := $(call objects,$(wildcard wire/*.c wire/providers/*.c))
+PRICING := $(call objects,$(wildcard pricing/*.c pricing/*.S))
+PROTOCOL := $(call objects,$(wildcard protocol/*.c))
+SHIM := $(call objects,$(wildcard shim/*.c))
+COLLECTOR_MAIN := $(B)/obj/collector/main.o
+COLLECTOR := $(filter-out $(COLLECTOR_MAIN),$(call objects,$(wildcard collector/*.c))) $(call objects,$(wildcard sql/*.S))
+CLI_MAIN := $(B)/obj/cli/main.o
+CLI := $(filter-out $(CLI_MAIN),$(call objects,$(wildcard cli/*.c)))
+
+LIB := $(B)/lib
+ROOMS := $(LIB)/libcli.a $(LIB)/libcollector.a $(LIB)/libwire.a $(LIB)/libpricing.a $(LIB)/libprotocol.a $(LIB)/libbase.a
+
+# The decoders are linked into the preload object as archives, hidden.
+CODINGS := -l:libbrotlidec.a -l:libbrotlicommon.a -l:libzstd.a -l:libz.a
+PQ := -lpq
+ZMQ := -lzmq
+
+PROGRAMS := $(if $(wildcard shim/*.c),$(B)/libnullspend.so) $(if $(wildcard collector/main.c),$(B)/nullspendd) \
+    $(if $(wildcard cli/main.c),$(B)/nullspend) $(if $(wildcard bpf/main.c),$(B)/nullspend-bpf)
+
+.PHONY: all
+all: $(PROGRAMS) ## builds everything into build/
+
+$(LIB)/libbase.a: $(BASE)
+$(LIB)/libwire.a: $(WIRE)
+$(LIB)/libpricing.a: $(PRICING)
+$(LIB)/libprotocol.a: $(PROTOCOL)
+$(LIB)/libshim.a: $(SHIM)
+$(LIB)/libcollector.a: $(COLLECTOR)
+$(LIB)/libcli.a: $(CLI)
+$(LIB)/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $($(firstword $(subst /, ,$*))_CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/obj/%.o: %.S
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -g -fPIC -MMD -MP -c $< -o $@
+
+$(B)/obj/pricing/builtin.o: pricing/catalogue.tsv
+$(B)/obj/sql/migrations.o: $(wildcard sql/migrations/*.sql)
+
+collector_CFLAGS := -I$(shell pg_config --includedir 2>/dev/null || echo /usr/include/postgresql)
+cli_CFLAGS := $(collector_CFLAGS)
+tests_CFLAGS := $(collector_CFLAGS)
+bench_CFLAGS := $(collector_CFLAGS)
+
+# base/mem.o stays out: the preload object has its own.
+$(B)/libnullspend.so: $(SHIM) $(WIRE) $(PROTOCOL) $(filter-out %/mem.o,$(BASE)) shim/exports.map
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,defs,-z,nodelete,--exclude-libs,ALL,--gc-sections \
+	    -Wl,--version-script=shim/exports.map -o $@ $(filter %.o,$^) $(CODINGS)
+
+$(B)/nullspendd: $(COLLECTOR_MAIN) $(LIB)/libcollector.a $(LIB)/libpricing.a $(LIB)/libprotocol.a $(LIB)/libbase.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(ZMQ) $(PQ) -lpthread
+
+$(B)/nullspend: $(CLI_MAIN) $(LIB)/libcli.a $(LIB)/libprotocol.a $(LIB)/libbase.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PQ)
+
+$(B)/nullspend-bpf: $(call objects,$(wildcard bpf/*.c)) $(LIB)/libbase.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lbpf
+
+# --- tests -----------------------------------------------------------------------------------
+
+UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*_test.c))
+E2E := $(wildcard tests/e2e/*_test.py)
+HARNESS := $(B)/obj/tests/harness.o
+
+# Tests of the preload object's own parts link it first, for its memory.
+$(B)/tests/shim_%: $(B)/obj/tests/unit/shim_%.o $(HARNESS) $(LIB)/libshim.a $(ROOMS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
+
+$(B)/tests/%: $(B)/obj/tests/unit/%.o $(HARNESS) $(ROOMS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
+
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+$(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(ROOMS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
+
+.PHONY: unit e2e check fuzz fuzz-build lint format deps demo bench install clean help
+unit: $(UNIT) ## unit tests of this MODE
+	tests/run -j $(JOBS) --log-dir $(B)/logs $(UNIT)
+
+e2e: all ## whole-program tests with real clients, real Postgres
+	tests/run --log-dir $(B)/logs $(E2E)
+
+check: ## everything: deps, build, all tests, sanitizers, short fuzzing, lint
+	tests/check
+
+fuzz-build: $(patsubst %,$(B)/fuzz_%,$(FUZZERS))
+
+fuzz: ## every fuzz target for FUZZ_SECONDS seconds (default 5) from its seed corpus
+	$(MAKE) --no-print-directory -j $(JOBS) MODE=fuzz fuzz-build
+	tests/fuzz/run $(FUZZ_SECONDS)
+
+lint: ## clang-format, clang-tidy, cppcheck and the house rules
+	tests/lint
+
+format: ## rewrites all C files in the house style
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+deps: ## installs the distribution's packages that are missing
+	packaging/deps
+
+demo: deps ## the main job on this machine, in a network of its own
+	@$(MAKE) --no-print-directory -j $(JOBS)
+	demo/run
+
+bench: all ## measures, each figure beside its reference
+	bench/run
+
+install: all ## into DESTDIR/PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(filter-out %.so,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $(B)/libnullspend.so $(DESTDIR)$(PREFIX)/lib/
+
+clean: ## removes build/
+	rm -rf build
+
+help: ## this list
+	@grep -hE '^[a-z0-9 -]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.SECONDARY:
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * wire: the plaintext bytes of one connection in, LLM calls and their usage out.
+ *
+ * One struct ns_wire a connection. The writer's side feeds what the program sends and learns, for
+ * every byte, whether it may leave (see enum ns_wire_class); the reader's side feeds what arrives
+ * and learns where answers end and what they used. No I/O, no clocks, no globals, no locks: the
+ * caller serialises the calls for one connection (OpenSSL demands that for one SSL* anyhow).
+ *
+ * Whatever is not understood is NS_WIRE_OPAQUE from there on, with a counted reason, and never an
+ * error of the program.
+ */
+#ifndef NS_WIRE_WIRE_H
+#define NS_WIRE_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/meter.h"
+#include "base/words.h"
+#include "wire/limits.h"
+
+/* A byte range of the current request, from its first byte. */
+struct ns_wire_range {
+    uint32_t offset;
+    uint32_t bytes;
+};
+
+struct ns_wire_tag {
+    char key[NS_TAG_KEY_BYTES_MAX + 1];
+    char value[NS_TAG_VALUE_BYTES_MAX + 1];
+};
+
+/* What a request says of whom it is for: X-NullSpend-* and traceparent. Empty where not said. */
+struct ns_wire_identity {
+    char customer[NS_ID_BYTES_MAX + 1];
+    char agent[NS_ID_BYTES_MAX + 1];
+    char feature[NS_ID_BYTES_MAX + 1];
+    char session[NS_ID_BYTES_MAX + 1];
+    char trace_id[33]; /* 32 lower hex digits of traceparent */
+    struct ns_wire_tag tags[NS_TAGS_MAX];
+    uint8_t tag_count;
+    bool finalize;
+    uint8_t rejected; /* headers or tags that were not of their form: ignored and counted */
+};
+
+/* The facts of a request that a verdict needs. */
+struct ns_wire_request {
+    char host[NS_HOST_BYTES_MAX + 1]; /* lower case, no port */
+    const char *provider;             /* name of the contract, or the host itself; never NULL */
+    const char *family;               /* wire dialect: "openai", "anthropic", "gemini" */
+    const char *operation;            /* "chat", "responses", "messages", "generate_content", … */
+    char model[NS_MODEL_BYTES_MAX + 1]; /* as asked for; "" where not said */
+    char service_tier[NS_WORD_BYTES_MAX + 1];
+    bool streamed;
+    bool usage_asked;         /* a stream will carry its usage without our asking */
+    bool body_complete;       /* false: the bound was reached first; sizes are of what was seen */
+    uint64_t body_bytes;      /* decoded body length, or what is known of it */
+    uint64_t text_bytes;      /* of all prompt text, system text and tool definitions: UTF-8 bytes,
+                                 and the unseen rest of the body where it is not complete */
+    uint32_t images;          /* attachments, inline or by reference */
+    uint32_t audios;
+    uint32_t videos;
+    uint32_t files;           /* documents */
+    uint64_t attachment_bytes;/* decoded size of the inline ones */
+    uint64_t output_tokens_max; /* the cap in the request; 0: none */
+    uint32_t choices;         /* n, candidateCount, best_of: at least 1 */
+    bool history_elsewhere;   /* previous_response_id, conversation, cachedContent, file ids: input
+                                 that is billed and was not seen */
+    bool cache_write;         /* asks for a prompt cache write */
+    char credential[8];       /* last four characters of the credential; "" where none */
+    struct ns_wire_range credential_range; /* the credential within the request, for hashing it */
+    struct ns_wire_identity identity;
+    struct ns_wire_range strip[NS_STRIP_RANGES_MAX]; /* header lines that must not leave */
+    uint8_t strip_count;
+};
+
+/* What an answer says, merged by the rule of its family. */
+struct ns_wire_response {
+    int status;                       /* HTTP status; 0 before the head */
+    char model[NS_MODEL_BYTES_MAX + 1]; /* as served; "" where not said */
+    char id[NS_ID_BYTES_MAX + 1];     /* the provider's id of the answer, for counting once */
+    char service_tier[NS_WORD_BYTES_MAX + 1]; /* as served */
+    char speed[NS_WORD_BYTES_MAX + 1];        /* Anthropic fast mode */
+    char region[NS_WORD_BYTES_MAX + 1];       /* Anthropic inference_geo */
+    int64_t date_unix_s;              /* of the Date header; 0: none */
+    bool has_usage;
+    struct ns_usage usage;            /* disjoint classes; complete only with `complete` */
+    bool has_provider_cost;           /* the provider's own bill, where it is to be believed */
+    int64_t provider_cost_nanousd;
+    bool error;                       /* status >= 400, or an error event inside the stream */
+    bool complete;                    /* the message ended as HTTP and its family say it must */
+    bool unreadable;                  /* coding or JSON could not be read: usage may be missing */
+    uint64_t body_bytes;              /* decoded bytes seen */
+    uint64_t text_bytes;              /* of generated text, reasoning and tool arguments seen */
+    uint64_t events;                  /* SSE events or array elements seen */
+};
+
+/* More than one model may be billed in one answer (Anthropic iterations, compound systems). */
+#define NS_WIRE_PARTS_MAX 8
+struct ns_wire_part {
+    char model[NS_MODEL_BYTES_MAX + 1];
+    struct ns_usage usage;
+};
+
+/* One request and its answer. */
+struct ns_wire_call {
+    struct ns_wire_request request;
+    struct ns_wire_response response;
+    struct ns_wire_part parts[NS_WIRE_PARTS_MAX]; /* empty: all usage is response.model's */
+    uint8_t part_count;
+    void *user; /* the caller's */
+};
+
+/* What may be done with the bytes just fed to the writer's side. */
+enum ns_wire_class {
+    NS_WIRE_PASS,     /* no part of a call, or not to be judged: may leave now */
+    NS_WIRE_WITHHOLD, /* may belong to a call; keep until the class of the request is known */
+    NS_WIRE_FREE,     /* these complete the head of a request that is no call: what was withheld
+                         may leave, without the ranges in ns_wire_strips */
+    NS_WIRE_CALL,     /* these complete the facts of a call: ask for a verdict now; what was
+                         withheld, these included, leaves or dies by it */
+    NS_WIRE_REST,     /* further body of the call judged last: follows its verdict */
+    NS_WIRE_OPAQUE    /* not understood (or HTTP/2, or an upgrade): everything withheld and
+                         everything from now on may leave, unseen */
+};
+
+enum ns_wire_opaque {
+    NS_WIRE_CLEAR,
+    NS_WIRE_HTTP2,       /* connection preface of RFC 9113 */
+    NS_WIRE_NOT_HTTP,
+    NS_WIRE_MALFORMED,   /* HTTP/1.x that breaks its rules */
+    NS_WIRE_UPGRADED,    /* WebSocket, CONNECT, h2c */
+    NS_WIRE_TOO_DEEP,    /* more pipelined requests than NS_EXCHANGES_MAX */
+    NS_WIRE_OUT_OF_STEP, /* an answer without a request */
+    NS_WIRE_NO_MEMORY
+};
+
+struct ns_wire_written {
+    enum ns_wire_class class;
+    struct ns_wire_call *call; /* CALL and REST: owned by the connection until it is released */
+    bool message_end;          /* these bytes end a request */
+    bool expects_continue;     /* WITHHOLD at the end of a head with Expect: 100-continue: the
+                                  program may be waiting for a 100 before it sends the body */
+};
+
+enum ns_wire_read_event {
+    NS_WIRE_READ_MORE,    /* all input consumed */
+    NS_WIRE_READ_HEAD,    /* the head of the final answer to a call is complete */
+    NS_WIRE_READ_INTERIM, /* these bytes were an interim answer (100, 103) and nothing else */
+    NS_WIRE_READ_END      /* these bytes end an answer; the next byte belongs to the next request */
+};
+
+struct ns_wire_read {
+    enum ns_wire_read_event event;
+    int status;
+    struct ns_wire_call *call; /* END and HEAD: the call, or NULL where the request was none. After
+                                  END it is the caller's: ns_wire_call_free */
+    bool substitute;           /* END: it answered a request put in by ns_wire_substitute */
+};
+
+struct ns_wire;
+
+/* --- hosts ------------------------------------------------------------------------------- */
+
+/* The hosts that a process adds: NULLSPEND_PROVIDERS, "host[:port]=family,…". */
+struct ns_wire_hosts {
+    struct {
+        char host[NS_HOST_BYTES_MAX + 1];
+        uint16_t port;       /* 0: any */
+        const char *family;
+    } extra[NS_EXTRA_HOSTS_MAX];
+    uint8_t count;
+};
+
+/* Reads NULLSPEND_PROVIDERS. Returns 0, or -EINVAL and *bad_offset where the text is wrong (what
+ * stands before it is kept), -E2BIG past NS_EXTRA_HOSTS_MAX. */
+int ns_wire_hosts_parse(struct ns_wire_hosts *hosts, const char *text, size_t *bad_offset);
+
+/* May this host (lower or upper case, no port) speak one of our families? The fast path out. */
+bool ns_wire_host_known(const struct ns_wire_hosts *hosts, const char *host, size_t host_bytes);
+
+/* --- a connection ------------------------------------------------------------------------ */
+
+/* server_name is the SNI (may be NULL), in force until a Host header says otherwise; hosts must
+ * outlive the connection. NULL without memory. */
+struct ns_wire *ns_wire_new(const struct ns_wire_hosts *hosts, const char *server_name);
+void ns_wire_free(struct ns_wire *wire); /* with all calls that it still owns */
+
+/*
+ * Classifies bytes that the program writes. Returns how many of them have the class in *written
+ * (at least 1 where count > 0); call again with the rest. Every byte is classified once.
+ * body_bytes_max: a call whose request is longer is judged after so many body bytes.
+ */
+size_t ns_wire_write(struct ns_wire *wire, const uint8_t *bytes, size_t count,
+                     uint64_t body_bytes_max, struct ns_wire_written *written);
+
+/* FREE and CALL: header lines of the current request that must not leave, ascending, disjoint. */
+const struct ns_wire_range *ns_wire_strips(const struct ns_wire *wire, size_t *count);
+
+/* The request judged last was not sent at all, and this stands in its place: the next answer but
+ * those outstanding belongs to a request of ours (method HEAD or OPTIONS). The call is released
+ * to the caller. */
+void ns_wire_substitute(struct ns_wire *wire, struct ns_wire_call *call);
+
+/* The request judged last will never be answered (it was dropped): forget that one is due. */
+void ns_wire_forget(struct ns_wire *wire, struct ns_wire_call *call);
+
+/* Reads bytes that arrived, up to the next event; returns how many. They may be handed on at once:
+ * reading never changes or delays them. */
+size_t ns_wire_read(struct ns_wire *wire, const uint8_t *bytes, size_t count,
+                    struct ns_wire_read *read);
+
+/* The peer closed its side: an answer read until close is complete. Call until MORE. */
+enum ns_wire_read_event ns_wire_read_close(struct ns_wire *wire, struct ns_wire_read *read);
+
+/* The connection is over: takes the oldest call still unanswered or half answered, or NULL. */
+struct ns_wire_call *ns_wire_take(struct ns_wire *wire);
+
+/* The call whose answer is being read, or NULL: for progress. Still the connection's. */
+const struct ns_wire_call *ns_wire_current(const struct ns_wire *wire);
+
+/* Answers that are outstanding, substitutes included. */
+size_t ns_wire_outstanding(const struct ns_wire *wire);
+bool ns_wire_is_opaque(const struct ns_wire *wire);
+enum ns_wire_opaque ns_wire_opaque_reason(const struct ns_wire *wire);
+
+void ns_wire_call_free(struct ns_wire_call *call);
+
+/*
+ * The evidence of what is known of a call, by what was seen of it (never by guess): REPORTED with
+ * usage and a complete answer, PARTIAL with usage that is not final, COUNTED where only generated
+ * text was seen, ESTIMATED where nothing was.
+ */
+enum ns_evidence ns_wire_evidence(const struct ns_wire_call *call);
+
+/* --- denials ----------------------------------------------------------------------------- */
+
+struct ns_wire_denial {
+    const char *message;   /* "nullspend: budget …; request not sent": UTF-8, escaped here */
+    const char *denial_id; /* UUID text */
+    const char *reason;    /* word of enum ns_reason */
+    const char *entity;    /* "customer:acme" */
+    int status;            /* 0: the family's own choice for this reason */
+    bool close;            /* say Connection: close */
+};
+
+/*
+ * Writes the answer that a denied program reads, in the shape of its provider
+ * (docs/denials.md has the table). Returns the bytes written, or -ENOSPC (2 KiB more than the
+ * message always suffice). *status is the status chosen.
+ */
+int ns_wire_denial_write(const struct ns_wire_request *request, const struct ns_wire_denial *denial,
+                         uint8_t *buffer, size_t buffer_bytes, int *status);
+
+/* The request that stands in for a denied one: no credential, nothing of the program's. Returns the
+ * bytes written or -ENOSPC. */
+int ns_wire_substitute_write(const struct ns_wire_request *request, char *buffer,
+                             size_t buffer_bytes);
+
+#endif
