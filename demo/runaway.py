@@ -1,0 +1,26 @@
+"""An agent that never stops by itself. It knows nothing of NullSpend."""
+import openai
+
+client = openai.OpenAI(default_headers={"X-Replay": "tokens=6000/800"})
+messages = [{"role": "user", "content": "Improve this plan until it is perfect."}]
+
+for step in range(1, 1000):
+    try:
+        stream = client.chat.completions.create(
+            model="gpt-4o",
+            max_tokens=800,
+            messages=messages,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        text = "".join(c.choices[0].delta.content or "" for c in stream if c.choices)
+        messages.append({"role": "assistant", "content": text})
+        messages.append({"role": "user", "content": "Better. Once more!"})
+        print(f"step {step}: {text.strip()}")
+    except openai.APIStatusError as error:
+        print(f"step {step}: {type(error).__module__}.{type(error).__name__}: HTTP {error.status_code}")
+        print(f"  code:    {error.code}")
+        print(f"  message: {error.body['message'] if isinstance(error.body, dict) else error.body}")
+        print(f"  reason:  {error.response.headers['x-nullspend-reason']}"
+              f" ({error.response.headers['x-nullspend-budget']})")
+        break
