@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A laboratory: replay provider and collector in a network namespace of its own.
+
+    import lab
+    lab.enter()                      # re-executes the script inside the namespace; returns there
+    with lab.Lab() as laboratory:
+        laboratory.start_collector()
+        laboratory.cli("budget", "set", "customer:acme", "--limit", "1", "--period", "day")
+        done = laboratory.run(["curl", ...], customer="acme")
+
+Everything lives in a temporary directory with a short path and is gone afterwards; the user's own
+collector, state and sockets are never touched.
+"""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import netns
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("NS_BUILD", os.path.join(ROOT, "build"))
+HOSTS = ["api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com"]
+
+
+def enter():
+    """Re-executes this script in its own network, with the provider's hosts on loopback."""
+    netns.enter(HOSTS)
+
+
+def program(name):
+    return os.path.join(BUILD, name)
+
+
+def python_with_sdks(requirements):
+    """A Python whose environment has these packages, kept in build/ between runs."""
+    directory = os.path.join(ROOT, "build", "venv-" + os.path.basename(os.path.dirname(requirements)))
+    python = os.path.join(directory, "bin", "python")
+    stamp = os.path.join(directory, "installed")
+    wanted = open(requirements, encoding="utf-8").read()
+    if not os.path.exists(stamp) or open(stamp, encoding="utf-8").read() != wanted:
+        shutil.rmtree(directory, ignore_errors=True)
+        subprocess.run(["/usr/bin/python3", "-m", "venv", directory], check=True)
+        subprocess.run([python, "-m", "pip", "-q", "--disable-pip-version-check", "install", "-r",
+                        requirements], check=True)
+        with open(stamp, "w", encoding="utf-8") as file:
+            file.write(wanted)
+    return python
+
+
+class Lab:
+    """Provider and collector, and the environment in which programs find them."""
+
+    def __init__(self):
+        self.directory = tempfile.mkdtemp(prefix="nslab")
+        os.chmod(self.directory, 0o755)
+        self.state = os.path.join(self.directory, "state")
+        self.endpoint = f"ipc://{self.directory}/c.sock"
+        self.provider_log = os.path.join(self.directory, "provider.log")
+        self.spool = os.path.join(self.directory, "spool")
+        self.authority = netns.certificates(self.directory, HOSTS)
+        self.provider = None
+        self.collector = None
+        self.collector_log = os.path.join(self.directory, "collector.log")
+
+    def __enter__(self):
+        self.start_provider()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.stop_collector()
+        if self.provider:
+            self.provider.kill()
+            self.provider.wait()
+        if kind is not None and os.path.exists(self.collector_log):
+            for line in open(self.collector_log, encoding="utf-8", errors="replace"):
+                print("# collector:", line.rstrip())
+        if os.environ.get("NS_KEEP"):
+            print("# kept:", self.directory)
+        else:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    # --- provider
+
+    def start_provider(self):
+        reader, writer = os.pipe()
+        self.provider = subprocess.Popen(
+            [sys.executable, os.path.join(ROOT, "tests/lib/provider.py"), "--cert",
+             self.authority.certificate, "--key", self.authority.key, "--log", self.provider_log,
+             "--ready-fd", str(writer)], pass_fds=[writer])
+        os.close(writer)
+        with os.fdopen(reader) as ready:
+            if ready.readline() != "ready\n":
+                raise RuntimeError("the replay provider did not start")
+
+    def requests(self):
+        """What reached the provider whole, oldest first, without the harmless OPTIONS requests."""
+        if not os.path.exists(self.provider_log):
+            return []
+        entries = [json.loads(line) for line in open(self.provider_log, encoding="utf-8")]
+        return [e for e in entries if e["event"] == "request" and e["method"] != "OPTIONS"]
+
+    def log_text(self):
+        return open(self.provider_log, encoding="utf-8").read()
+
+    # --- collector
+
+    def start_collector(self, *arguments, database_url=None, environment=None):
+        """Starts nullspendd and waits for its `ready` line."""
+        command = [program("nullspendd"), "--foreground", "--state-dir", self.state, "--listen",
+                   self.endpoint, "--http", "off", *arguments]
+        if database_url:
+            command += ["--database-url", database_url]
+        with open(self.collector_log, "ab") as log:
+            log.write(b"--- start\n")
+            log.flush()
+            mark = log.tell()
+            self.collector = subprocess.Popen(command, stderr=log, stdout=log,
+                                              env=dict(os.environ, **(environment or {})))
+        self.await_log("ready", mark)
+
+    def await_log(self, word, mark=0, deadline_s=120):
+        end = time.monotonic() + deadline_s
+        while time.monotonic() < end:
+            with open(self.collector_log, "rb") as log:
+                log.seek(mark)
+                lines = log.read().decode("utf-8", "replace").splitlines()
+            if any(word in line.split() for line in lines):
+                return
+            if self.collector.poll() is not None:
+                raise RuntimeError(f"nullspendd exited with {self.collector.returncode}:\n"
+                                   + "\n".join(lines))
+            time.sleep(0.01)
+        raise RuntimeError(f"nullspendd never said {word!r}")
+
+    def stop_collector(self, how=signal.SIGTERM):
+        if self.collector and self.collector.poll() is None:
+            self.collector.send_signal(how)
+            self.collector.wait()
+        code = self.collector.returncode if self.collector else None
+        self.collector = None
+        return code
+
+    # --- programs
+
+    def environment(self, **more):
+        """Of programs that talk to the provider, not governed."""
+        environment = dict(
+            os.environ, SSL_CERT_FILE=self.authority.ca, CURL_CA_BUNDLE=self.authority.ca,
+            REQUESTS_CA_BUNDLE=self.authority.ca, NODE_EXTRA_CA_CERTS=self.authority.ca,
+            OPENAI_API_KEY="sk-test-openai-0000000000001234", ANTHROPIC_API_KEY="sk-ant-test-5678",
+            NULLSPEND_COLLECTOR=self.endpoint, NULLSPEND_SPOOL_DIR=self.spool,
+            XDG_STATE_HOME=os.path.join(self.directory, "xdg-state"),
+            XDG_RUNTIME_DIR=os.path.join(self.directory, "xdg-run"), HOME=self.directory)
+        os.makedirs(environment["XDG_RUNTIME_DIR"], mode=0o700, exist_ok=True)
+        environment.update({name: str(value) for name, value in more.items()})
+        return environment
+
+    def governed(self, **more):
+        """The same, with the library preloaded."""
+        return self.environment(LD_PRELOAD=program("libnullspend.so"), **more)
+
+    def run(self, command, customer=None, timeout=120, **more):
+        if customer:
+            more["NULLSPEND_CUSTOMER"] = customer
+        return subprocess.run(command, env=self.governed(**more), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, timeout=timeout, check=False)
+
+    def cli(self, *arguments, check=True, **more):
+        done = subprocess.run([program("nullspend"), *arguments], env=self.environment(**more),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=120, check=False)
+        if check and done.returncode != 0:
+            raise RuntimeError(f"nullspend {' '.join(arguments)}: {done.returncode}\n"
+                               f"{done.stdout}{done.stderr}")
+        return done
+
+    def json(self, *arguments):
+        return json.loads(self.cli(*arguments, "--json").stdout)
+
+    def sql(self, query):
+        """Rows of a query as lists of strings, after everything acknowledged is in Postgres."""
+        self.sync()
+        done = self.cli("psql", "-XAtq", "-F", "\x1f", "-v", "ON_ERROR_STOP=1", "-c", query)
+        return [line.split("\x1f") for line in done.stdout.splitlines()]
+
+    def sync(self):
+        self.cli("status", "--json")
+        self.cli("calls", "--limit", "1", "--json")
+
+    def curl(self, *arguments, **more):
+        return self.run(["curl", "-sS", "--max-time", "60", *arguments], **more)
