@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* SipHash-2-4 with 128 bits of output (J.-P. Aumasson, D. J. Bernstein: "SipHash: a fast short-input
- * PRF", 2012; reference vectors in tests/unit/base_test.c). Any thread. */
+/* SipHash-2-4 with 128 bits of output (J.-P. Aumasson, D. J. Bernstein: "SipHash: a fast
+ * short-input PRF", 2012; reference vectors in tests/unit/base_test.c). Any thread. */
 void ns_siphash128(const uint8_t key[static 16], const void *data, size_t data_bytes,
                    uint8_t digest[static 16]);
 

@@ -19,8 +19,7 @@ int
 ns_meter_find(const char *name, size_t name_bytes)
 {
     for (int m = 0; m < NS_METER_COUNT; m++) {
-        if (strlen(meter_names[m]) == name_bytes &&
-            memcmp(meter_names[m], name, name_bytes) == 0) {
+        if (strlen(meter_names[m]) == name_bytes && memcmp(meter_names[m], name, name_bytes) == 0) {
             return m;
         }
     }

@@ -15,10 +15,10 @@
 struct ns_cluster;
 
 /*
- * Makes (progress on stderr: one line) and starts the cluster of a state directory, waiting until it
- * answers. As root it runs as the user `postgres` (whose directory the data then is). A server left
- * over by a killed collector is taken over. Returns 0, or a negative errno with a sentence in error
- * that names the next step. url is what libpq connects to.
+ * Makes (progress on stderr: one line) and starts the cluster of a state directory, waiting until
+ * it answers. As root it runs as the user `postgres` (whose directory the data then is). A server
+ * left over by a killed collector is taken over. Returns 0, or a negative errno with a sentence in
+ * error that names the next step. url is what libpq connects to.
  */
 int ns_cluster_start(const char *state_directory, struct ns_cluster **cluster,
                      char url[static NS_CLUSTER_URL_BYTES],

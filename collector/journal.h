@@ -28,7 +28,7 @@ struct ns_journal;
 struct ns_journal_record {
     uint64_t sequence; /* from 1, without gaps */
     int64_t at_ns;
-    uint8_t type;      /* the caller's */
+    uint8_t type; /* the caller's */
     const uint8_t *payload;
     size_t payload_bytes;
 };

@@ -66,7 +66,7 @@ struct ns_owner {
 struct ns_ledger_reserve {
     struct ns_uuid call_id;
     struct ns_owner owner;
-    uint8_t mode;              /* enum ns_mode: in shadow and observe nothing is denied */
+    uint8_t mode; /* enum ns_mode: in shadow and observe nothing is denied */
     bool finalize;
     uint8_t entity_count;
     const char *const *entity; /* "org", "customer:acme", …: no two alike */
@@ -78,9 +78,9 @@ struct ns_ledger_reserve {
 struct ns_ledger_settle {
     struct ns_uuid call_id;
     struct ns_owner owner;
-    int64_t cost_nanousd;      /* >= 0 */
-    int64_t opened_at_ns;      /* for a call without a hold: which period it belongs to */
-    uint8_t entity_count;      /* for a call without a hold: let through unasked */
+    int64_t cost_nanousd; /* >= 0 */
+    int64_t opened_at_ns; /* for a call without a hold: which period it belongs to */
+    uint8_t entity_count; /* for a call without a hold: let through unasked */
     const char *const *entity;
 };
 
@@ -114,20 +114,20 @@ struct ns_ledger_numbers {
     int64_t spent_nanousd;
     int64_t held_nanousd;
     int64_t overshoot_nanousd;
-    int64_t needed_nanousd;               /* denials: what the call would have held */
+    int64_t needed_nanousd; /* denials: what the call would have held */
     int64_t period_start_ns;
-    int64_t period_end_ns;                /* INT64_MAX: total */
+    int64_t period_end_ns; /* INT64_MAX: total */
     uint8_t period, policy;
     uint16_t deny_status;
 };
 
 enum ns_ledger_result {
     NS_LEDGER_DONE,
-    NS_LEDGER_DENIED,       /* reserve: effect.denied_by says which budget */
-    NS_LEDGER_DUPLICATE,    /* the call has a hold already, or is settled, voided or lost: nothing
-                               changed (settle after lost: DONE, corrected) */
-    NS_LEDGER_UNKNOWN,      /* no such hold or budget: nothing changed */
-    NS_LEDGER_FULL          /* a bound is reached: nothing changed */
+    NS_LEDGER_DENIED,    /* reserve: effect.denied_by says which budget */
+    NS_LEDGER_DUPLICATE, /* the call has a hold already, or is settled, voided or lost: nothing
+                            changed (settle after lost: DONE, corrected) */
+    NS_LEDGER_UNKNOWN,   /* no such hold or budget: nothing changed */
+    NS_LEDGER_FULL       /* a bound is reached: nothing changed */
 };
 
 /* A lost hold that an OWNER_GONE ended. */
@@ -138,15 +138,15 @@ struct ns_ledger_lost {
 
 struct ns_ledger_effect {
     enum ns_ledger_result result;
-    int64_t hold_nanousd;                 /* reserve: the largest amount held on any budget */
-    bool would_deny;                      /* a shadow, warn or soft budget is over, or the mode is
-                                             not enforce: denied_by says which */
+    int64_t hold_nanousd; /* reserve: the largest amount held on any budget */
+    bool would_deny;      /* a shadow, warn or soft budget is over, or the mode is
+                             not enforce: denied_by says which */
     struct ns_ledger_numbers denied_by;
-    uint32_t matched;                     /* budgets that matched */
-    bool corrected;                       /* settle: replaced the charge of a lost hold */
-    int64_t released_nanousd;             /* settle, void: the hold given back */
-    int64_t overshoot_nanousd;            /* settle: above the hold */
-    const struct ns_ledger_lost *lost;    /* owner_gone: valid until the next event */
+    uint32_t matched;                  /* budgets that matched */
+    bool corrected;                    /* settle: replaced the charge of a lost hold */
+    int64_t released_nanousd;          /* settle, void: the hold given back */
+    int64_t overshoot_nanousd;         /* settle: above the hold */
+    const struct ns_ledger_lost *lost; /* owner_gone: valid until the next event */
     size_t lost_count;
 };
 

@@ -28,9 +28,9 @@ enum ns_record_type {
 /* Who spoke, as the kernel tells it. */
 struct ns_record_peer {
     uint32_t pid;
-    uint32_t uid;             /* UINT32_MAX: not known (tcp) */
-    uint8_t source;           /* enum ns_source */
-    struct ns_text process;   /* base name of the executable */
+    uint32_t uid;           /* UINT32_MAX: not known (tcp) */
+    uint8_t source;         /* enum ns_source */
+    struct ns_text process; /* base name of the executable */
     struct ns_text executable;
     struct ns_text cgroup;
     struct ns_text hostname;
@@ -38,7 +38,7 @@ struct ns_record_peer {
 
 /* What the gate made of it. */
 struct ns_record_outcome {
-    uint8_t result;           /* enum ns_ledger_result of the event */
+    uint8_t result; /* enum ns_ledger_result of the event */
     bool would_deny;
     bool corrected;           /* REPORT: replaces the row of a lost call */
     uint8_t reason;           /* enum ns_reason of a denial */
@@ -51,10 +51,10 @@ struct ns_record_outcome {
                                  else equal */
     uint8_t evidence;         /* enum ns_evidence of the row */
     struct ns_text price_version;
-    struct ns_text entity;    /* denials: which budget, and its numbers at that moment */
+    struct ns_text entity; /* denials: which budget, and its numbers at that moment */
     int64_t limit_nanousd, spent_nanousd, held_nanousd, needed_nanousd;
-    struct ns_usage usage;    /* REPORT, LOST: disjoint, as priced */
-    struct ns_text model;     /* LOST: as a progress told it */
+    struct ns_usage usage; /* REPORT, LOST: disjoint, as priced */
+    struct ns_text model;  /* LOST: as a progress told it */
 };
 
 /* One record, decoded: texts point into its payload (and room for the event's entities). */
@@ -62,10 +62,10 @@ struct ns_record {
     uint64_t sequence;
     int64_t at_ns;
     enum ns_record_type type;
-    struct ns_ledger_event event;     /* kind 0: none */
+    struct ns_ledger_event event; /* kind 0: none */
     struct ns_record_peer peer;
     struct ns_record_outcome outcome;
-    const uint8_t *message;           /* an encoded protocol message, or NULL */
+    const uint8_t *message; /* an encoded protocol message, or NULL */
     size_t message_bytes;
 };
 

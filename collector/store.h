@@ -24,24 +24,24 @@
 struct ns_store;
 
 struct ns_store_options {
-    const char *database_url;      /* libpq URL or conninfo */
+    const char *database_url; /* libpq URL or conninfo */
     const char *journal_directory;
     const char *collector_version;
 };
 
 /* All budgets as Postgres has them now. */
 struct ns_store_budgets {
-    int64_t revision;              /* of nullspend.budgets as a whole: grows with every change */
+    int64_t revision; /* of nullspend.budgets as a whole: grows with every change */
     struct ns_budget *budget;
     size_t count;
 };
 
 struct ns_store_state {
     bool connected;
-    uint64_t position;             /* last journal sequence that Postgres has */
-    int64_t lag_ns;                /* age of the oldest durable record that it has not; 0: none */
-    uint64_t rows;                 /* calls and denials written since start */
-    uint64_t errors;               /* failed batches and connections since start */
+    uint64_t position; /* last journal sequence that Postgres has */
+    int64_t lag_ns;    /* age of the oldest durable record that it has not; 0: none */
+    uint64_t rows;     /* calls and denials written since start */
+    uint64_t errors;   /* failed batches and connections since start */
     char last_error[256];
 };
 

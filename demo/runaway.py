@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An agent that never stops by itself. It knows nothing of NullSpend."""
 import openai
 

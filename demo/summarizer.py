@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Summaries with the official Anthropic SDK, streamed. It knows nothing of NullSpend."""
 import anthropic
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A customer-support bot on the official OpenAI SDK. It knows nothing of NullSpend."""
 import sys
 

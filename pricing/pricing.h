@@ -95,15 +95,16 @@ struct ns_price_request {
     uint32_t choices;           /* at least 1 */
     bool cache_write;
     bool history_elsewhere;
-    const char *family;         /* "openai", "anthropic", "gemini": attachment maxima differ */
-    const char *operation;      /* "embeddings" has no output */
+    const char *family;    /* "openai", "anthropic", "gemini": attachment maxima differ */
+    const char *operation; /* "embeddings" has no output */
 };
 
 struct ns_price_estimate {
-    int64_t input_nanousd;   /* the input alone, likely: what a lost call is charged at least */
-    int64_t bound_nanousd;   /* no answer can cost more (history_elsewhere: bounded by the context
-                                window) */
-    int64_t typical_nanousd; /* bound where the request has a cap; else with typical_output_tokens */
+    int64_t input_nanousd; /* the input alone, likely: what a lost call is charged at least */
+    int64_t bound_nanousd; /* no answer can cost more (history_elsewhere: bounded by the context
+                              window) */
+    int64_t
+        typical_nanousd; /* bound where the request has a cap; else with typical_output_tokens */
     uint64_t input_tokens_likely;
     uint64_t output_tokens_bound;
 };

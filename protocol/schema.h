@@ -27,7 +27,7 @@
     X(VERDICT, verdict)                                                                            \
     X(PROGRESS, progress)                                                                          \
     X(REPORT, report)                                                                              \
-    X(RELEASE, release)                                                                                \
+    X(RELEASE, release)                                                                            \
     X(ACK, ack)                                                                                    \
     X(QUERY, query)                                                                                \
     X(ANSWER, answer)
@@ -35,23 +35,23 @@
 /* Who is speaking. pid, uid and executable are taken from the kernel where it tells them; what is
  * said here serves over tcp, and to tell a pid's second life from its first. */
 #define NS_FIELDS_HELLO(F)                                                                         \
-    F(1, protocol_max, u32, REQUIRED, 0)    /* newest version spoken */                            \
-    F(2, library, text, REQUIRED, 64)       /* "0.1.0" */                                          \
+    F(1, protocol_max, u32, REQUIRED, 0) /* newest version spoken */                               \
+    F(2, library, text, REQUIRED, 64)    /* "0.1.0" */                                             \
     F(3, source, u8, REQUIRED, NS_SOURCE_COUNT - 1)                                                \
     F(4, pid, u32, REQUIRED, 0)                                                                    \
-    F(5, start_ticks, u64, REQUIRED, 0)     /* /proc/PID/stat field 22 */                          \
-    F(6, process, text, OPTIONAL, 256)      /* base name of the executable */                      \
+    F(5, start_ticks, u64, REQUIRED, 0) /* /proc/PID/stat field 22 */                              \
+    F(6, process, text, OPTIONAL, 256)  /* base name of the executable */                          \
     F(7, hostname, text, OPTIONAL, 256)                                                            \
-    F(8, api_key, text, OPTIONAL, 256)      /* NULLSPEND_API_KEY, for the collector only */        \
+    F(8, api_key, text, OPTIONAL, 256) /* NULLSPEND_API_KEY, for the collector only */             \
     F(9, mode, u8, REQUIRED, NS_MODE_COUNT - 1)
 
 #define NS_FIELDS_WELCOME(F)                                                                       \
-    F(1, protocol, u32, REQUIRED, 0)        /* the version spoken from here on */                  \
-    F(2, collector, text, REQUIRED, 64)     /* its version */                                      \
-    F(3, refused, u8, REQUIRED, 3)          /* 0 welcome, 1 version, 2 api key, 3 shutting down */ \
-    F(4, hash_key, hash16, REQUIRED, 0)     /* key of the keyed hashes of this collector */        \
+    F(1, protocol, u32, REQUIRED, 0)    /* the version spoken from here on */                      \
+    F(2, collector, text, REQUIRED, 64) /* its version */                                          \
+    F(3, refused, u8, REQUIRED, 3)      /* 0 welcome, 1 version, 2 api key, 3 shutting down */     \
+    F(4, hash_key, hash16, REQUIRED, 0) /* key of the keyed hashes of this collector */            \
     F(5, deny_unreachable, bool, REQUIRED, 0) /* some budget says deny when it cannot be asked */  \
-    F(6, instance, uuid, REQUIRED, 0)       /* changes when the collector restarts */
+    F(6, instance, uuid, REQUIRED, 0)         /* changes when the collector restarts */
 
 /* Identity of a call: in CHECK and in REPORT alike, so that a report stands on its own. */
 #define NS_FIELDS_IDENTITY(F)                                                                      \
@@ -69,8 +69,8 @@
     F(12, session, text, OPTIONAL, 128)                                                            \
     F(13, tags, tags, OPTIONAL, 0)                                                                 \
     F(14, trace_id, text, OPTIONAL, 32)                                                            \
-    F(15, key_hash, hash16, OPTIONAL, 0)    /* keyed hash of the provider's credential */          \
-    F(16, key_hint, text, OPTIONAL, 8)      /* its last four characters */                         \
+    F(15, key_hash, hash16, OPTIONAL, 0) /* keyed hash of the provider's credential */             \
+    F(16, key_hint, text, OPTIONAL, 8)   /* its last four characters */                            \
     F(17, mode, u8, REQUIRED, NS_MODE_COUNT - 1)                                                   \
     F(18, finalize, bool, OPTIONAL, 0)                                                             \
     F(19, text_bytes, u64, REQUIRED, 0)                                                            \
@@ -93,26 +93,26 @@
     F(3, reason, u8, REQUIRED, NS_REASON_COUNT - 1)                                                \
     F(4, hold_nanousd, i64, REQUIRED, 0)                                                           \
     F(5, denial_id, uuid, OPTIONAL, 0)                                                             \
-    F(6, entity, text, OPTIONAL, 340)       /* of the budget that denies */                        \
-    F(7, message, text, OPTIONAL, 512)      /* for people; goes into the denial's body */          \
-    F(8, http_status, u32, OPTIONAL, 999)   /* 0: the family's choice */                           \
+    F(6, entity, text, OPTIONAL, 340)         /* of the budget that denies */                      \
+    F(7, message, text, OPTIONAL, 512)        /* for people; goes into the denial's body */        \
+    F(8, http_status, u32, OPTIONAL, 999)     /* 0: the family's choice */                         \
     F(9, deny_unreachable, bool, OPTIONAL, 0) /* as in WELCOME, as it is now */
 
 /* What has passed so far of a running answer: keeps the hold and is what is charged if the process
  * dies. */
 #define NS_FIELDS_PROGRESS(F)                                                                      \
     F(1, call_id, uuid, REQUIRED, 0)                                                               \
-    F(2, text_bytes, u64, REQUIRED, 0)      /* of generated text */                                \
-    F(3, usage, usage, OPTIONAL, 0)         /* where the stream told some already */               \
+    F(2, text_bytes, u64, REQUIRED, 0) /* of generated text */                                     \
+    F(3, usage, usage, OPTIONAL, 0)    /* where the stream told some already */                    \
     F(4, model, text, OPTIONAL, 192)
 
 #define NS_FIELDS_REPORT(F)                                                                        \
     NS_FIELDS_IDENTITY(F)                                                                          \
     F(40, ended_at_ns, i64, REQUIRED, 0)                                                           \
-    F(41, http_status, u32, REQUIRED, 999)  /* 0: no answer came */                                \
+    F(41, http_status, u32, REQUIRED, 999) /* 0: no answer came */                                 \
     F(42, outcome, u8, REQUIRED, NS_OUTCOME_COUNT - 1)                                             \
     F(43, evidence, u8, REQUIRED, NS_EVIDENCE_COUNT - 1)                                           \
-    F(44, model, text, OPTIONAL, 192)       /* as served */                                        \
+    F(44, model, text, OPTIONAL, 192) /* as served */                                              \
     F(45, service_tier, text, OPTIONAL, 32)                                                        \
     F(46, speed, text, OPTIONAL, 32)                                                               \
     F(47, region, text, OPTIONAL, 32)                                                              \
@@ -123,18 +123,18 @@
     F(52, has_provider_cost, bool, OPTIONAL, 0)                                                    \
     F(53, provider_cost_nanousd, i64, OPTIONAL, 0)                                                 \
     F(54, output_text_bytes, u64, OPTIONAL, 0)                                                     \
-    F(55, checked, bool, REQUIRED, 0)       /* a verdict allowed it; false: let through unasked */ \
-    F(56, process, text, OPTIONAL, 256)     /* for a spool that another process posts */           \
+    F(55, checked, bool, REQUIRED, 0)   /* a verdict allowed it; false: let through unasked */     \
+    F(56, process, text, OPTIONAL, 256) /* for a spool that another process posts */               \
     F(57, pid, u32, OPTIONAL, 0)
 
 /* The request never left: the hold goes back, nothing is charged. */
-#define NS_FIELDS_RELEASE(F)                                                                          \
+#define NS_FIELDS_RELEASE(F)                                                                       \
     F(1, call_id, uuid, REQUIRED, 0)                                                               \
     F(2, outcome, u8, REQUIRED, NS_OUTCOME_COUNT - 1)
 
 #define NS_FIELDS_ACK(F)                                                                           \
     F(1, call_id, uuid, REQUIRED, 0)                                                               \
-    F(2, kind, u8, REQUIRED, 255)           /* enum ns_message_kind that is acknowledged */
+    F(2, kind, u8, REQUIRED, 255) /* enum ns_message_kind that is acknowledged */
 
 /* For the command line: "status", "budgets", "sync" (answered when Postgres has everything that
  * was acknowledged before), "ping". */

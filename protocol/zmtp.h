@@ -16,14 +16,17 @@
 #include <stdint.h>
 
 struct ns_zmtp {
-    int fd;             /* -1: not connected */
-    uint32_t in_bytes;  /* filled part of in */
-    uint32_t in_used;   /* of that, consumed */
-    uint8_t in[4096];   /* read-ahead */
+    int fd;            /* -1: not connected */
+    uint32_t in_bytes; /* filled part of in */
+    uint32_t in_used;  /* of that, consumed */
+    uint8_t in[4096];  /* read-ahead */
 };
 
 /* Not connected. */
-#define NS_ZMTP_CLOSED {.fd = -1}
+#define NS_ZMTP_CLOSED                                                                             \
+    {                                                                                              \
+        .fd = -1                                                                                   \
+    }
 
 /* Now on CLOCK_MONOTONIC in nanoseconds: what deadlines are measured by. */
 int64_t ns_monotonic_ns(void);

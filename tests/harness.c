@@ -36,7 +36,13 @@ ns_test_read_file(const char *path, size_t *bytes)
     for (;;) {
         if (room - used < 2) {
             room = room ? room * 2 : 65536;
-            text = realloc(text, room);
+            char *larger = realloc(text, room);
+            if (larger == NULL) {
+                free(text);
+                fclose(file);
+                return NULL;
+            }
+            text = larger;
         }
         size_t n = fread(text + used, 1, room - used - 1, file);
         if (n == 0) {

@@ -13,9 +13,9 @@
 #include <stdint.h>
 
 enum ns_coding_status {
-    NS_CODING_MORE,       /* wants input */
-    NS_CODING_OUTPUT,     /* gave output; call again with the rest of the input */
-    NS_CODING_END,        /* the coded body is complete */
+    NS_CODING_MORE,   /* wants input */
+    NS_CODING_OUTPUT, /* gave output; call again with the rest of the input */
+    NS_CODING_END,    /* the coded body is complete */
     NS_CODING_CORRUPT,
     NS_CODING_BOMB,
     NS_CODING_NO_MEMORY

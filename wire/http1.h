@@ -22,20 +22,21 @@ enum ns_http1_event {
     NS_HTTP1_HEAD,    /* a head is complete: method/status and headers may be asked for */
     NS_HTTP1_BODY,    /* body bytes, transfer coding removed: see ns_http1_input */
     NS_HTTP1_END,     /* the message is complete (trailers included); the next may follow */
-    NS_HTTP1_UPGRADE, /* a response switched protocols (101, or 2xx to CONNECT): no more HTTP here */
+    NS_HTTP1_UPGRADE, /* a response switched protocols (101, or 2xx to CONNECT): no more HTTP here
+                       */
     NS_HTTP1_ERROR    /* not HTTP/1.x, or past a bound: ns_http1_error says why; final */
 };
 
 enum ns_http1_problem {
     NS_HTTP1_OK,
-    NS_HTTP1_NOT_HTTP,        /* the first bytes are no start line */
+    NS_HTTP1_NOT_HTTP, /* the first bytes are no start line */
     NS_HTTP1_BAD_START_LINE,
-    NS_HTTP1_BAD_HEADER,      /* no colon, bad name, folded line, bare CR or NUL */
-    NS_HTTP1_BAD_LENGTH,      /* Content-Length not a number, too large, or two that differ */
-    NS_HTTP1_AMBIGUOUS,       /* Content-Length together with Transfer-Encoding in a request,
-                                 or a transfer coding whose last is not "chunked" in a request */
+    NS_HTTP1_BAD_HEADER, /* no colon, bad name, folded line, bare CR or NUL */
+    NS_HTTP1_BAD_LENGTH, /* Content-Length not a number, too large, or two that differ */
+    NS_HTTP1_AMBIGUOUS,  /* Content-Length together with Transfer-Encoding in a request,
+                            or a transfer coding whose last is not "chunked" in a request */
     NS_HTTP1_BAD_CHUNK,
-    NS_HTTP1_TOO_LARGE,       /* head, header count, chunk line or trailers past their bound */
+    NS_HTTP1_TOO_LARGE, /* head, header count, chunk line or trailers past their bound */
     NS_HTTP1_NO_MEMORY
 };
 

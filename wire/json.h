@@ -19,14 +19,14 @@
 #include "wire/limits.h"
 
 enum ns_json_event {
-    NS_JSON_MORE,         /* all input consumed */
+    NS_JSON_MORE, /* all input consumed */
     NS_JSON_OBJECT_BEGIN,
     NS_JSON_OBJECT_END,
     NS_JSON_ARRAY_BEGIN,
     NS_JSON_ARRAY_END,
-    NS_JSON_KEY,          /* text is the key; longer than NS_JSON_KEY_BYTES_MAX: cut is set */
-    NS_JSON_STRING,       /* text is its beginning, decoded; see text_bytes_total */
-    NS_JSON_NUMBER,       /* text is the literal */
+    NS_JSON_KEY,    /* text is the key; longer than NS_JSON_KEY_BYTES_MAX: cut is set */
+    NS_JSON_STRING, /* text is its beginning, decoded; see text_bytes_total */
+    NS_JSON_NUMBER, /* text is the literal */
     NS_JSON_TRUE,
     NS_JSON_FALSE,
     NS_JSON_NULL,
@@ -36,10 +36,10 @@ enum ns_json_event {
 
 struct ns_json_input {
     enum ns_json_event event;
-    uint32_t depth;            /* containers open, after a BEGIN and before an END counts the
-                                  container itself: the root object's BEGIN and END have depth 1,
-                                  its keys and scalars too */
-    const char *text;          /* KEY, STRING, NUMBER: not NUL-terminated, valid until next feed */
+    uint32_t depth;   /* containers open, after a BEGIN and before an END counts the
+                         container itself: the root object's BEGIN and END have depth 1,
+                         its keys and scalars too */
+    const char *text; /* KEY, STRING, NUMBER: not NUL-terminated, valid until next feed */
     size_t text_bytes;
     uint64_t text_bytes_total; /* STRING: its whole decoded length in UTF-8 bytes */
     bool cut;                  /* text is not all of it */

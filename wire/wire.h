@@ -54,22 +54,22 @@ struct ns_wire_request {
     char model[NS_MODEL_BYTES_MAX + 1]; /* as asked for; "" where not said */
     char service_tier[NS_WORD_BYTES_MAX + 1];
     bool streamed;
-    bool usage_asked;         /* a stream will carry its usage without our asking */
-    bool body_complete;       /* false: the bound was reached first; sizes are of what was seen */
-    uint64_t body_bytes;      /* decoded body length, or what is known of it */
-    uint64_t text_bytes;      /* of all prompt text, system text and tool definitions: UTF-8 bytes,
-                                 and the unseen rest of the body where it is not complete */
-    uint32_t images;          /* attachments, inline or by reference */
+    bool usage_asked;    /* a stream will carry its usage without our asking */
+    bool body_complete;  /* false: the bound was reached first; sizes are of what was seen */
+    uint64_t body_bytes; /* decoded body length, or what is known of it */
+    uint64_t text_bytes; /* of all prompt text, system text and tool definitions: UTF-8 bytes,
+                            and the unseen rest of the body where it is not complete */
+    uint32_t images;     /* attachments, inline or by reference */
     uint32_t audios;
     uint32_t videos;
-    uint32_t files;           /* documents */
-    uint64_t attachment_bytes;/* decoded size of the inline ones */
+    uint32_t files;             /* documents */
+    uint64_t attachment_bytes;  /* decoded size of the inline ones */
     uint64_t output_tokens_max; /* the cap in the request; 0: none */
-    uint32_t choices;         /* n, candidateCount, best_of: at least 1 */
-    bool history_elsewhere;   /* previous_response_id, conversation, cachedContent, file ids: input
-                                 that is billed and was not seen */
-    bool cache_write;         /* asks for a prompt cache write */
-    char credential[8];       /* last four characters of the credential; "" where none */
+    uint32_t choices;           /* n, candidateCount, best_of: at least 1 */
+    bool history_elsewhere; /* previous_response_id, conversation, cachedContent, file ids: input
+                               that is billed and was not seen */
+    bool cache_write;       /* asks for a prompt cache write */
+    char credential[8];     /* last four characters of the credential; "" where none */
     struct ns_wire_range credential_range; /* the credential within the request, for hashing it */
     struct ns_wire_identity identity;
     struct ns_wire_range strip[NS_STRIP_RANGES_MAX]; /* header lines that must not leave */
@@ -78,23 +78,23 @@ struct ns_wire_request {
 
 /* What an answer says, merged by the rule of its family. */
 struct ns_wire_response {
-    int status;                       /* HTTP status; 0 before the head */
+    int status;                         /* HTTP status; 0 before the head */
     char model[NS_MODEL_BYTES_MAX + 1]; /* as served; "" where not said */
-    char id[NS_ID_BYTES_MAX + 1];     /* the provider's id of the answer, for counting once */
+    char id[NS_ID_BYTES_MAX + 1];       /* the provider's id of the answer, for counting once */
     char service_tier[NS_WORD_BYTES_MAX + 1]; /* as served */
     char speed[NS_WORD_BYTES_MAX + 1];        /* Anthropic fast mode */
     char region[NS_WORD_BYTES_MAX + 1];       /* Anthropic inference_geo */
-    int64_t date_unix_s;              /* of the Date header; 0: none */
+    int64_t date_unix_s;                      /* of the Date header; 0: none */
     bool has_usage;
-    struct ns_usage usage;            /* disjoint classes; complete only with `complete` */
-    bool has_provider_cost;           /* the provider's own bill, where it is to be believed */
+    struct ns_usage usage;  /* disjoint classes; complete only with `complete` */
+    bool has_provider_cost; /* the provider's own bill, where it is to be believed */
     int64_t provider_cost_nanousd;
-    bool error;                       /* status >= 400, or an error event inside the stream */
-    bool complete;                    /* the message ended as HTTP and its family say it must */
-    bool unreadable;                  /* coding or JSON could not be read: usage may be missing */
-    uint64_t body_bytes;              /* decoded bytes seen */
-    uint64_t text_bytes;              /* of generated text, reasoning and tool arguments seen */
-    uint64_t events;                  /* SSE events or array elements seen */
+    bool error;          /* status >= 400, or an error event inside the stream */
+    bool complete;       /* the message ended as HTTP and its family say it must */
+    bool unreadable;     /* coding or JSON could not be read: usage may be missing */
+    uint64_t body_bytes; /* decoded bytes seen */
+    uint64_t text_bytes; /* of generated text, reasoning and tool arguments seen */
+    uint64_t events;     /* SSE events or array elements seen */
 };
 
 /* More than one model may be billed in one answer (Anthropic iterations, compound systems). */
@@ -128,7 +128,7 @@ enum ns_wire_class {
 
 enum ns_wire_opaque {
     NS_WIRE_CLEAR,
-    NS_WIRE_HTTP2,       /* connection preface of RFC 9113 */
+    NS_WIRE_HTTP2, /* connection preface of RFC 9113 */
     NS_WIRE_NOT_HTTP,
     NS_WIRE_MALFORMED,   /* HTTP/1.x that breaks its rules */
     NS_WIRE_UPGRADED,    /* WebSocket, CONNECT, h2c */
@@ -168,7 +168,7 @@ struct ns_wire;
 struct ns_wire_hosts {
     struct {
         char host[NS_HOST_BYTES_MAX + 1];
-        uint16_t port;       /* 0: any */
+        uint16_t port; /* 0: any */
         const char *family;
     } extra[NS_EXTRA_HOSTS_MAX];
     uint8_t count;

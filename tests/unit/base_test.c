@@ -38,8 +38,8 @@ TEST(money_is_read_exactly)
 
 TEST(money_that_is_no_plain_decimal_is_refused)
 {
-    static const char *const bad[] = {"",    ".5",   "5.",  "1e3",  "NaN", "inf", "1,000",
-                                      "$1",  " 1",   "1 ",  "--1",  "0x1", "1.2.3"};
+    static const char *const bad[] = {"",   ".5", "5.", "1e3", "NaN", "inf",  "1,000",
+                                      "$1", " 1", "1 ", "--1", "0x1", "1.2.3"};
     int64_t nanousd = 77;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         CHECK_INT(parse(bad[i], &nanousd), -EINVAL);
