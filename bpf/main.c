@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * nullspend-bpf: the agent for programs that a preload cannot reach. This version tells what the
+ * kernel offers for it (--probe); it attaches nothing yet.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "bpf/probe.h"
+
+static const char usage[] =
+    "usage: nullspend-bpf --probe [--json]\n"
+    "\n"
+    "Tells what this kernel offers for governing programs that a preload cannot reach.\n"
+    "This version attaches to nothing yet: such programs are not governed.\n"
+    "\n"
+    "  --probe    try every facility and print a table; exit status 0 when all that are\n"
+    "             required are there, else 1\n"
+    "  --json     the same as one JSON array\n"
+    "  --version  print the version\n"
+    "  --help     print this\n"
+    "\n"
+    "example: sudo nullspend-bpf --probe\n";
+
+static void
+print_table(const struct ns_probe *probe, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *state = probe[i].present ? "yes" : probe[i].required ? "MISSING" : "no";
+        printf("%-26s %-8s %s", probe[i].facility, state, probe[i].use);
+        if (probe[i].next_step != NULL) {
+            printf(": needs %s", probe[i].next_step);
+        }
+        putchar('\n');
+    }
+}
+
+/* No string of the table needs escaping. */
+static void
+print_json(const struct ns_probe *probe, size_t count)
+{
+    putchar('[');
+    for (size_t i = 0; i < count; i++) {
+        printf("%s{\"facility\":\"%s\",\"use\":\"%s\",\"required\":%s,\"present\":%s}",
+               i > 0 ? ",\n " : "", probe[i].facility, probe[i].use,
+               probe[i].required ? "true" : "false", probe[i].present ? "true" : "false");
+    }
+    puts("]");
+}
+
+static int
+run_probe(int json)
+{
+    size_t count = 0;
+    int missing = 0;
+    const struct ns_probe *probe = ns_probe_all(&count);
+    if (json) {
+        print_json(probe, count);
+    } else {
+        print_table(probe, count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        missing += probe[i].required && !probe[i].present;
+    }
+    return missing > 0;
+}
+
+int
+main(int argc, char **argv)
+{
+    int probe = 0, json = 0;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--probe") == 0) {
+            probe = 1;
+        } else if (strcmp(argv[i], "--json") == 0) {
+            json = 1;
+        } else if (strcmp(argv[i], "--help") == 0) {
+            fputs(usage, stdout);
+            return 0;
+        } else if (strcmp(argv[i], "--version") == 0) {
+            puts("nullspend-bpf " NS_VERSION);
+            return 0;
+        } else {
+            fprintf(stderr, "nullspend-bpf: unknown argument \"%s\"; see nullspend-bpf --help\n",
+                    argv[i]);
+            return 2;
+        }
+    }
+    if (!probe) {
+        fputs("nullspend-bpf: say what to do: --probe; see nullspend-bpf --help\n", stderr);
+        return 2;
+    }
+    return run_probe(json);
+}
