@@ -131,6 +131,12 @@ FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(ROOMS)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
 
+BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
+$(B)/bench/governed_call $(B)/bench/shim: TLS := -lssl -lcrypto
+$(B)/bench/%: $(B)/obj/bench/%.o $(ROOMS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
+
 .PHONY: unit e2e check fuzz fuzz-build lint format deps demo bench install clean help
 unit: $(UNIT) ## unit tests of this MODE
 	tests/run -j $(JOBS) --log-dir $(B)/logs $(UNIT)
@@ -160,7 +166,7 @@ demo: deps ## the main job on this machine, in a network of its own
 	@$(MAKE) --no-print-directory -j $(JOBS)
 	demo/run
 
-bench: all ## measures, each figure beside its reference
+bench: all $(BENCHES) ## measures, each figure beside its reference
 	bench/run
 
 install: all ## into DESTDIR/PREFIX

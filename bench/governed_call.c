@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a governed call costs a program: check, journalled hold, verdict and report, beside one bare
+ * libzmq DEALER-ROUTER echo of 128 bytes over ipc:// in the same run.
+ *
+ * A TLS server (a process of its own, not governed) answers keep-alive chat requests for
+ * api.openai.com on loopback; a client makes the same calls with the preload library and without,
+ * in turns, so that both see the same machine. The collector is the real one, with its journal; its
+ * Postgres is away, which is what the gate never waits for.
+ *
+ * usage: governed_call [CALLS]      run from the repository's root
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#define ROUNDS 7
+#define ECHO_BYTES 128
+#define CLIENT_WARM_UP 200
+
+extern char **environ;
+
+static void
+fail(const char *what)
+{
+    fprintf(stderr, "governed_call: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static int64_t
+now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static int
+ascending(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* --- the server ------------------------------------------------------------------------------ */
+
+static const char answer_body[] =
+    "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1700000000,"
+    "\"model\":\"gpt-4o-mini-2024-07-18\",\"service_tier\":\"default\",\"choices\":[{\"index\":0,"
+    "\"message\":{\"role\":\"assistant\",\"content\":\"A margin is what is "
+    "left.\",\"refusal\":null},"
+    "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":7,"
+    "\"total_tokens\":27,\"prompt_tokens_details\":{\"cached_tokens\":0},"
+    "\"completion_tokens_details\":{\"reasoning_tokens\":0}}}";
+
+static void
+give_certificate(SSL_CTX *context)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *certificate = X509_new();
+    ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
+    X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
+    X509_gmtime_adj(X509_getm_notAfter(certificate), 86400);
+    X509_set_pubkey(certificate, key);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
+                               (const unsigned char *)"api.openai.com", -1, -1, 0);
+    X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
+    if (X509_sign(certificate, key, EVP_sha256()) == 0 ||
+        SSL_CTX_use_certificate(context, certificate) != 1 ||
+        SSL_CTX_use_PrivateKey(context, key) != 1) {
+        fail("certificate");
+    }
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+}
+
+/* Answers each request (whose body ends in "]}") at once. */
+static void
+serve_connection(SSL_CTX *context, int fd)
+{
+    char request[8192], response[2048];
+    int n = 0, response_bytes =
+                   snprintf(response, sizeof response,
+                            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                            "Date: Mon, 23 Nov 2026 10:00:00 GMT\r\nContent-Length: %zu\r\n\r\n%s",
+                            sizeof answer_body - 1, answer_body);
+    SSL *ssl = SSL_new(context);
+    SSL_set_fd(ssl, fd);
+    if (SSL_accept(ssl) == 1) {
+        int used = 0;
+        while ((n = SSL_read(ssl, request + used, (int)sizeof request - used)) > 0) {
+            used += n;
+            if (used >= 2 && memcmp(request + used - 2, "]}", 2) == 0) {
+                SSL_write(ssl, response, response_bytes);
+                used = 0;
+            }
+        }
+    }
+    SSL_free(ssl);
+    close(fd);
+}
+
+static int
+server(int listener)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    give_certificate(context);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) {
+        int one = 1, fd = accept(listener, NULL, NULL);
+        if (fd < 0) {
+            return 0;
+        }
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        serve_connection(context, fd);
+    }
+}
+
+/* --- the client: prints one duration a call, in ns -------------------------------------------- */
+
+static const char request_text[] =
+    "POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\n"
+    "Authorization: Bearer sk-bench-0001\r\nContent-Type: application/json\r\n"
+    "Content-Length: 108\r\n\r\n"
+    "{\"model\":\"gpt-4o-mini\",\"max_tokens\":64,\"messages\":[{\"role\":\"user\",\"content\":"
+    "\"What is a margin? Be brief.\"}]}";
+
+static void
+one_call(SSL *ssl)
+{
+    char answer[4096];
+    int used = 0, n = 0;
+    if (SSL_write(ssl, request_text, (int)sizeof request_text - 1) <= 0) {
+        fail("SSL_write");
+    }
+    while ((n = SSL_read(ssl, answer + used, (int)sizeof answer - used)) > 0) {
+        used += n;
+        if (used >= 3 && memcmp(answer + used - 3, "}}}", 3) == 0) {
+            break;
+        }
+    }
+    if (n <= 0 || memcmp(answer, "HTTP/1.1 200", 12) != 0) {
+        fail("no 200");
+    }
+}
+
+static int
+client(int port, int calls)
+{
+    int one = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        fail("connect");
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(context);
+    SSL_set_fd(ssl, fd);
+    SSL_set_tlsext_host_name(ssl, "api.openai.com");
+    if (SSL_connect(ssl) != 1) {
+        fail("SSL_connect");
+    }
+    for (int i = 0; i < CLIENT_WARM_UP; i++) {
+        one_call(ssl);
+    }
+    for (int i = 0; i < calls; i++) {
+        int64_t start = now_ns();
+        one_call(ssl);
+        printf("%lld\n", (long long)(now_ns() - start));
+    }
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    close(fd);
+    return 0;
+}
+
+/* --- the reference -----------------------------------------------------------------------------
+ */
+
+static void *
+echo_server(void *socket)
+{
+    zmq_msg_t part;
+    for (;;) {
+        bool more = true;
+        while (more) {
+            zmq_msg_init(&part);
+            if (zmq_msg_recv(&part, socket, 0) < 0) {
+                return NULL;
+            }
+            more = zmq_msg_more(&part);
+            zmq_msg_send(&part, socket, more ? ZMQ_SNDMORE : 0);
+        }
+    }
+}
+
+/* Fills durations with round trips of a DEALER to a ROUTER of another thread. */
+static void
+echo(const char *directory, int64_t *durations, int count)
+{
+    char endpoint[128], message[ECHO_BYTES] = {0};
+    pthread_t thread;
+    snprintf(endpoint, sizeof endpoint, "ipc://%s/echo", directory);
+    void *context = zmq_ctx_new();
+    void *router = zmq_socket(context, ZMQ_ROUTER), *dealer = zmq_socket(context, ZMQ_DEALER);
+    if (zmq_bind(router, endpoint) != 0 || zmq_connect(dealer, endpoint) != 0) {
+        fail("zmq");
+    }
+    pthread_create(&thread, NULL, echo_server, router);
+    for (int i = -CLIENT_WARM_UP; i < count; i++) {
+        int64_t start = now_ns();
+        zmq_send(dealer, message, sizeof message, 0);
+        zmq_recv(dealer, message, sizeof message, 0);
+        if (i >= 0) {
+            durations[i] = now_ns() - start;
+        }
+    }
+    zmq_close(dealer);
+    zmq_ctx_shutdown(context);
+    pthread_join(thread, NULL);
+    zmq_close(router);
+    zmq_ctx_term(context);
+}
+
+/* --- the run ------------------------------------------------------------------------------------
+ */
+
+static pid_t
+start_collector(const char *directory, const char *endpoint)
+{
+    char state[128], line[512];
+    int pipe_fds[2];
+    pid_t pid;
+    posix_spawn_file_actions_t actions;
+    snprintf(state, sizeof state, "%s/state", directory);
+    const char *arguments[] = {"build/nullspendd",
+                               "--foreground",
+                               "--state-dir",
+                               state,
+                               "--listen",
+                               endpoint,
+                               "--http",
+                               "off",
+                               "--database-url",
+                               "postgresql:///none?host=/nonexistent",
+                               NULL};
+    if (pipe(pipe_fds) != 0) {
+        fail("pipe");
+    }
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], 2);
+    posix_spawn_file_actions_addclose(&actions, pipe_fds[0]);
+    if (posix_spawn(&pid, arguments[0], &actions, NULL, (char *const *)arguments, environ) != 0) {
+        fail("build/nullspendd");
+    }
+    close(pipe_fds[1]);
+    FILE *log = fdopen(pipe_fds[0], "r");
+    while (fgets(line, sizeof line, log) != NULL) {
+        if (strstr(line, "ready") != NULL) {
+            return pid; /* the pipe stays open: it has little more to say */
+        }
+        fputs(line, stderr);
+    }
+    fail("the collector did not start");
+    return -1;
+}
+
+/* Runs the client, governed or not; appends its durations. */
+static int
+run_client(const char *self, int port, int calls, bool governed, const char *endpoint,
+           int64_t *durations)
+{
+    char command[512];
+    int count = 0;
+    snprintf(command, sizeof command, "%s%s %s %s --client %d %d",
+             governed ? "LD_PRELOAD=build/libnullspend.so NULLSPEND_COLLECTOR=" : "env",
+             governed ? endpoint : "", governed ? "NULLSPEND_CUSTOMER=bench" : "", self, port,
+             calls);
+    FILE *output = popen(command, "r"); // NOLINT(cert-env33-c)
+    char line[64];
+    while (output != NULL && fgets(line, sizeof line, output) != NULL && count < calls) {
+        durations[count++] = strtoll(line, NULL, 10);
+    }
+    if (output == NULL || pclose(output) != 0 || count != calls) {
+        fail("the client failed");
+    }
+    return count;
+}
+
+static void
+print(const char *name, int64_t *durations, int count)
+{
+    qsort(durations, (size_t)count, sizeof *durations, ascending);
+    printf("%-34s p50 %7.1f us   p99 %7.1f us\n", name, (double)durations[count / 2] / 1e3,
+           (double)durations[count * 99L / 100] / 1e3);
+}
+
+static void
+verdict(int percent, int64_t added, int64_t allowed)
+{
+    printf("added at p%d: %.1f us, of %.1f us allowed: ratio %.2f%s\n", percent,
+           (double)added / 1e3, (double)allowed / 1e3, (double)added / (double)allowed,
+           added <= allowed ? "" : "  (missed)");
+}
+
+static int
+measure(const char *self, int calls)
+{
+    char directory[] = "/tmp/nsbenchXXXXXX", endpoint[128];
+    if (mkdtemp(directory) == NULL) {
+        fail("mkdtemp");
+    }
+    snprintf(endpoint, sizeof endpoint, "ipc://%s/c", directory);
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    if (bind(listener, (struct sockaddr *)&address, length) != 0 || listen(listener, 8) != 0 ||
+        getsockname(listener, (struct sockaddr *)&address, &length) != 0) {
+        fail("listen");
+    }
+    pid_t server_pid = fork();
+    if (server_pid == 0) {
+        _exit(server(listener));
+    }
+    pid_t collector_pid = start_collector(directory, endpoint);
+    size_t all = (size_t)calls * ROUNDS;
+    int64_t *plain = calloc(all, sizeof *plain), *governed = calloc(all, sizeof *governed);
+    int64_t *echoes = calloc(all, sizeof *echoes);
+    int port = ntohs(address.sin_port);
+    if (plain == NULL || governed == NULL || echoes == NULL) {
+        fail("memory");
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        run_client(self, port, calls, false, endpoint, plain + (size_t)i * (size_t)calls);
+        run_client(self, port, calls, true, endpoint, governed + (size_t)i * (size_t)calls);
+        echo(directory, echoes + (size_t)i * (size_t)calls, calls);
+    }
+    print("call, ungoverned", plain, (int)all);
+    print("call, governed", governed, (int)all);
+    print("libzmq echo of 128 bytes over ipc", echoes, (int)all);
+    verdict(50, governed[all / 2] - plain[all / 2], echoes[all / 2]);
+    verdict(99, governed[all * 99 / 100] - plain[all * 99 / 100], 2 * echoes[all * 99 / 100]);
+    kill(collector_pid, SIGTERM);
+    waitpid(collector_pid, NULL, 0);
+    kill(server_pid, SIGKILL);
+    waitpid(server_pid, NULL, 0);
+    free(plain);
+    free(governed);
+    free(echoes);
+    snprintf(endpoint, sizeof endpoint, "rm -rf %s", directory);
+    return system(endpoint); // NOLINT(cert-env33-c)
+}
+
+int
+main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    if (argc == 4 && strcmp(argv[1], "--client") == 0) {
+        return client((int)strtol(argv[2], NULL, 10), (int)strtol(argv[3], NULL, 10));
+    }
+    return measure(argv[0], argc > 1 ? (int)strtol(argv[1], NULL, 10) : 2000);
+}
