@@ -12,14 +12,21 @@
 #ifndef NS_PROTOCOL_ZMTP_H
 #define NS_PROTOCOL_ZMTP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct ns_zmtp {
-    int fd;            /* -1: not connected */
-    uint32_t in_bytes; /* filled part of in */
-    uint32_t in_used;  /* of that, consumed */
-    uint8_t in[4096];  /* read-ahead */
+    int fd;                /* -1: not connected */
+    int fd_min;            /* asked of connect: a descriptor of at least this number; 0: any */
+    int receive_wait_ms;   /* SO_RCVTIMEO as it is now; 0: none */
+    bool in_frame;         /* the head of a frame has been read, its body not wholly */
+    uint8_t frame_flags;   /* of that frame */
+    uint64_t frame_left;   /* bytes of its body still to come */
+    uint32_t message_used; /* bytes of it already in the caller's buffer */
+    uint32_t in_bytes;     /* filled part of in */
+    uint32_t in_used;      /* of that, consumed */
+    uint8_t in[4096];      /* read-ahead */
 };
 
 /* Not connected. */
@@ -38,6 +45,10 @@ int64_t ns_monotonic_ns(void);
  */
 int ns_zmtp_connect(struct ns_zmtp *zmtp, const char *endpoint, int64_t deadline_ns);
 
+/* Shakes hands over a connected stream socket, which it owns from here on (closed on any error).
+ * Returns as ns_zmtp_connect does. */
+int ns_zmtp_attach(struct ns_zmtp *zmtp, int fd, int64_t deadline_ns);
+
 /* Sends one single-part message. Returns 0 or a negative errno; after any error but -ETIMEDOUT
  * before the first byte left, the connection is closed (a message is never sent half and then
  * another after it). */
@@ -46,8 +57,9 @@ int ns_zmtp_send(struct ns_zmtp *zmtp, const void *message, size_t bytes, int64_
 /*
  * Receives one message (its parts but the last are dropped). Answers PING with PONG on the way.
  * Returns its length, -EMSGSIZE (larger than the buffer: closed), -ETIMEDOUT (nothing complete in
- * time; what has arrived is kept, call again), -EPROTO, -ECONNRESET (peer gone).
- * deadline_ns 0: do not wait, -EAGAIN where nothing is there.
+ * time; what has arrived is kept, call again with the same buffer, as it was left), -EPROTO,
+ * -ECONNRESET (peer gone), -ENOTCONN. After -EPROTO and -ECONNRESET the connection is closed.
+ * deadline_ns 0: do not wait, -EAGAIN where nothing complete is there.
  */
 int ns_zmtp_receive(struct ns_zmtp *zmtp, void *buffer, size_t buffer_bytes, int64_t deadline_ns);
 
