@@ -131,6 +131,12 @@ FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(ROOMS)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
 
+# Programs that end-to-end tests drive.
+TEST_PROGRAMS := $(patsubst tests/programs/%.c,$(B)/programs/%,$(wildcard tests/programs/*.c))
+$(B)/programs/%: $(B)/obj/tests/programs/%.o $(ROOMS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
+
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 $(B)/bench/governed_call $(B)/bench/shim: TLS := -lssl -lcrypto
 $(B)/bench/%: $(B)/obj/bench/%.o $(ROOMS)
@@ -141,7 +147,7 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(ROOMS)
 unit: $(UNIT) ## unit tests of this MODE
 	tests/run -j $(JOBS) --log-dir $(B)/logs $(UNIT)
 
-e2e: all ## whole-program tests with real clients, real Postgres
+e2e: all $(TEST_PROGRAMS) ## whole-program tests with real clients, real Postgres
 	tests/run --log-dir $(B)/logs $(E2E)
 
 check: ## everything: deps, build, all tests, sanitizers, short fuzzing, lint

@@ -38,8 +38,6 @@
 #define ECHO_BYTES 128
 #define CLIENT_WARM_UP 200
 
-extern char **environ;
-
 static void
 fail(const char *what)
 {
@@ -313,8 +311,8 @@ static void
 print(const char *name, int64_t *durations, int count)
 {
     qsort(durations, (size_t)count, sizeof *durations, ascending);
-    printf("%-34s p50 %7.1f us   p99 %7.1f us\n", name, (double)durations[count / 2] / 1e3,
-           (double)durations[count * 99L / 100] / 1e3);
+    int64_t p50_ns = durations[count / 2], p99_ns = durations[count * 99L / 100];
+    printf("%-34s p50 %7.1f us   p99 %7.1f us\n", name, (double)p50_ns / 1e3, (double)p99_ns / 1e3);
 }
 
 static void
@@ -360,8 +358,9 @@ measure(const char *self, int calls)
     print("call, ungoverned", plain, (int)all);
     print("call, governed", governed, (int)all);
     print("libzmq echo of 128 bytes over ipc", echoes, (int)all);
-    verdict(50, governed[all / 2] - plain[all / 2], echoes[all / 2]);
-    verdict(99, governed[all * 99 / 100] - plain[all * 99 / 100], 2 * echoes[all * 99 / 100]);
+    size_t p50 = all / 2, p99 = all * 99 / 100;
+    verdict(50, governed[p50] - plain[p50], echoes[p50]);
+    verdict(99, governed[p99] - plain[p99], 2 * echoes[p99]);
     kill(collector_pid, SIGTERM);
     waitpid(collector_pid, NULL, 0);
     kill(server_pid, SIGKILL);

@@ -63,7 +63,9 @@ uint64_t ns_journal_written(const struct ns_journal *journal); /* given to the k
 uint64_t ns_journal_durable(const struct ns_journal *journal); /* any thread */
 uint64_t ns_journal_first(const struct ns_journal *journal);   /* oldest kept */
 
-/* Writes a snapshot of the state after record `sequence`, atomically and durably. */
+/* Writes a snapshot of the state after record `sequence`, atomically and durably; what leads to it
+ * is made durable first. Any one thread. Returns 0, -EINVAL for a record that is not written yet,
+ * or a negative errno. */
 int ns_journal_snapshot(struct ns_journal *journal, uint64_t sequence, const void *state,
                         size_t bytes);
 
@@ -72,8 +74,12 @@ int ns_journal_snapshot(struct ns_journal *journal, uint64_t sequence, const voi
 int ns_journal_snapshot_load(const struct ns_journal *journal, uint64_t *sequence, uint8_t **state,
                              size_t *bytes, unsigned *damaged);
 
-/* Removes whole segments and snapshots that nobody needs who needs records from `keep` on and the
- * newest snapshot. Returns how many files went, or a negative errno. */
+/*
+ * Removes whole segments and snapshots that nobody needs who needs records from `keep` on and the
+ * two newest whole snapshots with all records after the older one, so that one damaged snapshot
+ * costs nothing. With less than two whole snapshots nothing goes. Returns how many files went, or a
+ * negative errno.
+ */
 int ns_journal_truncate(struct ns_journal *journal, uint64_t keep);
 
 /* Bytes on disk. */
@@ -94,5 +100,8 @@ void ns_journal_reader_close(struct ns_journal_reader *reader);
  * valid until the next call), 0 at `until` or at the end of what is whole on disk, -EBADMSG. */
 int ns_journal_reader_next(struct ns_journal_reader *reader, uint64_t until,
                            struct ns_journal_record *record);
+
+/* What was wrong when next returned -EBADMSG: file, offset and the next step; else "". */
+const char *ns_journal_reader_error(const struct ns_journal_reader *reader);
 
 #endif

@@ -193,7 +193,11 @@ int ns_ledger_save(const struct ns_ledger *ledger, uint8_t **bytes, size_t *coun
 /* Returns 0 and *ledger, -EBADMSG or -ENOMEM. */
 int ns_ledger_load(const uint8_t *bytes, size_t count, struct ns_ledger **ledger);
 
-/* Bounds of a period: start <= at < end, in UTC. */
+/* A number that is equal for equal states: a hash of the bytes that ns_ledger_save makes. 0 without
+ * memory. */
+uint64_t ns_ledger_digest(const struct ns_ledger *ledger);
+
+/* Bounds of a period: start <= at < end, in UTC; a total runs from 0 to INT64_MAX. */
 void ns_period_bounds(enum ns_period period, int64_t at_ns, int64_t *start_ns, int64_t *end_ns);
 
 /* Checks an ENTITY as people write it. Returns 0, or -EINVAL and *why, a static sentence. */

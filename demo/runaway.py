@@ -3,7 +3,8 @@
 import openai
 
 client = openai.OpenAI(default_headers={"X-Replay": "tokens=6000/800"})
-messages = [{"role": "user", "content": "Improve this plan until it is perfect."}]
+plan = "First we collect what everybody wants, and then we want more. " * 360
+messages = [{"role": "user", "content": "Improve this plan until it is perfect. " + plan}]
 
 for step in range(1, 1000):
     try:

@@ -66,9 +66,9 @@ struct ns_price_terms {
 /*
  * The exact cost of a usage. A meter with a count above zero but no price falls back as the
  * catalogue says (cache reads and writes to input, 1 h to 5 min writes, reasoning, audio and image
- * output to output, …).
- * Returns 0; -ENOENT where a counted meter has no price at all (*unpriced names it): the cost is
- * unknown; -ERANGE above INT64_MAX nano-dollars.
+ * output to output, …). Every call may carry one `requests`: without a fee for it that costs
+ * nothing. Returns 0; -ENOENT where a counted meter has no price at all (*unpriced names it): the
+ * cost is unknown; -ERANGE above INT64_MAX nano-dollars.
  */
 int ns_price_cost(const struct ns_price_model *model, const struct ns_price_terms *terms,
                   const struct ns_usage *usage, int64_t *cost_nanousd, enum ns_meter *unpriced);
@@ -79,7 +79,8 @@ struct ns_price_part {
     const struct ns_usage *usage;
 };
 
-/* The same for several parts, summed before the one rounding. */
+/* The same for several parts, summed before the one rounding. Their models are of one catalogue; a
+ * part whose model is NULL makes the cost unknown. */
 int ns_price_cost_parts(const struct ns_price_part *parts, size_t count,
                         const struct ns_price_terms *terms, int64_t *cost_nanousd,
                         enum ns_meter *unpriced);
@@ -100,11 +101,11 @@ struct ns_price_request {
 };
 
 struct ns_price_estimate {
-    int64_t input_nanousd; /* the input alone, likely: what a lost call is charged at least */
-    int64_t bound_nanousd; /* no answer can cost more (history_elsewhere: bounded by the context
-                              window) */
-    int64_t
-        typical_nanousd; /* bound where the request has a cap; else with typical_output_tokens */
+    int64_t input_nanousd;   /* the input alone, likely: what a lost call is charged at least */
+    int64_t bound_nanousd;   /* no answer can cost more (history_elsewhere: bounded by the context
+                                window) */
+    int64_t typical_nanousd; /* bound where the request has a cap; else with typical_output_tokens;
+                                an unseen history is taken for 8,192 tokens (docs/pricing.md) */
     uint64_t input_tokens_likely;
     uint64_t output_tokens_bound;
 };

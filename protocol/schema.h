@@ -85,7 +85,9 @@
     F(28, cache_write, bool, OPTIONAL, 0)                                                          \
     F(29, requested_tier, text, OPTIONAL, 32)
 
-#define NS_FIELDS_CHECK(F) NS_FIELDS_IDENTITY(F)
+#define NS_FIELDS_CHECK(F)                                                                         \
+    NS_FIELDS_IDENTITY(F)                                                                          \
+    F(30, denial_status, u32, OPTIONAL, 999) /* what the family answers to a spent budget */
 
 #define NS_FIELDS_VERDICT(F)                                                                       \
     F(1, call_id, uuid, REQUIRED, 0)                                                               \

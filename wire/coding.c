@@ -38,6 +38,7 @@ struct layer {
     enum kind kind;
     enum ns_coding_status status; /* MORE, or what ended it */
     bool open;                    /* the decoder of this kind exists */
+    bool in_frame;                /* zstd: a frame has begun and is not complete */
     bool full;                    /* it filled the last piece and may hold more output */
     bool again;                   /* a gzip member or zstd frame is complete: another may follow */
     uint8_t kept[2];              /* first bytes that chose the decoder and are not decoded yet */
@@ -258,38 +259,53 @@ open_zstd(struct layer *layer)
     return ZSTD_isError(rc) ? NS_CODING_CORRUPT : NS_CODING_MORE;
 }
 
+/* RFC 8878, 3.1.1 and 3.1.2. The library would read the formats from before the RFC too, with
+ * memory that is not ours: their magic numbers differ in the first byte. */
+static bool
+begins_zstd_frame(uint8_t byte)
+{
+    return byte == 0x28 || byte >> 4 == 5;
+}
+
+/* Goes over one frame, or what there is of it. Returns as ZSTD_decompressStream does. */
+static size_t
+decompress_frame(struct layer *layer, ZSTD_inBuffer *in, ZSTD_outBuffer *out)
+{
+    size_t rc = ZSTD_decompressStream(layer->zstd, out, in);
+    layer->in_frame = rc != 0;
+    layer->again |= rc == 0;
+    return rc;
+}
+
 static enum ns_coding_status
 run_zstd(struct layer *layer, struct span *span)
 {
-    if (!layer->open) {
-        enum ns_coding_status status = open_zstd(layer);
-        if (status != NS_CODING_MORE) {
-            return status;
-        }
-    }
+    enum ns_coding_status status = layer->open ? NS_CODING_MORE : open_zstd(layer);
     ZSTD_inBuffer in = {.src = span->in, .size = span->in_bytes};
     ZSTD_outBuffer out = {.dst = span->out, .size = PIECE_BYTES};
-    size_t in_before, out_before, rc;
-    do { /* a frame at a time */
-        in_before = in.pos;
-        out_before = out.pos;
-        rc = ZSTD_decompressStream(layer->zstd, &out, &in);
-        layer->again |= rc == 0;
-    } while (!ZSTD_isError(rc) && in.pos < in.size && out.pos < out.size &&
-             (in.pos > in_before || out.pos > out_before));
+    bool going = status == NS_CODING_MORE;
+    while (going) {
+        size_t in_before = in.pos, out_before = out.pos;
+        if (!layer->in_frame && in.pos == in.size) {
+            break; /* between frames it holds nothing */
+        }
+        if (!layer->in_frame && !begins_zstd_frame(span->in[in.pos])) {
+            /* Padding after a frame is no error. */
+            status = layer->again ? NS_CODING_END : NS_CODING_CORRUPT;
+            break;
+        }
+        size_t rc = decompress_frame(layer, &in, &out);
+        if (ZSTD_isError(rc)) {
+            status = ZSTD_getErrorCode(rc) == ZSTD_error_memory_allocation ? NS_CODING_NO_MEMORY
+                                                                           : NS_CODING_CORRUPT;
+            break;
+        }
+        going =
+            in.pos < in.size && out.pos < out.size && (in.pos > in_before || out.pos > out_before);
+    }
     span->taken = in.pos;
     span->made = out.pos;
-    if (!ZSTD_isError(rc)) {
-        return NS_CODING_MORE;
-    }
-    switch (ZSTD_getErrorCode(rc)) {
-    case ZSTD_error_memory_allocation:
-        return NS_CODING_NO_MEMORY;
-    case ZSTD_error_prefix_unknown: /* padding after a frame is no error */
-        return layer->again ? NS_CODING_END : NS_CODING_CORRUPT;
-    default:
-        return NS_CODING_CORRUPT;
-    }
+    return status;
 }
 
 /* --- layers -------------------------------------------------------------------------------- */

@@ -5,6 +5,10 @@
  *
  * The decoders' windows come from ns_mem_alloc when the first byte arrives and go when the body
  * ends. A body that grows beyond NS_CODING_GROWTH_MAX is refused as a bomb.
+ *
+ * gzip and zstd may go on with another member or frame, so a complete body ends in MORE there,
+ * as a truncated one does; END comes where what follows is neither. zlib, raw deflate and br know
+ * their end. What comes after END is not looked at.
  */
 #ifndef NS_WIRE_CODING_H
 #define NS_WIRE_CODING_H

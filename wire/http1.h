@@ -3,10 +3,11 @@
  * A push parser for HTTP/1.x messages in one direction of one connection (RFC 9112).
  *
  * Feed it bytes as they come; it returns at every event with the number of bytes consumed, and is
- * called again with the rest. Where the input is split makes no difference, except that body bytes
- * come in as many NS_HTTP1_BODY events as the splits demand. It allocates one buffer for the
- * current head (at most NS_HEAD_BYTES_MAX), keeps no body, and knows nothing of what the messages
- * mean.
+ * called again with the rest, even where that is nothing (an END may need no bytes), until
+ * NS_HTTP1_MORE. UPGRADE and ERROR are final: nothing is consumed from then on. Where the input is
+ * split makes no difference, except that body bytes come in as many NS_HTTP1_BODY events as the
+ * splits demand. It allocates one buffer for the current head (at most NS_HEAD_BYTES_MAX), keeps no
+ * body, and knows nothing of what the messages mean.
  */
 #ifndef NS_WIRE_HTTP1_H
 #define NS_WIRE_HTTP1_H
@@ -54,7 +55,8 @@ struct ns_http1_text {
 struct ns_http1_header {
     struct ns_http1_text name;  /* as written */
     struct ns_http1_text value; /* outer blanks removed */
-    uint32_t line_offset;       /* where its line begins, from the first byte of the message */
+    uint32_t line_offset;       /* where its line begins, from the first byte of the message
+                                   (empty lines before it left out) */
     uint32_t line_bytes;        /* with its line ending */
 };
 
@@ -67,7 +69,8 @@ void ns_http1_free(struct ns_http1 *parser);
 /*
  * Responses only, and before a response's head is complete: the method of the request that it
  * answers is HEAD (no body whatever its headers say) or CONNECT (2xx switches protocols).
- * Must be said anew for each message; the default is neither.
+ * Must be said anew for each request; the default is neither. It holds through interim responses
+ * and goes with the head of the final one.
  */
 void ns_http1_answering(struct ns_http1 *parser, bool head, bool connect);
 
@@ -99,7 +102,8 @@ const struct ns_http1_header *ns_http1_header_at(const struct ns_http1 *parser, 
 /* The value of the first header of this name (any case); .text is NULL where there is none. */
 struct ns_http1_text ns_http1_find(const struct ns_http1 *parser, const char *name);
 
-/* What the head said of the body: its exact length, or -1 where chunked or until close. */
+/* The length of the body that follows, 0 where none does (HEAD, 204, 304) whatever the head says of
+ * it, or -1 where chunked or until close. */
 int64_t ns_http1_content_length(const struct ns_http1 *parser);
 bool ns_http1_keep_alive(const struct ns_http1 *parser);
 

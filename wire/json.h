@@ -54,7 +54,8 @@ void ns_json_free(struct ns_json *json);
 /* Forgets everything; the next byte begins a document. */
 void ns_json_reset(struct ns_json *json);
 
-/* Consumes bytes up to the next event and returns how many. Containers nested deeper than
+/* Consumes bytes up to the next event and returns how many; to be called with the rest, even where
+ * that is nothing, until NS_JSON_MORE. Containers nested deeper than
  * NS_JSON_DEPTH_MAX are an NS_JSON_ERROR. */
 size_t ns_json_feed(struct ns_json *json, const uint8_t *bytes, size_t count,
                     struct ns_json_input *input);

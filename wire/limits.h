@@ -15,8 +15,8 @@
 /* Trailers of a chunked message. */
 #define NS_TRAILER_BYTES_MAX 8192
 
-/* How far a JSON document may nest; deeper values are skipped over, still in step. RFC 8259 leaves
- * it open, Python stops near 1000. */
+/* How far a JSON document may nest; a deeper one is an error. RFC 8259 leaves it open, Python stops
+ * near 1000. */
 #define NS_JSON_DEPTH_MAX 512
 
 /* A JSON object key longer than this cannot be one of ours. */
@@ -54,5 +54,14 @@
 #define NS_TAG_KEY_BYTES_MAX 64
 #define NS_TAG_VALUE_BYTES_MAX 256
 #define NS_STRIP_RANGES_MAX 16 /* header lines removed from one request */
+
+/* How deep the paths of facts reach; deeper values are no facts. */
+#define NS_FACTS_DEPTH_MAX 16
+
+/* Rules of one table of facts: their set is a 64-bit mask. */
+#define NS_FACTS_RULES_MAX 64
+
+/* The path of a request target, decoded: longer ones are no calls of ours. */
+#define NS_PATH_BYTES_MAX 2048
 
 #endif

@@ -54,6 +54,7 @@ struct ns_wire_request {
     char model[NS_MODEL_BYTES_MAX + 1]; /* as asked for; "" where not said */
     char service_tier[NS_WORD_BYTES_MAX + 1];
     bool streamed;
+    bool array;          /* the stream is a JSON array, not SSE (Gemini without alt=sse) */
     bool usage_asked;    /* a stream will carry its usage without our asking */
     bool body_complete;  /* false: the bound was reached first; sizes are of what was seen */
     uint64_t body_bytes; /* decoded body length, or what is known of it */
@@ -139,7 +140,9 @@ enum ns_wire_opaque {
 
 struct ns_wire_written {
     enum ns_wire_class class;
-    struct ns_wire_call *call; /* CALL and REST: owned by the connection until it is released */
+    struct ns_wire_call *call; /* CALL and REST: owned by the connection until it is released. REST:
+                                  NULL once that has happened (its answer came early, or it was
+                                  forgotten or substituted): the verdict still holds */
     bool message_end;          /* these bytes end a request */
     bool expects_continue;     /* WITHHOLD at the end of a head with Expect: 100-continue: the
                                   program may be waiting for a 100 before it sends the body */
@@ -147,7 +150,8 @@ struct ns_wire_written {
 
 enum ns_wire_read_event {
     NS_WIRE_READ_MORE,    /* all input consumed */
-    NS_WIRE_READ_HEAD,    /* the head of the final answer to a call is complete */
+    NS_WIRE_READ_HEAD,    /* the head of the final answer to a call is complete, and a body
+                             follows: without one the head's bytes tell END at once */
     NS_WIRE_READ_INTERIM, /* these bytes were an interim answer (100, 103) and nothing else */
     NS_WIRE_READ_END      /* these bytes end an answer; the next byte belongs to the next request */
 };
@@ -204,7 +208,8 @@ const struct ns_wire_range *ns_wire_strips(const struct ns_wire *wire, size_t *c
  * to the caller. */
 void ns_wire_substitute(struct ns_wire *wire, struct ns_wire_call *call);
 
-/* The request judged last will never be answered (it was dropped): forget that one is due. */
+/* The request judged last will never be answered (it was dropped): forget that one is due. The
+ * call is released to the caller; what still comes of its body is NS_WIRE_REST without a call. */
 void ns_wire_forget(struct ns_wire *wire, struct ns_wire_call *call);
 
 /* Reads bytes that arrived, up to the next event; returns how many. They may be handed on at once:
@@ -231,7 +236,8 @@ void ns_wire_call_free(struct ns_wire_call *call);
 /*
  * The evidence of what is known of a call, by what was seen of it (never by guess): REPORTED with
  * usage and a complete answer, PARTIAL with usage that is not final, COUNTED where only generated
- * text was seen, ESTIMATED where nothing was.
+ * text was seen, ESTIMATED where nothing was. A refusal (status >= 300, or an error in a stream
+ * that had said nothing yet) is REPORTED too, with no usage: that it used nothing is what it says.
  */
 enum ns_evidence ns_wire_evidence(const struct ns_wire_call *call);
 
@@ -248,11 +254,14 @@ struct ns_wire_denial {
 
 /*
  * Writes the answer that a denied program reads, in the shape of its provider
- * (docs/denials.md has the table). Returns the bytes written, or -ENOSPC (2 KiB more than the
- * message always suffice). *status is the status chosen.
+ * (docs/denials.md has the table). Returns the bytes written, or -ENOSPC (2 KiB more than
+ * twice the message always suffice: quotes are escaped). *status is the status chosen.
  */
 int ns_wire_denial_write(const struct ns_wire_request *request, const struct ns_wire_denial *denial,
                          uint8_t *buffer, size_t buffer_bytes, int *status);
+
+/* The status that the family answers to a spent budget, where none is chosen. */
+int ns_wire_denial_status(const struct ns_wire_request *request);
 
 /* The request that stands in for a denied one: no credential, nothing of the program's. Returns the
  * bytes written or -ENOSPC. */

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 
+import messages
 import netns
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -76,7 +77,8 @@ class Lab:
         if self.provider:
             self.provider.kill()
             self.provider.wait()
-        if kind is not None and os.path.exists(self.collector_log):
+        failed = kind is not None and getattr(value, "code", 1) != 0
+        if failed and os.path.exists(self.collector_log):
             for line in open(self.collector_log, encoding="utf-8", errors="replace"):
                 print("# collector:", line.rstrip())
         if os.environ.get("NS_KEEP"):
@@ -189,8 +191,33 @@ class Lab:
         return [line.split("\x1f") for line in done.stdout.splitlines()]
 
     def sync(self):
-        self.cli("status", "--json")
-        self.cli("calls", "--limit", "1", "--json")
+        """Waits until Postgres has everything that the collector acknowledged."""
+        self.query("sync")
+
+    def query(self, what):
+        """Asks the collector, over its own protocol; returns what the answer's JSON says."""
+        with messages.Client(self.endpoint) as client:
+            client.hello()
+            failed, answer = client.query(what)
+        if failed:
+            raise RuntimeError(f"query {what}: {answer}")
+        return answer
+
+    def await_query(self, what, holds, deadline_s=60):
+        """Asks until holds(answer)."""
+        end = time.monotonic() + deadline_s
+        while not holds(self.query(what)):
+            if time.monotonic() > end:
+                raise RuntimeError(f"{what} never came to hold: {self.query(what)}")
+            time.sleep(0.01)
+
+    def await_sql(self, query, value, deadline_s=60):
+        """Asks Postgres until the first column of the first row is this text."""
+        end = time.monotonic() + deadline_s
+        while self.sql(query)[0][0] != value:
+            if time.monotonic() > end:
+                raise RuntimeError(f"{query}: never {value}, but {self.sql(query)}")
+            time.sleep(0.05)
 
     def curl(self, *arguments, **more):
         return self.run(["curl", "-sS", "--max-time", "60", *arguments], **more)

@@ -88,7 +88,7 @@ def _encode_value(kind_of, value):
     return bytes([len(value)]) + b"".join(_sized(m) + _encode_usage(u) for m, u in value)
 
 
-def encode(kind, **values):
+def encode(kind, /, **values):
     """One message. An unknown field is a KeyError, so that tests cannot misspell one."""
     known = {name for _, name, _, _ in FIELDS[kind]}
     for name in values:

@@ -17,6 +17,7 @@ A client steers an answer with a request header (SDKs: extra_headers / default_h
     X-Replay: status=529       an error of that status in the provider's shape
     X-Replay: cut=K            a stream breaks off (connection closed) after K events
     X-Replay: events=K         how many text events a stream has (default 4)
+    X-Replay: say=WORD         the answer's text is this word, repeated
     X-Replay: wait=PATH        before the last event of a stream (or a plain answer) waits until
                                PATH exists
     X-Replay: encoding=CODING  gzip, deflate or identity instead of the client's first choice
@@ -74,7 +75,8 @@ class Steering(dict):
 
 def pieces(steering):
     count = int(steering.get("events", 4))
-    return [WORDS[i % len(WORDS)] + " " for i in range(count)]
+    words = [steering["say"]] if "say" in steering else WORDS
+    return [words[i % len(words)] + " " for i in range(count)]
 
 
 # --- OpenAI -------------------------------------------------------------------------------------

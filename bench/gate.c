@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the gate carries, beside what libzmq alone carries, in one run on this machine:
+ *
+ *   pairs    many DEALER clients, each with a window of calls; a pair is CHECK → VERDICT and
+ *            REPORT → ACK, with the journal on disk. Reference: the same messages, and as many
+ *            replies, echoed by a bare ROUTER.
+ *   check    one blocking ns_zmtp client: CHECK → VERDICT, p50 and p99. Reference: 128 bytes
+ *            echoed by a bare ROUTER to the same client, and to a libzmq DEALER.
+ *
+ *     build/bench/gate [PAIRS [CLIENTS [WINDOW]]]
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "collector/peer.h"
+#include "protocol/protocol.h"
+#include "protocol/zmtp.h"
+
+#define CLIENTS_MAX 512
+#define DEADLINE_NS INT64_C(10000000000)
+#define LATENCY_ROUNDS 20000
+/* Of a call's id within an encoded message: after the head and the field's own head. */
+#define CALL_ID_AT 9
+
+static void
+die(const char *what)
+{
+    fprintf(stderr, "bench/gate: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+/* --- messages ----------------------------------------------------------------------------------
+ */
+
+struct encoded {
+    uint8_t bytes[2048];
+    size_t count;
+};
+
+static void
+encode(const struct ns_message *message, struct encoded *encoded)
+{
+    int count = ns_message_encode(message, encoded->bytes, sizeof encoded->bytes);
+    if (count < 0) {
+        errno = -count;
+        die("encode");
+    }
+    encoded->count = (size_t)count;
+}
+
+static void
+make_messages(struct encoded *hello, struct encoded *check, struct encoded *report)
+{
+    static struct ns_message message;
+    message.kind = NS_MESSAGE_HELLO;
+    message.as.hello = (struct ns_hello){.protocol_max = NS_PROTOCOL_VERSION,
+                                         .library = ns_text_of("bench"),
+                                         .source = NS_SOURCE_SDK,
+                                         .pid = (uint32_t)getpid(),
+                                         .start_ticks = ns_process_start_ticks((uint32_t)getpid())};
+    encode(&message, hello);
+    memset(&message, 0, sizeof message);
+    message.kind = NS_MESSAGE_CHECK;
+    struct ns_check *call = &message.as.check;
+    call->call_id = ns_uuid_new();
+    call->started_at_ns = (int64_t)ns_uuid_unix_ms(&call->call_id) * 1000000;
+    call->provider = call->family = ns_text_of("openai");
+    call->operation = ns_text_of("chat");
+    call->host = ns_text_of("api.openai.com");
+    call->requested_model = ns_text_of("gpt-4o-mini");
+    call->customer = ns_text_of("acme");
+    call->feature = ns_text_of("support");
+    call->text_bytes = 2000;
+    call->output_tokens_max = 500;
+    call->choices = 1;
+    encode(&message, check);
+    message.kind = NS_MESSAGE_REPORT;
+    struct ns_report *report_message = &message.as.report;
+    report_message->ended_at_ns = report_message->started_at_ns + 1000000000;
+    report_message->http_status = 200;
+    report_message->evidence = NS_EVIDENCE_REPORTED;
+    report_message->model = ns_text_of("gpt-4o-mini-2024-07-18");
+    report_message->checked = true;
+    report_message->usage = (struct ns_usage){0};
+    ns_usage_set(&report_message->usage, NS_METER_INPUT, 500);
+    ns_usage_set(&report_message->usage, NS_METER_OUTPUT, 120);
+    encode(&message, report);
+}
+
+static void
+number(struct encoded *message, uint64_t value)
+{
+    memcpy(message->bytes + CALL_ID_AT + 8, &value, sizeof value);
+}
+
+/* --- the bare ROUTER ---------------------------------------------------------------------------
+ */
+
+static void *
+echo(void *router)
+{
+    zmq_msg_t id, body;
+    for (;;) {
+        zmq_msg_init(&id);
+        zmq_msg_init(&body);
+        if (zmq_msg_recv(&id, router, 0) < 0 || zmq_msg_recv(&body, router, 0) < 0) {
+            break;
+        }
+        zmq_msg_send(&id, router, ZMQ_SNDMORE);
+        zmq_msg_send(&body, router, 0);
+    }
+    zmq_close(router);
+    return NULL;
+}
+
+/* --- pairs -------------------------------------------------------------------------------------
+ */
+
+struct load {
+    const char *endpoint;
+    bool gate; /* else the echo: every reply is as good as another */
+    uint64_t pairs;
+    int clients, window;
+    struct encoded hello, check, report;
+};
+
+/* What the next message of the collector is. */
+static bool
+take(void *dealer, struct load *load, uint64_t *id, bool *is_ack)
+{
+    uint8_t reply[2048];
+    int count = zmq_recv(dealer, reply, sizeof reply, ZMQ_DONTWAIT);
+    if (count < CALL_ID_AT + 16) {
+        return false;
+    }
+    memcpy(id, reply + CALL_ID_AT + 8, sizeof *id);
+    *is_ack = load->gate ? reply[3] == NS_MESSAGE_ACK : reply[3] == NS_MESSAGE_REPORT;
+    return true;
+}
+
+static void
+send_message(void *dealer, struct encoded *message, uint64_t id)
+{
+    number(message, id);
+    zmq_send(dealer, message->bytes, message->count, 0);
+}
+
+/* Returns pairs a second. */
+static double
+run_load(struct load *load)
+{
+    void *context = zmq_ctx_new();
+    static void *dealer[CLIENTS_MAX];
+    zmq_pollitem_t items[CLIENTS_MAX];
+    for (int i = 0; i < load->clients; i++) {
+        int hwm = 20000;
+        int linger = 0;
+        dealer[i] = zmq_socket(context, ZMQ_DEALER);
+        zmq_setsockopt(dealer[i], ZMQ_SNDHWM, &hwm, sizeof hwm);
+        zmq_setsockopt(dealer[i], ZMQ_RCVHWM, &hwm, sizeof hwm);
+        zmq_setsockopt(dealer[i], ZMQ_LINGER, &linger, sizeof linger);
+        if (zmq_connect(dealer[i], load->endpoint) != 0) {
+            die("connect");
+        }
+        zmq_send(dealer[i], load->hello.bytes, load->hello.count, 0);
+        uint8_t welcome[2048];
+        if (zmq_recv(dealer[i], welcome, sizeof welcome, 0) < 0) {
+            die("hello");
+        }
+        items[i] = (zmq_pollitem_t){dealer[i], 0, ZMQ_POLLIN, 0};
+    }
+    static uint64_t next_id = 1;
+    uint64_t begun = 0;
+    uint64_t done = 0;
+    int64_t start = ns_monotonic_ns();
+    for (int i = 0; i < load->clients; i++) {
+        for (int w = 0; w < load->window && begun < load->pairs; w++, begun++) {
+            send_message(dealer[i], &load->check, next_id++);
+        }
+    }
+    while (done < load->pairs) {
+        if (zmq_poll(items, load->clients, 10000) <= 0) {
+            fprintf(stderr, "bench/gate: %llu of %llu pairs, then silence\n",
+                    (unsigned long long)done, (unsigned long long)load->pairs);
+            exit(1);
+        }
+        for (int i = 0; i < load->clients; i++) {
+            uint64_t id;
+            bool is_ack;
+            while ((items[i].revents & ZMQ_POLLIN) && take(dealer[i], load, &id, &is_ack)) {
+                if (!is_ack) {
+                    send_message(dealer[i], &load->report, id);
+                    continue;
+                }
+                done++;
+                if (begun < load->pairs) {
+                    begun++;
+                    send_message(dealer[i], &load->check, next_id++);
+                }
+            }
+        }
+    }
+    double seconds = (double)(ns_monotonic_ns() - start) / 1e9;
+    for (int i = 0; i < load->clients; i++) {
+        zmq_close(dealer[i]);
+    }
+    zmq_ctx_term(context);
+    return (double)load->pairs / seconds;
+}
+
+/* --- latency -----------------------------------------------------------------------------------
+ */
+
+static int
+by_value(const void *a, const void *b)
+{
+    const int64_t *first = a;
+    const int64_t *second = b;
+    return *first < *second ? -1 : *first > *second;
+}
+
+static void
+print_latency(const char *name, int64_t *ns, size_t count)
+{
+    qsort(ns, count, sizeof *ns, by_value);
+    int64_t p50_ns = ns[count / 2];
+    int64_t p99_ns = ns[count * 99 / 100];
+    printf("  %-44s p50 %7.1f us   p99 %7.1f us\n", name, (double)p50_ns / 1e3,
+           (double)p99_ns / 1e3);
+}
+
+static void
+ask(struct ns_zmtp *zmtp, const struct encoded *message, uint8_t *reply, size_t room)
+{
+    int64_t deadline = ns_monotonic_ns() + DEADLINE_NS;
+    if (ns_zmtp_send(zmtp, message->bytes, message->count, deadline) != 0 ||
+        ns_zmtp_receive(zmtp, reply, room, deadline) < 0) {
+        die("the collector does not answer");
+    }
+}
+
+static void
+measure_gate(struct load *load, int64_t *check_ns, int64_t *pair_ns)
+{
+    static struct ns_zmtp zmtp = NS_ZMTP_CLOSED;
+    uint8_t reply[2048];
+    if (ns_zmtp_connect(&zmtp, load->endpoint, ns_monotonic_ns() + DEADLINE_NS) != 0) {
+        die("connect");
+    }
+    ask(&zmtp, &load->hello, reply, sizeof reply);
+    for (uint64_t i = 0; i < LATENCY_ROUNDS; i++) {
+        number(&load->check, UINT64_C(1) << 62 | i);
+        number(&load->report, UINT64_C(1) << 62 | i);
+        int64_t start = ns_monotonic_ns();
+        ask(&zmtp, &load->check, reply, sizeof reply);
+        check_ns[i] = ns_monotonic_ns() - start;
+        ask(&zmtp, &load->report, reply, sizeof reply);
+        pair_ns[i] = ns_monotonic_ns() - start;
+    }
+    ns_zmtp_close(&zmtp);
+}
+
+static void
+measure_echo(const char *endpoint, int64_t *zmtp_ns, int64_t *dealer_ns)
+{
+    static struct ns_zmtp zmtp = NS_ZMTP_CLOSED;
+    struct encoded message = {.count = 128};
+    uint8_t reply[2048];
+    if (ns_zmtp_connect(&zmtp, endpoint, ns_monotonic_ns() + DEADLINE_NS) != 0) {
+        die("connect");
+    }
+    void *context = zmq_ctx_new();
+    void *dealer = zmq_socket(context, ZMQ_DEALER);
+    zmq_connect(dealer, endpoint);
+    for (int i = 0; i < LATENCY_ROUNDS; i++) {
+        int64_t start = ns_monotonic_ns();
+        ask(&zmtp, &message, reply, sizeof reply);
+        zmtp_ns[i] = ns_monotonic_ns() - start;
+        start = ns_monotonic_ns();
+        zmq_send(dealer, message.bytes, message.count, 0);
+        zmq_recv(dealer, reply, sizeof reply, 0);
+        dealer_ns[i] = ns_monotonic_ns() - start;
+    }
+    ns_zmtp_close(&zmtp);
+    zmq_close(dealer);
+    zmq_ctx_term(context);
+}
+
+/* --- the collector -----------------------------------------------------------------------------
+ */
+
+static pid_t
+start_collector(const char *program, const char *directory, const char *endpoint)
+{
+    int ready[2];
+    char state[300];
+    snprintf(state, sizeof state, "%s/state", directory);
+    if (pipe(ready) != 0) {
+        die("pipe");
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ready[1], 2);
+        close(ready[0]);
+        /* Postgres is away: what is measured is the gate. */
+        execl(program, program, "--foreground", "--state-dir", state, "--listen", endpoint,
+              "--http", "off", "--database-url", "postgresql://127.0.0.1:1/none", (char *)NULL);
+        _exit(127);
+    }
+    close(ready[1]);
+    FILE *lines = fdopen(ready[0], "r");
+    char line[1024];
+    while (lines != NULL && fgets(line, sizeof line, lines) != NULL) {
+        if (strcmp(line, "ready\n") == 0) {
+            return child; /* the pipe stays open for what it may still say */
+        }
+        fputs(line, stderr);
+    }
+    die(program);
+    return -1;
+}
+
+int
+main(int argc, char **argv)
+{
+    static struct load load;
+    load.pairs = argc > 1 ? strtoull(argv[1], NULL, 10) : 300000;
+    load.clients = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 64;
+    load.window = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 128;
+    if (load.pairs == 0 || load.clients < 1 || load.clients > CLIENTS_MAX || load.window < 1) {
+        fprintf(stderr, "usage: gate [PAIRS [CLIENTS [WINDOW]]]\n");
+        return 2;
+    }
+    char directory[] = "build/gate-XXXXXX"; /* on the disk of the tree, not in memory */
+    if (mkdtemp(directory) == NULL) {
+        die(directory);
+    }
+    char gate_endpoint[128];
+    char echo_endpoint[128];
+    char command[256];
+    snprintf(gate_endpoint, sizeof gate_endpoint, "ipc://%s/gate.sock", directory);
+    snprintf(echo_endpoint, sizeof echo_endpoint, "ipc://%s/echo.sock", directory);
+    make_messages(&load.hello, &load.check, &load.report);
+
+    void *context = zmq_ctx_new();
+    void *router = zmq_socket(context, ZMQ_ROUTER);
+    int hwm = 20000;
+    zmq_setsockopt(router, ZMQ_SNDHWM, &hwm, sizeof hwm);
+    zmq_setsockopt(router, ZMQ_RCVHWM, &hwm, sizeof hwm);
+    if (zmq_bind(router, echo_endpoint) != 0) {
+        die("bind");
+    }
+    pthread_t thread;
+    pthread_create(&thread, NULL, echo, router);
+    load.endpoint = echo_endpoint;
+    double echo_rate = run_load(&load);
+    static int64_t zmtp_ns[LATENCY_ROUNDS], dealer_ns[LATENCY_ROUNDS];
+    measure_echo(echo_endpoint, zmtp_ns, dealer_ns);
+
+    const char *program = getenv("NS_NULLSPENDD");
+    if (program == NULL) {
+        program = "build/nullspendd";
+    }
+    pid_t collector = start_collector(program, directory, gate_endpoint);
+    load.endpoint = gate_endpoint;
+    load.gate = true;
+    double gate_rate = run_load(&load);
+    static int64_t check_ns[LATENCY_ROUNDS], pair_ns[LATENCY_ROUNDS];
+    measure_gate(&load, check_ns, pair_ns);
+    kill(collector, SIGTERM);
+    waitpid(collector, NULL, 0);
+
+    printf("gate: %llu pairs, %d clients, window %d\n", (unsigned long long)load.pairs,
+           load.clients, load.window);
+    printf("  check+report pairs, journal on               %9.0f pairs/s\n", gate_rate);
+    printf("  reference: bare libzmq, same messages echoed %9.0f pairs/s\n", echo_rate);
+    print_latency("check -> verdict, ns_zmtp client", check_ns, LATENCY_ROUNDS);
+    print_latency("check -> verdict, report -> ack (fsync)", pair_ns, LATENCY_ROUNDS);
+    print_latency("reference: 128 B echo, ns_zmtp client", zmtp_ns, LATENCY_ROUNDS);
+    print_latency("reference: 128 B echo, libzmq DEALER", dealer_ns, LATENCY_ROUNDS);
+    snprintf(command, sizeof command, "rm -rf '%s'", directory);
+    zmq_ctx_shutdown(context);
+    pthread_join(thread, NULL);
+    zmq_ctx_term(context);
+    return system(command) == 0 ? 0 : 1;
+}

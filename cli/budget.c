@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `budget set`, `list`, `show`, `rm`. Budgets are rows; a change is done when the collector says
+ * that the revision it made is in force. */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/money.h"
+#include "base/words.h"
+#include "cli/cli.h"
+#include "cli/database.h"
+#include "cli/render.h"
+#include "protocol/zmtp.h"
+
+#define ENTITY_BYTES_MAX 340
+#define ENFORCED_TIMEOUT_NS INT64_C(10000000000)
+#define RECHECK_MS 250
+
+struct request {
+    const char *limit, *period, *policy, *reserve, *on_unreachable, *deny_status;
+    bool json;
+    int64_t limit_nanousd;
+};
+
+/* --- checking --------------------------------------------------------------------------------- */
+
+static int
+find_deny_status(const char *text, size_t bytes)
+{
+    static const char *const words[] = {"auto", "402", "403", "429"};
+    for (int i = 0; i < 4; i++) {
+        if (strlen(words[i]) == bytes && memcmp(words[i], text, bytes) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static int
+check_words(const struct ns_command *command, const struct request *request)
+{
+    const struct {
+        const char *option, *value, *words;
+        int (*find)(const char *text, size_t bytes);
+    } rows[] = {
+        {"--period", request->period, "hour, day, week, month or total", ns_period_find},
+        {"--policy", request->policy, "hard, soft, warn or shadow", ns_policy_find},
+        {"--reserve", request->reserve, "typical or bound", ns_reserve_find},
+        {"--on-unreachable", request->on_unreachable, "allow or deny", ns_unreachable_find},
+        {"--deny-status", request->deny_status, "auto, 402, 403 or 429", find_deny_status},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *value = rows[i].value;
+        if (value != NULL && rows[i].find(value, strlen(value)) < 0) {
+            return ns_complain_usage(command, "%s is %s, not '%s'", rows[i].option, rows[i].words,
+                                     value);
+        }
+    }
+    return -1;
+}
+
+static int
+check_limit(const struct ns_command *command, struct request *request)
+{
+    if (request->limit == NULL || request->period == NULL) {
+        return ns_complain_usage(command, "set needs --limit USD and --period PERIOD");
+    }
+    int error = ns_money_parse(request->limit, strlen(request->limit), &request->limit_nanousd);
+    const char *why = error == -EDOM             ? "more than 9 decimal places"
+                      : error == -ERANGE         ? "too large"
+                      : error != 0               ? "not an amount like 25 or 0.5"
+                      : request->limit[0] == '-' ? "negative"
+                                                 : NULL;
+    if (why != NULL) {
+        return ns_complain_usage(command, "--limit %s: %s", request->limit, why);
+    }
+    return -1;
+}
+
+/* The form of an entity; the finer rules are the schema's. */
+static int
+check_entity(const struct ns_command *command, const char *entity)
+{
+    const char *colon = strchr(entity, ':');
+    size_t kind_bytes = colon != NULL ? (size_t)(colon - entity) : strlen(entity);
+    int kind = ns_entity_kind_find(entity, kind_bytes);
+    bool good = ns_is_label(entity, ENTITY_BYTES_MAX) && kind >= 0 &&
+                (kind == NS_ENTITY_ORG) == (colon == NULL);
+    if (good && colon != NULL) {
+        const char *id = colon + 1;
+        const char *equals = strchr(id, '=');
+        good = id[0] != '\0' && id[0] != ' ' &&
+               (kind != NS_ENTITY_TAG || strcmp(id, "*") == 0 ||
+                (equals != NULL && equals != id && equals[1] != '\0'));
+    }
+    if (!good) {
+        return ns_complain_usage(command,
+                                 "'%s' is no entity: org, customer:ID, agent:ID, feature:ID, "
+                                 "session:ID, key:ID, team:ID or tag:K=V",
+                                 entity);
+    }
+    return -1;
+}
+
+/* --- showing ---------------------------------------------------------------------------------- */
+
+static const char table_columns[] =
+    "entity, period, policy, trim_scale(limit_usd) as limit_usd,"
+    " trim_scale(spent_usd) as spent_usd, trim_scale(held_usd) as held_usd,"
+    " trim_scale(remaining_usd) as remaining_usd,"
+    " coalesce(to_char(period_end, 'YYYY-MM-DD HH24:MI'), 'never') as \"ends (UTC)\"";
+
+static PGresult *
+select_budgets(PGconn *database, const char *entity, bool json)
+{
+    char sql[1024];
+    const char *parameters[] = {entity};
+    snprintf(sql, sizeof sql,
+             "select %s from nullspend.budget_status"
+             " where $1::text is null or entity = $1 order by entity, period",
+             json ? "*" : table_columns);
+    return ns_database_query(database, sql, 1, parameters);
+}
+
+static int
+show_budgets(const struct ns_command *command, const char *entity, struct request *request)
+{
+    PGconn *database;
+    (void)command;
+    int code = ns_database_open_synced(&database);
+    if (code != NS_EXIT_DONE) {
+        PQfinish(database);
+        return code;
+    }
+    PGresult *result = select_budgets(database, entity, request->json);
+    if (result == NULL) {
+        code = NS_EXIT_FAILED;
+    } else if (entity != NULL && PQntuples(result) == 0) {
+        code = ns_complain(NS_EXIT_NOT_FOUND, "no budget for %s", entity);
+    } else if (PQntuples(result) == 0 && !request->json) {
+        puts("No budgets. Set one: nullspend budget set customer:acme --limit 25 --period day");
+    } else {
+        ns_render(stdout, result, request->json ? NS_FORMAT_JSON : NS_FORMAT_TABLE);
+    }
+    PQclear(result);
+    PQfinish(database);
+    return code;
+}
+
+/* After a change with --json: the budgets of the entity as they are now. */
+static int
+print_changed(PGconn *database, const char *entity)
+{
+    PGresult *result = select_budgets(database, entity, true);
+    if (result == NULL) {
+        return NS_EXIT_FAILED;
+    }
+    ns_render_json(stdout, result);
+    PQclear(result);
+    return NS_EXIT_DONE;
+}
+
+/* --- changing --------------------------------------------------------------------------------- */
+
+static const char set_sql[] =
+    "insert into nullspend.budgets as b"
+    " (entity, period, policy, reserve, on_unreachable, deny_status, limit_nanousd)"
+    " values ($1, $2, coalesce($3, 'hard'), coalesce($4, 'typical'), coalesce($5, 'allow'),"
+    " coalesce($6::integer, 0), $7::bigint)"
+    " on conflict (entity, period) do update set policy = coalesce($3, b.policy),"
+    " reserve = coalesce($4, b.reserve), on_unreachable = coalesce($5, b.on_unreachable),"
+    " deny_status = coalesce($6::integer, b.deny_status), limit_nanousd = $7::bigint";
+
+static const char rm_sql[] = "delete from nullspend.budgets"
+                             " where entity = $1 and ($2::text is null or period = $2)";
+
+static int64_t
+one_number(PGconn *database, const char *sql)
+{
+    PGresult *result = ns_database_query(database, sql, 0, NULL);
+    int64_t number = -1;
+    if (result != NULL && PQntuples(result) == 1) {
+        number = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    }
+    PQclear(result);
+    return number;
+}
+
+/* Waits for a notification or a while. */
+static void
+await_news(PGconn *database)
+{
+    struct pollfd socket = {.fd = PQsocket(database), .events = POLLIN};
+    poll(&socket, 1, RECHECK_MS);
+    PQconsumeInput(database);
+    for (PGnotify *news; (news = PQnotifies(database)) != NULL;) {
+        PQfreemem(news);
+    }
+}
+
+static int
+await_enforced(PGconn *database, int64_t revision)
+{
+    int64_t deadline_ns = ns_monotonic_ns() + ENFORCED_TIMEOUT_NS;
+    for (;;) {
+        int64_t enforced =
+            one_number(database, "select enforced_revision from nullspend.collector_state");
+        if (enforced < 0) {
+            return NS_EXIT_FAILED;
+        }
+        if (enforced >= revision) {
+            return NS_EXIT_DONE;
+        }
+        if (ns_monotonic_ns() >= deadline_ns) {
+            return ns_complain(NS_EXIT_FAILED,
+                               "the change is written, but the collector has not said within 10 s "
+                               "that it is in force (revision %" PRId64 ", enforced %" PRId64
+                               "): see 'nullspend status'",
+                               revision, enforced);
+        }
+        await_news(database);
+    }
+}
+
+/* Runs the change and waits until it is in force. *changed is how many budgets it touched. */
+static int
+change(PGconn *database, const char *sql, int parameter_count, const char *const *parameters,
+       int *changed)
+{
+    int code = NS_EXIT_FAILED;
+    PQclear(ns_database_query(database, "listen nullspend_enforced", 0, NULL));
+    PQclear(ns_database_query(database, "begin", 0, NULL));
+    PGresult *result = ns_database_try(database, sql, parameter_count, parameters, &code);
+    if (result == NULL) {
+        return code;
+    }
+    *changed = (int)strtol(PQcmdTuples(result), NULL, 10);
+    PQclear(result);
+    int64_t revision = one_number(database, "select revision from nullspend.budgets_revision");
+    result = revision < 0 ? NULL : ns_database_query(database, "commit", 0, NULL);
+    if (result == NULL) {
+        return NS_EXIT_FAILED;
+    }
+    PQclear(result);
+    return await_enforced(database, revision);
+}
+
+static int
+set_budget(const struct ns_command *command, const char *entity, struct request *request)
+{
+    char limit[32], short_limit[NS_MONEY_TEXT_BYTES];
+    PGconn *database;
+    int changed;
+    int code = check_limit(command, request);
+    if (code >= 0) {
+        return code;
+    }
+    bool automatic = request->deny_status != NULL && strcmp(request->deny_status, "auto") == 0;
+    const char *parameters[] = {
+        entity,
+        request->period,
+        request->policy,
+        request->reserve,
+        request->on_unreachable,
+        automatic ? "0" : request->deny_status,
+        limit,
+    };
+    snprintf(limit, sizeof limit, "%" PRId64, request->limit_nanousd);
+    code = ns_database_open_for_change(&database);
+    if (code == NS_EXIT_DONE) {
+        code = change(database, set_sql, 7, parameters, &changed);
+    }
+    if (code == NS_EXIT_DONE && request->json) {
+        code = print_changed(database, entity);
+    } else if (code == NS_EXIT_DONE) {
+        ns_money_format_short(request->limit_nanousd, short_limit);
+        printf("%s: $%s a %s, in force\n", entity, short_limit, request->period);
+    }
+    PQfinish(database);
+    return code;
+}
+
+static int
+remove_budget(const struct ns_command *command, const char *entity, struct request *request)
+{
+    const char *parameters[] = {entity, request->period};
+    PGconn *database;
+    int changed = 0;
+    (void)command;
+    int code = ns_database_open_for_change(&database);
+    if (code == NS_EXIT_DONE) {
+        code = change(database, rm_sql, 2, parameters, &changed);
+    }
+    if (code == NS_EXIT_DONE && changed == 0) {
+        code = ns_complain(NS_EXIT_NOT_FOUND, "no budget for %s", entity);
+    } else if (code == NS_EXIT_DONE && request->json) {
+        code = print_changed(database, entity);
+    } else if (code == NS_EXIT_DONE) {
+        printf("removed %d budget%s of %s\n", changed, changed == 1 ? "" : "s", entity);
+    }
+    PQfinish(database);
+    return code;
+}
+
+/* --- budget ----------------------------------------------------------------------------------- */
+
+enum { TAKES_LIMITS = 1, TAKES_PERIOD = 2 };
+
+static const struct verb {
+    const char *name;
+    bool wants_entity;
+    int takes;
+    int (*run)(const struct ns_command *command, const char *entity, struct request *request);
+} verbs[] = {
+    {"set", true, TAKES_LIMITS | TAKES_PERIOD, set_budget},
+    {"list", false, 0, show_budgets},
+    {"show", true, 0, show_budgets},
+    {"rm", true, TAKES_PERIOD, remove_budget},
+};
+
+static const struct verb *
+find_verb(const char *name)
+{
+    for (size_t i = 0; name != NULL && i < sizeof verbs / sizeof verbs[0]; i++) {
+        if (strcmp(verbs[i].name, name) == 0) {
+            return &verbs[i];
+        }
+    }
+    return NULL;
+}
+
+/* Options that the verb has no use for are refused. */
+static int
+check_taken(const struct ns_command *command, const struct verb *verb,
+            const struct request *request)
+{
+    bool limits = request->limit != NULL || request->policy != NULL || request->reserve != NULL ||
+                  request->on_unreachable != NULL || request->deny_status != NULL;
+    if ((limits && (verb->takes & TAKES_LIMITS) == 0) ||
+        (request->period != NULL && (verb->takes & TAKES_PERIOD) == 0)) {
+        return ns_complain_usage(command, "%s does not take one of these options", verb->name);
+    }
+    return -1;
+}
+
+int
+ns_budget_main(const struct ns_command *command, int argc, char **argv)
+{
+    struct request request = {0};
+    const char *operands[3];
+    const struct ns_option options[] = {
+        {.name = "--limit", .value = &request.limit},
+        {.name = "--period", .value = &request.period},
+        {.name = "--policy", .value = &request.policy},
+        {.name = "--reserve", .value = &request.reserve},
+        {.name = "--on-unreachable", .value = &request.on_unreachable},
+        {.name = "--deny-status", .value = &request.deny_status},
+        {.name = "--json", .flag = &request.json},
+    };
+    int code = ns_arguments_read(command, argc, argv, options, sizeof options / sizeof options[0],
+                                 operands, 2);
+    if (code >= 0) {
+        return code;
+    }
+    const struct verb *verb = find_verb(operands[0]);
+    if (verb == NULL) {
+        return ns_complain_usage(command, "wants set, list, show or rm");
+    }
+    const char *entity = operands[1];
+    if ((entity != NULL) != verb->wants_entity) {
+        return ns_complain_usage(
+            command, verb->wants_entity ? "%s wants an ENTITY" : "%s wants no ENTITY", verb->name);
+    }
+    code = entity != NULL ? check_entity(command, entity) : -1;
+    code = code < 0 ? check_taken(command, verb, &request) : code;
+    code = code < 0 ? check_words(command, &request) : code;
+    return code < 0 ? verb->run(command, entity, &request) : code;
+}

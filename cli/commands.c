@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commands: their names, what they say of themselves, and what runs. */
+#include "cli/cli.h"
+
+#define EXITS                                                                                      \
+    "\n"                                                                                           \
+    "exit status: 0 done, 1 failed, 2 wrong usage, 3 no collector, 4 not found\n"
+
+#define LISTING_OPTIONS                                                                            \
+    "  --customer C   of this customer\n"                                                          \
+    "  --since AGE    not older than AGE: 90s, 15m, 1h, 30d, 2w\n"                                 \
+    "  --limit N      at most N\n"                                                                 \
+    "  --json         one array, all columns\n"                                                    \
+    "  --csv          all columns\n"
+
+const struct ns_command ns_commands[] = {
+    {
+        "run",
+        "runs a program governed",
+        "usage: nullspend run [OPTION...] [--] CMD [ARG...]\n"
+        "\n"
+        "Executes CMD with the library preloaded: its calls to language models must find their\n"
+        "money in every matching budget. Starts a collector of your own where none answers.\n"
+        "\n"
+        "  --customer C   for which customer; likewise --agent A, --feature F, --session S\n"
+        "  --tag K=V      a tag; up to 16 times\n"
+        "  --mode MODE    enforce, shadow (denials are only recorded), observe (calls are only\n"
+        "                 counted), off\n"
+        "\n"
+        "examples:\n"
+        "  nullspend run --customer acme -- python agent.py\n"
+        "  nullspend run --tag env=ci --mode observe -- pytest\n"
+        "\n"
+        "exit status: that of CMD; 127 where CMD is not there, 126 where it cannot be executed\n",
+        ns_run_main,
+    },
+    {
+        "start",
+        "starts your private collector",
+        "usage: nullspend start\n"
+        "\n"
+        "Starts a collector of your own in the background, with a Postgres of its own unless\n"
+        "NULLSPEND_DATABASE_URL is set, and returns when it is ready. 'run' does it by itself.\n"
+        "It listens at NULLSPEND_COLLECTOR (default: your own socket) and keeps its state in\n"
+        "NULLSPEND_STATE_DIR.\n"
+        "\n"
+        "example: nullspend start && nullspend status\n" EXITS,
+        ns_start_main,
+    },
+    {
+        "stop",
+        "stops your private collector",
+        "usage: nullspend stop\n"
+        "\n"
+        "Lets the collector flush its journal and Postgres, and waits until it has ended.\n"
+        "\n"
+        "example: nullspend stop\n" EXITS,
+        ns_stop_main,
+    },
+    {
+        "status",
+        "what the collector is doing",
+        "usage: nullspend status [--json]\n"
+        "\n"
+        "Version, uptime, connected processes, open holds, calls and denials, Postgres lag.\n"
+        "\n"
+        "example: nullspend status --json | jq .postgres.lag_s\n" EXITS,
+        ns_status_main,
+    },
+    {
+        "budget",
+        "sets, lists and removes budgets",
+        "usage: nullspend budget set ENTITY --limit USD --period PERIOD [OPTION...]\n"
+        "       nullspend budget list\n"
+        "       nullspend budget show ENTITY\n"
+        "       nullspend budget rm ENTITY [--period PERIOD]\n"
+        "\n"
+        "A change returns when the collector enforces it. ENTITY is org, customer:ID, agent:ID,\n"
+        "feature:ID, session:ID, key:ID, team:ID or tag:K=V; customer:* and its like is a default\n"
+        "for every such entity, each with a count of its own.\n"
+        "\n"
+        "  --limit USD               a decimal with at most 9 places\n"
+        "  --period PERIOD           hour, day, week, month (in UTC) or total\n"
+        "  --policy POLICY           hard denies; soft, warn and shadow only record (hard)\n"
+        "  --reserve HOW             typical: what such calls usually use; bound: the most that\n"
+        "                            a call can cost (typical)\n"
+        "  --on-unreachable WHAT     allow or deny where the collector cannot be asked (allow)\n"
+        "  --deny-status STATUS      auto, 402, 403 or 429: HTTP status of a denial (auto)\n"
+        "  --json                    one array, the columns of nullspend.budget_status\n"
+        "\n"
+        "Options that are not given keep what they were.\n"
+        "\n"
+        "examples:\n"
+        "  nullspend budget set customer:acme --limit 25 --period day\n"
+        "  nullspend budget set 'customer:*' --limit 5 --period month --policy warn\n"
+        "  nullspend budget list\n" EXITS,
+        ns_budget_main,
+    },
+    {
+        "calls",
+        "the newest calls and what they cost",
+        "usage: nullspend calls [OPTION...]\n"
+        "\n"
+        "Calls, newest first.\n"
+        "\n" LISTING_OPTIONS "\n"
+        "examples:\n"
+        "  nullspend calls --customer acme --since 1h\n"
+        "  nullspend calls --since 1d --json | jq 'map(.cost_usd) | add'\n" EXITS,
+        ns_calls_main,
+    },
+    {
+        "denials",
+        "the newest denials",
+        "usage: nullspend denials [OPTION...]\n"
+        "\n"
+        "Calls that were denied, newest first, with the numbers of the budget at that moment.\n"
+        "\n" LISTING_OPTIONS "\n"
+        "example: nullspend denials --since 1d\n" EXITS,
+        ns_denials_main,
+    },
+    {
+        "explain",
+        "why a call was denied",
+        "usage: nullspend explain ID [--json]\n"
+        "\n"
+        "Which budget denied a call, its numbers at that moment, and what would have passed. ID "
+        "is\n"
+        "that of 'nullspend denials' and of the header X-NullSpend-Denial-Id.\n"
+        "\n"
+        "example: nullspend explain 019b0d5a-1f7e-7c3a-9d2b-6f1e2a3b4c5d\n" EXITS,
+        ns_explain_main,
+    },
+    {
+        "revenue",
+        "imports what customers pay",
+        "usage: nullspend revenue import FILE.csv [--dry-run]\n"
+        "\n"
+        "The first line names the columns: customer,date,amount[,currency][,id][,amount_usd]. All\n"
+        "rows are imported or none; each bad row is named by its line. A row with an id that its\n"
+        "customer has already takes the place of that one, so a file may be imported again. No\n"
+        "exchange rates are kept: an amount in another currency than USD needs amount_usd.\n"
+        "Refunds are negative.\n"
+        "\n"
+        "  --dry-run   checks everything, imports nothing\n"
+        "\n"
+        "example of a file:\n"
+        "  customer,date,amount,currency,id\n"
+        "  acme,2026-01-31,250.00,USD,inv-1001\n" EXITS,
+        ns_revenue_main,
+    },
+    {
+        "margins",
+        "what remains of revenue",
+        "usage: nullspend margins [--by customer|feature|agent] [--since AGE] [--json|--csv]\n"
+        "\n"
+        "Revenue, cost of calls and margin, worst first; over the last 30 days unless --since "
+        "says\n"
+        "otherwise (whole days in UTC, today included).\n"
+        "\n"
+        "examples:\n"
+        "  nullspend margins\n"
+        "  nullspend margins --by feature --since 7d --csv > margins.csv\n" EXITS,
+        ns_margins_main,
+    },
+    {
+        "db",
+        "says where the data is",
+        "usage: nullspend db url\n"
+        "\n"
+        "Prints the URL of the Postgres database; the schema is nullspend.\n"
+        "\n"
+        "example: pg_dump -n nullspend \"$(nullspend db url)\"\n" EXITS,
+        ns_db_main,
+    },
+    {
+        "psql",
+        "opens the data in psql",
+        "usage: nullspend psql [ARG...]\n"
+        "\n"
+        "Runs psql on the database, with these arguments.\n"
+        "\n"
+        "example: nullspend psql -c 'select * from nullspend.margins'\n" EXITS,
+        ns_psql_main,
+    },
+};
+
+const size_t ns_command_count = sizeof ns_commands / sizeof ns_commands[0];

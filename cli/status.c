@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/collector.h"
+#include "cli/json.h"
+
+#define STATUS_TIMEOUT_MS 5000
+
+static const struct {
+    const char *path;
+    const char *title;
+    const char *unit;
+} lines[] = {
+    {"version", "version", ""},
+    {"uptime_s", "up for", " s"},
+    {"pid", "process", ""},
+    {"processes", "connected processes", ""},
+    {"open_holds", "open holds", ""},
+    {"budgets", "budgets", ""},
+    {"calls", "calls", ""},
+    {"denials", "denials", ""},
+    {"prices", "prices", ""},
+    {"postgres.connected", "Postgres connected", ""},
+    {"postgres.lag_s", "Postgres lag", " s"},
+    {"postgres.rows", "Postgres rows", ""},
+    {"postgres.last_error", "Postgres error", ""},
+    {"state_dir", "state", ""},
+    {"listen", "listens on", ""},
+};
+
+static void
+print(const char *endpoint, const char *json)
+{
+    printf("%-20s %s\n", "collector", endpoint);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        char value[1024];
+        if (!ns_json_get(json, lines[i].path, value, sizeof value) || value[0] == '\0') {
+            continue;
+        }
+        const char *shown = strcmp(value, "true") == 0    ? "yes"
+                            : strcmp(value, "false") == 0 ? "no"
+                                                          : value;
+        printf("%-20s %s%s\n", lines[i].title, shown, lines[i].unit);
+    }
+}
+
+int
+ns_status_main(const struct ns_command *command, int argc, char **argv)
+{
+    bool as_json = false;
+    const char *none[1];
+    const struct ns_option options[] = {{.name = "--json", .flag = &as_json}};
+    int code = ns_arguments_read(command, argc, argv, options, 1, none, 0);
+    if (code >= 0) {
+        return code;
+    }
+    char endpoint[NS_PLACE_BYTES];
+    char *json = NULL;
+    if (!ns_collector_require(endpoint)) {
+        return NS_EXIT_NO_COLLECTOR;
+    }
+    int error = ns_collector_ask(endpoint, "status", NULL, STATUS_TIMEOUT_MS, &json);
+    code = NS_EXIT_DONE;
+    if (error == -EREMOTEIO) {
+        char why[512] = "it does not say why";
+        ns_json_get(json, "error", why, sizeof why);
+        code = ns_complain(NS_EXIT_FAILED, "the collector at %s: %s", endpoint, why);
+    } else if (error != 0) {
+        code = ns_complain(NS_EXIT_NO_COLLECTOR, "the collector at %s: %s", endpoint,
+                           strerror(-error));
+    } else if (as_json) {
+        puts(json);
+    } else {
+        print(endpoint, json);
+    }
+    free(json);
+    return code;
+}

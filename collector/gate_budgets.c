@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Budgets come from Postgres and live in the journal, so that they hold while it is away; what they
+ * have counted goes back to it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/gate.h"
+#include "collector/service.h"
+
+static int
+by_id(const void *a, const void *b)
+{
+    const struct ns_budget *first = a;
+    const struct ns_budget *second = b;
+    return first->id < second->id ? -1 : first->id > second->id;
+}
+
+static bool
+is_same(const struct ns_budget *a, const struct ns_budget *b)
+{
+    return a->id == b->id && a->period == b->period && a->policy == b->policy &&
+           a->reserve == b->reserve && a->on_unreachable == b->on_unreachable &&
+           a->deny_status == b->deny_status && a->limit_nanousd == b->limit_nanousd &&
+           strcmp(a->entity, b->entity) == 0;
+}
+
+/* --- what the ledger has ------------------------------------------------------------------------
+ */
+
+struct known {
+    struct ns_budget *budget;
+    size_t count, room;
+    bool failed;
+};
+
+static void
+collect(void *context, const struct ns_ledger_numbers *numbers, const struct ns_budget *budget)
+{
+    struct known *known = context;
+    (void)numbers;
+    if (known->count == known->room) {
+        size_t room = known->room == 0 ? 64 : known->room * 2;
+        struct ns_budget *bigger = realloc(known->budget, room * sizeof *bigger);
+        if (bigger == NULL) {
+            known->failed = true;
+            return;
+        }
+        known->budget = bigger;
+        known->room = room;
+    }
+    known->budget[known->count++] = *budget;
+}
+
+/* Sorts by id and drops what stands twice (one budget has many counters). */
+static size_t
+sort_budgets(struct ns_budget *budget, size_t count)
+{
+    size_t kept = 0;
+    if (count > 0) {
+        qsort(budget, count, sizeof *budget, by_id);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (kept == 0 || budget[kept - 1].id != budget[i].id) {
+            budget[kept++] = budget[i];
+        }
+    }
+    return kept;
+}
+
+int
+ns_gate_budgets_known(struct ns_gate *gate)
+{
+    struct known known = {0};
+    ns_ledger_visit(gate->state.ledger, ns_realtime_ns(), collect, &known);
+    if (known.failed) {
+        free(known.budget);
+        return -ENOMEM;
+    }
+    free(gate->budget);
+    gate->budget = known.budget;
+    gate->budget_count = sort_budgets(known.budget, known.count);
+    return 0;
+}
+
+/* --- what Postgres has --------------------------------------------------------------------------
+ */
+
+static void
+commit(struct ns_gate *gate, const struct ns_ledger_event *event, const char *entity)
+{
+    memset(&gate->record, 0, sizeof gate->record);
+    gate->now_ns = ns_realtime_ns();
+    gate->record.type = NS_RECORD_BUDGET;
+    gate->record.at_ns = gate->now_ns;
+    gate->record.event = *event;
+    struct ns_ledger_effect effect;
+    int error = ns_gate_apply(gate, &effect);
+    if (error != 0 || effect.result == NS_LEDGER_FULL) {
+        ns_log("budget %s is not in force: %s", entity,
+               error != 0 ? strerror(-error) : "too many budgets");
+        return;
+    }
+    gate->record.outcome.result = (uint8_t)effect.result;
+    ns_gate_append(gate, NULL);
+}
+
+static void
+put_budget(struct ns_gate *gate, const struct ns_budget *budget)
+{
+    struct ns_ledger_event event = {.kind = NS_LEDGER_BUDGET_PUT, .as.budget_put = *budget};
+    commit(gate, &event, budget->entity);
+}
+
+static void
+remove_budget(struct ns_gate *gate, const struct ns_budget *budget)
+{
+    struct ns_ledger_event event = {.kind = NS_LEDGER_BUDGET_REMOVE,
+                                    .as.budget_remove.id = budget->id};
+    commit(gate, &event, budget->entity);
+}
+
+/* Both lists are sorted by id. Removals go first, so that an entity can change its budget. */
+static void
+reconcile(struct ns_gate *gate, const struct ns_budget *next, size_t next_count)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        size_t old = 0;
+        size_t new = 0;
+        while (old < gate->budget_count || new < next_count) {
+            bool only_old = new == next_count ||
+                            (old < gate->budget_count && gate->budget[old].id < next[new].id);
+            bool only_new =
+                !only_old && (old == gate->budget_count || next[new].id < gate->budget[old].id);
+            if (pass == 0 && only_old) {
+                remove_budget(gate, &gate->budget[old]);
+            } else if (pass == 1 && !only_old &&
+                       (only_new || !is_same(&gate->budget[old], &next[new]))) {
+                put_budget(gate, &next[new]);
+            }
+            old += only_new ? 0 : 1;
+            new += only_old ? 0 : 1;
+        }
+    }
+}
+
+/* What Postgres has is compared with next time; a budget that the ledger refuses is not tried again
+ * until it changes. */
+static int
+remember(struct ns_gate *gate, const struct ns_store_budgets *next)
+{
+    struct ns_budget *copy = malloc((next->count + 1) * sizeof *copy);
+    if (copy == NULL) {
+        return -ENOMEM;
+    }
+    if (next->count > 0) {
+        memcpy(copy, next->budget, next->count * sizeof *copy);
+    }
+    free(gate->budget);
+    gate->budget = copy;
+    gate->budget_count = next->count;
+    return 0;
+}
+
+static void
+take_budgets(struct ns_gate *gate)
+{
+    struct ns_store_budgets *next = ns_store_take_budgets(gate->store);
+    if (next == NULL) {
+        return;
+    }
+    next->count = sort_budgets(next->budget, next->count);
+    reconcile(gate, next->budget, next->count);
+    ns_gate_flush(gate);
+    if (gate->failure == 0 && remember(gate, next) == 0) {
+        gate->revision = next->revision;
+        ns_gate_counters(gate); /* so that `budget list` shows it at once */
+        ns_store_enforced(gate->store, next->revision);
+        ns_syncer_want(gate->syncer, ns_journal_written(gate->journal));
+    }
+    ns_store_budgets_free(next);
+}
+
+void
+ns_gate_store_event(struct ns_gate *gate)
+{
+    if (gate->store == NULL) {
+        return;
+    }
+    ns_store_drain(gate->store);
+    take_budgets(gate);
+    ns_gate_answer_syncs(gate);
+}
+
+/* --- what was counted ---------------------------------------------------------------------------
+ */
+
+struct changed {
+    struct ns_ledger_numbers *numbers;
+    size_t count, room;
+};
+
+static void
+collect_changed(void *context, const struct ns_ledger_numbers *numbers,
+                const struct ns_budget *budget)
+{
+    struct changed *changed = context;
+    (void)budget;
+    if (changed->count == changed->room) {
+        size_t room = changed->room == 0 ? 64 : changed->room * 2;
+        struct ns_ledger_numbers *bigger = realloc(changed->numbers, room * sizeof *bigger);
+        if (bigger == NULL) {
+            return; /* it changes again, or shows with the next start */
+        }
+        changed->numbers = bigger;
+        changed->room = room;
+    }
+    changed->numbers[changed->count++] = *numbers;
+}
+
+void
+ns_gate_counters(struct ns_gate *gate)
+{
+    static struct changed changed; /* its room is kept */
+    if (gate->store == NULL) {
+        return;
+    }
+    changed.count = 0;
+    ns_ledger_visit_changed(gate->state.ledger, ns_realtime_ns(), collect_changed, &changed);
+    if (changed.count > 0) {
+        ns_store_counters(gate->store, changed.numbers, changed.count);
+    }
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a person reads when a call is denied: whose budget, its numbers, and the way out. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/money.h"
+#include "collector/gate.h"
+
+/* An entity twice and the numbers must fit 512 bytes. */
+#define ENTITY_SHOWN_BYTES 120
+
+/* Cuts between characters of UTF-8. */
+static void
+shorten(const char *entity, char *into, size_t bytes)
+{
+    size_t count = strlen(entity);
+    if (count > bytes) {
+        count = bytes;
+        while (count > 0 && ((unsigned char)entity[count] & 0xc0) == 0x80) {
+            count--;
+        }
+    }
+    snprintf(into, bytes + 4, "%.*s%s", (int)count, entity, entity[count] != '\0' ? "..." : "");
+}
+
+struct ns_text
+ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers)
+{
+    char entity[ENTITY_SHOWN_BYTES + 4];
+    char spent[NS_MONEY_TEXT_BYTES];
+    char held[NS_MONEY_TEXT_BYTES];
+    char limit[NS_MONEY_TEXT_BYTES];
+    char needed[NS_MONEY_TEXT_BYTES];
+    shorten(numbers->entity, entity, ENTITY_SHOWN_BYTES);
+    ns_money_format_short(numbers->spent_nanousd, spent);
+    ns_money_format_short(numbers->held_nanousd, held);
+    ns_money_format_short(numbers->limit_nanousd, limit);
+    ns_money_format_short(numbers->needed_nanousd, needed);
+    const char *period = ns_period_name(numbers->period);
+    int count = snprintf(
+        gate->denial_text, sizeof gate->denial_text,
+        "nullspend: %s has spent $%s and holds $%s of its $%s %s budget; this call needs up to "
+        "$%s. Request not sent. Raise it: nullspend budget set %s --limit USD --period %s",
+        entity, spent, held, limit, period, needed, entity, period);
+    size_t room = sizeof gate->denial_text;
+    return (struct ns_text){gate->denial_text,
+                            (uint32_t)((size_t)count < room ? (size_t)count : room - 1)};
+}

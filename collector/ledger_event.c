@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Events as bytes: kind, then the members in their order, little-endian. Decoding takes nothing but
+ * what encoding makes. */
+#include <errno.h>
+
+#include "collector/bytes.h"
+#include "collector/ledger.h"
+
+static void
+put_text(struct ns_bytes_writer *w, const char *text)
+{
+    size_t bytes = strnlen(text, NS_ENTITY_BYTES_MAX);
+    ns_bytes_put_u16(w, bytes);
+    ns_bytes_put(w, text, bytes);
+}
+
+static void
+get_text(struct ns_bytes_reader *r, char text[static NS_ENTITY_BYTES_MAX + 1])
+{
+    uint16_t bytes = ns_bytes_get_u16(r);
+    const uint8_t *p = bytes <= NS_ENTITY_BYTES_MAX ? ns_bytes_get(r, bytes) : NULL;
+    if (p == NULL || memchr(p, '\0', bytes) != NULL) {
+        r->bad = true;
+        return;
+    }
+    memcpy(text, p, bytes);
+    text[bytes] = '\0';
+}
+
+static void
+put_uuid(struct ns_bytes_writer *w, const struct ns_uuid *uuid)
+{
+    ns_bytes_put(w, uuid->bytes, sizeof(uuid->bytes));
+}
+
+static void
+get_uuid(struct ns_bytes_reader *r, struct ns_uuid *uuid)
+{
+    const uint8_t *p = ns_bytes_get(r, sizeof(uuid->bytes));
+    if (p != NULL) {
+        memcpy(uuid->bytes, p, sizeof(uuid->bytes));
+    }
+}
+
+static void
+put_owner(struct ns_bytes_writer *w, const struct ns_owner *owner)
+{
+    ns_bytes_put_u64(w, owner->a);
+    ns_bytes_put_u64(w, owner->b);
+}
+
+static struct ns_owner
+get_owner(struct ns_bytes_reader *r)
+{
+    struct ns_owner owner;
+    owner.a = ns_bytes_get_u64(r);
+    owner.b = ns_bytes_get_u64(r);
+    return owner;
+}
+
+static void
+put_entities(struct ns_bytes_writer *w, unsigned count, const char *const *entity)
+{
+    if (count > NS_ENTITIES_MAX) {
+        w->full = true;
+        return;
+    }
+    ns_bytes_put_u8(w, count);
+    for (unsigned i = 0; i < count; i++) {
+        put_text(w, entity[i]);
+    }
+}
+
+static uint8_t
+get_entities(struct ns_bytes_reader *r, struct ns_ledger_event_room *room)
+{
+    uint8_t count = ns_bytes_get_u8(r);
+    if (count > NS_ENTITIES_MAX) {
+        r->bad = true;
+        return 0;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        get_text(r, room->text[i]);
+        room->entity[i] = room->text[i];
+    }
+    return count;
+}
+
+static void
+put_budget(struct ns_bytes_writer *w, const struct ns_budget *b)
+{
+    put_text(w, b->entity);
+    ns_bytes_put_u8(w, b->period);
+    ns_bytes_put_u8(w, b->policy);
+    ns_bytes_put_u8(w, b->reserve);
+    ns_bytes_put_u8(w, b->on_unreachable);
+    ns_bytes_put_u16(w, b->deny_status);
+    ns_bytes_put_i64(w, b->limit_nanousd);
+    ns_bytes_put_i64(w, b->id);
+}
+
+static void
+get_budget(struct ns_bytes_reader *r, struct ns_budget *b)
+{
+    get_text(r, b->entity);
+    b->period = ns_bytes_get_u8(r);
+    b->policy = ns_bytes_get_u8(r);
+    b->reserve = ns_bytes_get_u8(r);
+    b->on_unreachable = ns_bytes_get_u8(r);
+    b->deny_status = ns_bytes_get_u16(r);
+    b->limit_nanousd = ns_bytes_get_i64(r);
+    b->id = ns_bytes_get_i64(r);
+}
+
+static void
+put_reserve(struct ns_bytes_writer *w, const struct ns_ledger_reserve *e)
+{
+    put_uuid(w, &e->call_id);
+    put_owner(w, &e->owner);
+    ns_bytes_put_u8(w, e->mode);
+    ns_bytes_put_u8(w, e->finalize);
+    ns_bytes_put_i64(w, e->bound_nanousd);
+    ns_bytes_put_i64(w, e->typical_nanousd);
+    ns_bytes_put_i64(w, e->lost_nanousd);
+    put_entities(w, e->entity_count, e->entity);
+}
+
+static void
+get_reserve(struct ns_bytes_reader *r, struct ns_ledger_reserve *e,
+            struct ns_ledger_event_room *room)
+{
+    get_uuid(r, &e->call_id);
+    e->owner = get_owner(r);
+    e->mode = ns_bytes_get_u8(r);
+    e->finalize = ns_bytes_get_bool(r);
+    e->bound_nanousd = ns_bytes_get_i64(r);
+    e->typical_nanousd = ns_bytes_get_i64(r);
+    e->lost_nanousd = ns_bytes_get_i64(r);
+    e->entity_count = get_entities(r, room);
+    e->entity = room->entity;
+}
+
+static void
+put_settle(struct ns_bytes_writer *w, const struct ns_ledger_settle *e)
+{
+    put_uuid(w, &e->call_id);
+    put_owner(w, &e->owner);
+    ns_bytes_put_i64(w, e->cost_nanousd);
+    ns_bytes_put_i64(w, e->opened_at_ns);
+    put_entities(w, e->entity_count, e->entity);
+}
+
+static void
+get_settle(struct ns_bytes_reader *r, struct ns_ledger_settle *e, struct ns_ledger_event_room *room)
+{
+    get_uuid(r, &e->call_id);
+    e->owner = get_owner(r);
+    e->cost_nanousd = ns_bytes_get_i64(r);
+    e->opened_at_ns = ns_bytes_get_i64(r);
+    e->entity_count = get_entities(r, room);
+    e->entity = room->entity;
+}
+
+int
+ns_ledger_event_encode(const struct ns_ledger_event *event, uint8_t *buffer, size_t buffer_bytes)
+{
+    struct ns_bytes_writer w = {.at = buffer, .end = buffer + buffer_bytes};
+    ns_bytes_put_u8(&w, event->kind);
+    switch (event->kind) {
+    case NS_LEDGER_BUDGET_PUT:
+        put_budget(&w, &event->as.budget_put);
+        break;
+    case NS_LEDGER_BUDGET_REMOVE:
+        ns_bytes_put_i64(&w, event->as.budget_remove.id);
+        break;
+    case NS_LEDGER_RESERVE:
+        put_reserve(&w, &event->as.reserve);
+        break;
+    case NS_LEDGER_PROGRESS:
+        put_uuid(&w, &event->as.progress.call_id);
+        ns_bytes_put_i64(&w, event->as.progress.lost_nanousd);
+        break;
+    case NS_LEDGER_SETTLE:
+        put_settle(&w, &event->as.settle);
+        break;
+    case NS_LEDGER_VOID:
+        put_uuid(&w, &event->as.voided.call_id);
+        break;
+    case NS_LEDGER_OWNER_GONE:
+        put_owner(&w, &event->as.owner_gone.owner);
+        break;
+    case NS_LEDGER_TICK:
+        break;
+    }
+    return w.full ? -ENOSPC : (int)(w.at - buffer);
+}
+
+int
+ns_ledger_event_decode(const uint8_t *bytes, size_t count, struct ns_ledger_event *event,
+                       struct ns_ledger_event_room *room)
+{
+    struct ns_bytes_reader r = {.at = bytes, .end = bytes + count};
+    memset(event, 0, sizeof(*event));
+    event->kind = (enum ns_ledger_event_kind)ns_bytes_get_u8(&r);
+    switch (event->kind) {
+    case NS_LEDGER_BUDGET_PUT:
+        get_budget(&r, &event->as.budget_put);
+        break;
+    case NS_LEDGER_BUDGET_REMOVE:
+        event->as.budget_remove.id = ns_bytes_get_i64(&r);
+        break;
+    case NS_LEDGER_RESERVE:
+        get_reserve(&r, &event->as.reserve, room);
+        break;
+    case NS_LEDGER_PROGRESS:
+        get_uuid(&r, &event->as.progress.call_id);
+        event->as.progress.lost_nanousd = ns_bytes_get_i64(&r);
+        break;
+    case NS_LEDGER_SETTLE:
+        get_settle(&r, &event->as.settle, room);
+        break;
+    case NS_LEDGER_VOID:
+        get_uuid(&r, &event->as.voided.call_id);
+        break;
+    case NS_LEDGER_OWNER_GONE:
+        event->as.owner_gone.owner = get_owner(&r);
+        break;
+    case NS_LEDGER_TICK:
+        break;
+    default:
+        return -EBADMSG;
+    }
+    return r.bad || r.at != r.end ? -EBADMSG : 0;
+}

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/price.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/money.h"
+#include "collector/buffer.h"
+#include "collector/limits.h"
+
+#define NANO INT64_C(1000000000)
+/* Rows found before, by provider and model: finding one anew means matching patterns. */
+#define FOUND_PLACES 2048
+
+struct found {
+    uint8_t digest[16];
+    bool used;
+    const struct ns_price_model *model; /* NULL: no row */
+};
+
+struct ns_prices {
+    struct ns_catalogue *catalogue;
+    enum ns_unknown_model unknown;
+    uint64_t refused;
+    uint8_t key[16]; /* of digests: models are named by strangers */
+    struct found found[FOUND_PLACES];
+    char file[4096]; /* "": none */
+};
+
+/* --- the catalogue ---------------------------------------------------------------------------- */
+
+/* Returns 0 with *text from malloc, or a negative errno. */
+static int
+read_file(const char *path, char **text, size_t *bytes)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    struct stat status;
+    int error = fstat(fd, &status) != 0                       ? -errno
+                : !S_ISREG(status.st_mode)                    ? -EINVAL
+                : status.st_size > (off_t)NS_PRICES_BYTES_MAX ? -EFBIG
+                                                              : 0;
+    char *all = error == 0 ? malloc((size_t)status.st_size + 1) : NULL;
+    size_t got = 0;
+    while (all != NULL && got < (size_t)status.st_size) {
+        ssize_t n = read(fd, all + got, (size_t)status.st_size - got);
+        if (n <= 0) {
+            break;
+        }
+        got += (size_t)n;
+    }
+    close(fd);
+    if (all == NULL) {
+        return error != 0 ? error : -ENOMEM;
+    }
+    all[got] = '\0';
+    *text = all;
+    *bytes = got;
+    return 0;
+}
+
+static void
+take_catalogue(struct ns_prices *prices, struct ns_catalogue *catalogue)
+{
+    ns_catalogue_free(prices->catalogue);
+    prices->catalogue = catalogue;
+    memset(prices->found, 0, sizeof prices->found);
+}
+
+int
+ns_prices_reload(struct ns_prices *prices, char error[static NS_PRICES_ERROR_BYTES])
+{
+    error[0] = '\0';
+    char *text = NULL;
+    size_t bytes = 0;
+    if (prices->file[0] == '\0') {
+        return 0;
+    }
+    int result = read_file(prices->file, &text, &bytes);
+    if (result == -ENOENT) {
+        return 0;
+    }
+    if (result != 0) {
+        prices->refused++;
+        snprintf(error, NS_PRICES_ERROR_BYTES, "%.200s: %s; the prices in force stay", prices->file,
+                 strerror(-result));
+        return result;
+    }
+    char why[NS_CATALOGUE_ERROR_BYTES] = "";
+    struct ns_catalogue *catalogue = NULL;
+    result = ns_catalogue_load(text, bytes, &catalogue, why);
+    free(text);
+    if (result != 0) {
+        prices->refused++;
+        snprintf(error, NS_PRICES_ERROR_BYTES, "%.200s: %s; the prices in force stay", prices->file,
+                 why[0] != '\0' ? why : strerror(-result));
+        return result;
+    }
+    take_catalogue(prices, catalogue);
+    return 1;
+}
+
+int
+ns_prices_open(const char *file, enum ns_unknown_model unknown, struct ns_prices **prices,
+               char error[static NS_PRICES_ERROR_BYTES])
+{
+    error[0] = '\0';
+    struct ns_prices *opened = calloc(1, sizeof *opened);
+    if (opened == NULL) {
+        return -ENOMEM;
+    }
+    opened->unknown = unknown;
+    if (getrandom(opened->key, sizeof opened->key, GRND_NONBLOCK) < 0) {
+        memcpy(opened->key, "prices of models", 16); /* before the kernel has any */
+    }
+    snprintf(opened->file, sizeof opened->file, "%s", file != NULL ? file : "");
+    char why[NS_CATALOGUE_ERROR_BYTES] = "";
+    int result = ns_catalogue_load(ns_catalogue_builtin, ns_catalogue_builtin_bytes,
+                                   &opened->catalogue, why);
+    if (result != 0) {
+        snprintf(error, NS_PRICES_ERROR_BYTES, "the built-in prices: %s", why);
+        free(opened);
+        return result;
+    }
+    ns_prices_reload(opened, error);
+    *prices = opened;
+    return 0;
+}
+
+void
+ns_prices_free(struct ns_prices *prices)
+{
+    if (prices != NULL) {
+        ns_catalogue_free(prices->catalogue);
+        free(prices);
+    }
+}
+
+const char *
+ns_prices_version(const struct ns_prices *prices)
+{
+    return ns_catalogue_version(prices->catalogue);
+}
+
+uint64_t
+ns_prices_refused(const struct ns_prices *prices)
+{
+    return prices->refused;
+}
+
+/* The row of a model, remembered. */
+static const struct ns_price_model *
+find(struct ns_prices *prices, struct ns_text provider, struct ns_text model)
+{
+    char name[2 * 257];
+    ns_text_copy(provider, name, 257);
+    ns_text_copy(model, name + 257, 257);
+    size_t provider_bytes = strlen(name);
+    size_t model_bytes = strlen(name + 257);
+    uint8_t key[2 * 257];
+    memcpy(key, name, provider_bytes + 1);
+    memcpy(key + provider_bytes + 1, name + 257, model_bytes);
+    uint8_t digest[16];
+    ns_siphash128(prices->key, key, provider_bytes + 1 + model_bytes, digest);
+    struct found *found = &prices->found[(digest[0] | digest[1] << 8) % FOUND_PLACES];
+    if (!found->used || memcmp(found->digest, digest, sizeof digest) != 0) {
+        found->used = true;
+        memcpy(found->digest, digest, sizeof digest);
+        found->model =
+            model_bytes == 0 ? NULL : ns_catalogue_find(prices->catalogue, name, name + 257);
+    }
+    return found->model;
+}
+
+static const struct ns_price_model *
+find_dearest(const struct ns_prices *prices, const struct ns_check *call, int64_t at_unix_s)
+{
+    char name[257];
+    const struct ns_price_model *model = ns_catalogue_dearest(
+        prices->catalogue, ns_text_copy(call->provider, name, sizeof name), at_unix_s);
+    return model != NULL
+               ? model
+               : ns_catalogue_dearest(prices->catalogue,
+                                      ns_text_copy(call->family, name, sizeof name), at_unix_s);
+}
+
+/* --- before the call -------------------------------------------------------------------------- */
+
+/* Terms and their strings. */
+struct terms {
+    struct ns_price_terms terms;
+    char tier[33], speed[33], region[33], host[257];
+};
+
+static const struct ns_price_terms *
+terms_of_check(const struct ns_check *check, int64_t at_ns, struct terms *terms)
+{
+    terms->terms = (struct ns_price_terms){
+        .at_unix_s = at_ns / NANO,
+        .service_tier = ns_text_copy(check->requested_tier, terms->tier, sizeof terms->tier),
+        .host = ns_text_copy(check->host, terms->host, sizeof terms->host),
+    };
+    return &terms->terms;
+}
+
+static const struct ns_price_terms *
+terms_of_report(const struct ns_report *report, struct terms *terms)
+{
+    terms->terms = (struct ns_price_terms){
+        .at_unix_s =
+            report->response_date_s != 0 ? report->response_date_s : report->ended_at_ns / NANO,
+        .service_tier = ns_text_copy(report->service_tier, terms->tier, sizeof terms->tier),
+        .speed = ns_text_copy(report->speed, terms->speed, sizeof terms->speed),
+        .region = ns_text_copy(report->region, terms->region, sizeof terms->region),
+        .host = ns_text_copy(report->host, terms->host, sizeof terms->host),
+    };
+    return &terms->terms;
+}
+
+static bool
+estimate(const struct ns_price_model *model, const struct ns_check *check,
+         const struct ns_price_terms *terms, uint64_t typical, struct ns_price_estimate *result)
+{
+    char family[33];
+    char operation[33];
+    struct ns_price_request request = {
+        .text_bytes = check->text_bytes,
+        .images = check->images,
+        .audios = check->audios,
+        .videos = check->videos,
+        .files = check->files,
+        .attachment_bytes = check->attachment_bytes,
+        .output_tokens_max = check->output_tokens_max,
+        .choices = check->choices > 0 ? check->choices : 1,
+        .cache_write = check->cache_write,
+        .history_elsewhere = check->history_elsewhere,
+        .family = ns_text_copy(check->family, family, sizeof family),
+        .operation = ns_text_copy(check->operation, operation, sizeof operation),
+    };
+    *result = (struct ns_price_estimate){0};
+    return model != NULL && ns_price_estimate(model, terms, &request, typical, result) == 0;
+}
+
+void
+ns_prices_quote(struct ns_prices *prices, const struct ns_message *message,
+                uint64_t typical_output_tokens, int64_t now_ns, struct ns_quote *quote)
+{
+    /* REPORT begins with the same fields as CHECK, so either is read as one. */
+    const struct ns_check *check = &message->as.check;
+    struct terms terms;
+    const struct ns_price_terms *at = terms_of_check(check, now_ns, &terms);
+    const struct ns_price_model *model = find(prices, check->provider, check->requested_model);
+    *quote = (struct ns_quote){0};
+    quote->priced = estimate(model, check, at, typical_output_tokens, &quote->estimate);
+    if (!quote->priced) {
+        quote->denied = prices->unknown == NS_UNKNOWN_MODEL_DENY;
+        estimate(find_dearest(prices, check, at->at_unix_s), check, at, typical_output_tokens,
+                 &quote->estimate);
+    }
+}
+
+/* --- after the call --------------------------------------------------------------------------- */
+
+static bool
+has_parts(const struct ns_report *report)
+{
+    return report->parts.count > 0;
+}
+
+/* The catalogue's price of the usage that was reported. Returns as ns_price_cost. */
+static int
+price_usage(struct ns_prices *prices, const struct ns_report *report,
+            const struct ns_price_model *model, const struct ns_price_terms *terms, int64_t *cost)
+{
+    enum ns_meter unpriced;
+    if (!has_parts(report)) {
+        return model == NULL ? -ENOENT
+                             : ns_price_cost(model, terms, &report->usage, cost, &unpriced);
+    }
+    struct ns_price_part part[NS_PROTOCOL_PARTS_MAX];
+    for (uint32_t i = 0; i < report->parts.count; i++) {
+        const struct ns_part *said = &report->parts.part[i];
+        part[i].model = said->model.bytes > 0 ? find(prices, report->provider, said->model) : model;
+        part[i].usage = &said->usage;
+        if (part[i].model == NULL) {
+            return -ENOENT;
+        }
+    }
+    return ns_price_cost_parts(part, report->parts.count, terms, cost, &unpriced);
+}
+
+/* Usage of a call for which no provider reported any, by what passed. */
+static void
+guess_usage(const struct ns_check *call, uint64_t input_tokens, uint64_t output_tokens,
+            struct ns_usage *usage)
+{
+    *usage = (struct ns_usage){0};
+    ns_usage_set(usage, NS_METER_INPUT,
+                 input_tokens > 0 ? input_tokens : ns_price_tokens_of_text(call->text_bytes));
+    ns_usage_set(usage, NS_METER_OUTPUT, output_tokens);
+}
+
+/* Adds the price of output tokens to the likely price of the input. */
+static int
+price_guess(const struct ns_price_model *model, const struct ns_price_terms *terms,
+            const struct ns_price_estimate *before, uint64_t output_tokens, int64_t *cost)
+{
+    struct ns_usage output = {0};
+    enum ns_meter unpriced;
+    ns_usage_set(&output, NS_METER_OUTPUT, output_tokens);
+    int64_t output_nanousd = 0;
+    int error =
+        output_tokens == 0 ? 0 : ns_price_cost(model, terms, &output, &output_nanousd, &unpriced);
+    *cost = ns_money_add(before->input_nanousd, output_nanousd);
+    return error;
+}
+
+static void
+set_cost(struct ns_bill *bill, int error, int64_t cost)
+{
+    bill->priced = error == 0;
+    bill->cost_nanousd = error == 0 ? cost : 0;
+    bill->computed_nanousd = bill->cost_nanousd;
+    if (error != 0) {
+        bill->evidence = NS_EVIDENCE_UNPRICED;
+    }
+}
+
+/* An answer without usage. */
+static void
+bill_without_usage(const struct ns_message *message, const struct ns_price_model *model,
+                   const struct ns_price_terms *terms, uint64_t typical, struct ns_bill *bill)
+{
+    const struct ns_report *report = &message->as.report;
+    if (report->http_status >= 300) { /* no provider bills a request that it refused */
+        bill->evidence = NS_EVIDENCE_REPORTED;
+        bill->priced = true;
+        return;
+    }
+    struct ns_price_estimate before;
+    bool priced = estimate(model, &message->as.check, terms, typical, &before);
+    uint64_t output_tokens = ns_price_tokens_of_text(report->output_text_bytes);
+    int64_t cost = 0;
+    int error = priced ? price_guess(model, terms, &before, output_tokens, &cost) : -ENOENT;
+    bill->evidence = output_tokens > 0 ? NS_EVIDENCE_COUNTED : NS_EVIDENCE_ESTIMATED;
+    if (output_tokens == 0 && report->outcome == NS_OUTCOME_OK && before.typical_nanousd > cost) {
+        /* A whole answer of which nothing could be read: what such calls usually cost. */
+        cost = before.typical_nanousd;
+    }
+    guess_usage(&message->as.check, before.input_tokens_likely, output_tokens, &bill->usage);
+    set_cost(bill, error, cost);
+}
+
+static void
+sum_usage(const struct ns_report *report, struct ns_usage *usage)
+{
+    *usage = report->usage;
+    if (usage->present != 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < report->parts.count; i++) {
+        for (int m = 0; m < NS_METER_COUNT; m++) {
+            if (ns_usage_has(&report->parts.part[i].usage, (enum ns_meter)m)) {
+                ns_usage_add(usage, (enum ns_meter)m, report->parts.part[i].usage.count[m]);
+            }
+        }
+    }
+}
+
+static void
+bill_with(struct ns_prices *prices, const struct ns_message *message,
+          const struct ns_price_model *model, const struct ns_price_terms *terms, uint64_t typical,
+          struct ns_bill *bill)
+{
+    const struct ns_report *report = &message->as.report;
+    *bill = (struct ns_bill){0};
+    if (report->usage.present == 0 && !has_parts(report)) {
+        bill_without_usage(message, model, terms, typical, bill);
+        return;
+    }
+    int64_t cost = 0;
+    bill->evidence =
+        report->evidence == NS_EVIDENCE_UNPRICED ? NS_EVIDENCE_REPORTED : report->evidence;
+    sum_usage(report, &bill->usage);
+    int error = price_usage(prices, report, model, terms, &cost);
+    set_cost(bill, error, cost);
+}
+
+void
+ns_prices_bill(struct ns_prices *prices, const struct ns_message *report,
+               uint64_t typical_output_tokens, struct ns_bill *bill)
+{
+    const struct ns_report *said = &report->as.report;
+    struct terms room;
+    const struct ns_price_terms *terms = terms_of_report(said, &room);
+    const struct ns_price_model *model = NULL;
+    if (said->model.bytes > 0) {
+        model = find(prices, said->provider, said->model);
+    }
+    if (model == NULL) { /* deployments and routers name a model as nobody else does */
+        model = find(prices, said->provider, said->requested_model);
+    }
+    bill_with(prices, report, model, terms, typical_output_tokens, bill);
+    if (!bill->priced && prices->unknown == NS_UNKNOWN_MODEL_DEAREST) {
+        model = find_dearest(prices, &report->as.check, terms->at_unix_s);
+        bill_with(prices, report, model, terms, typical_output_tokens, bill);
+        if (bill->priced) {
+            bill->evidence = NS_EVIDENCE_ESTIMATED;
+        }
+    }
+    if (said->has_provider_cost && said->provider_cost_nanousd >= 0) {
+        bill->computed_nanousd = bill->priced ? bill->cost_nanousd : said->provider_cost_nanousd;
+        bill->cost_nanousd = said->provider_cost_nanousd;
+        bill->priced = true;
+        bill->evidence =
+            said->evidence == NS_EVIDENCE_PARTIAL ? NS_EVIDENCE_PARTIAL : NS_EVIDENCE_REPORTED;
+    }
+}
+
+void
+ns_prices_bill_lost(struct ns_prices *prices, const struct ns_message *check,
+                    const struct ns_progress *progress, int64_t now_ns, struct ns_bill *bill)
+{
+    const struct ns_check *call = &check->as.check;
+    struct terms room;
+    const struct ns_price_terms *terms = terms_of_check(call, now_ns, &room);
+    const struct ns_price_model *model = NULL;
+    if (progress != NULL && progress->model.bytes > 0) {
+        model = find(prices, call->provider, progress->model);
+    }
+    model = model != NULL ? model : find(prices, call->provider, call->requested_model);
+    if (model == NULL && prices->unknown == NS_UNKNOWN_MODEL_DEAREST) {
+        model = find_dearest(prices, call, terms->at_unix_s);
+    }
+    *bill = (struct ns_bill){.evidence = NS_EVIDENCE_ESTIMATED};
+    struct ns_price_estimate before;
+    bool priced = estimate(model, call, terms, 0, &before);
+    uint64_t text_bytes = progress != NULL ? progress->text_bytes : 0;
+    uint64_t output_tokens = ns_price_tokens_of_text(text_bytes);
+    int64_t cost = 0;
+    guess_usage(call, before.input_tokens_likely, output_tokens, &bill->usage);
+    int error = priced ? price_guess(model, terms, &before, output_tokens, &cost) : -ENOENT;
+    if (progress != NULL && progress->usage.present != 0) {
+        /* What the stream told, and the text counted since where that is more. */
+        bill->evidence = NS_EVIDENCE_PARTIAL;
+        bill->usage = progress->usage;
+        if (ns_usage_output_tokens(&bill->usage) < output_tokens) {
+            ns_usage_set(&bill->usage, NS_METER_OUTPUT, output_tokens);
+        }
+        enum ns_meter unpriced;
+        error =
+            model == NULL ? -ENOENT : ns_price_cost(model, terms, &bill->usage, &cost, &unpriced);
+    }
+    set_cost(bill, error, cost);
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The settings thread: budgets from Postgres to the ledger, and back to Postgres which of them are
+ * in force and what their counters say.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/store_migrate.h"
+#include "collector/store_rows.h"
+#include "collector/store_state.h"
+
+/* Counters of one transaction. */
+#define NS_SETTINGS_ROWS_MAX 8192
+#define NS_SETTINGS_ROOM (NS_SETTINGS_ROWS_MAX * (NS_ENTITY_BYTES_MAX + 128))
+/* After counters were written: lets changes gather. */
+#define NS_SETTINGS_LINGER_MS 10
+
+struct settings {
+    struct ns_store *store;
+    struct ns_link link;
+    uint8_t *bytes; /* NS_SETTINGS_ROOM */
+};
+
+/* --- budgets -------------------------------------------------------------------------------- */
+
+/* Columns of read_budgets' query, after the revision. */
+enum { ID = 1, ENTITY, PERIOD, POLICY, RESERVE, ON_UNREACHABLE, DENY_STATUS, LIMIT_NANOUSD };
+
+static int
+word_of(const PGresult *rows, int row, int column, int (*find)(const char *text, size_t bytes))
+{
+    return find(PQgetvalue(rows, row, column), (size_t)PQgetlength(rows, row, column));
+}
+
+/* A row as a budget. Returns 0, or -EINVAL for one that this program does not understand. */
+static int
+take_budget(const PGresult *rows, int row, struct ns_budget *budget)
+{
+    int period = word_of(rows, row, PERIOD, ns_period_find);
+    int policy = word_of(rows, row, POLICY, ns_policy_find);
+    int reserve = word_of(rows, row, RESERVE, ns_reserve_find);
+    int unreachable = word_of(rows, row, ON_UNREACHABLE, ns_unreachable_find);
+    int entity_bytes = PQgetlength(rows, row, ENTITY);
+    memset(budget, 0, sizeof *budget);
+    if (period < 0 || policy < 0 || reserve < 0 || unreachable < 0 ||
+        entity_bytes > NS_ENTITY_BYTES_MAX) {
+        return -EINVAL;
+    }
+    memcpy(budget->entity, PQgetvalue(rows, row, ENTITY), (size_t)entity_bytes);
+    budget->period = (uint8_t)period;
+    budget->policy = (uint8_t)policy;
+    budget->reserve = (uint8_t)reserve;
+    budget->on_unreachable = (uint8_t)unreachable;
+    budget->deny_status = (uint16_t)strtoul(PQgetvalue(rows, row, DENY_STATUS), NULL, 10);
+    budget->limit_nanousd = strtoll(PQgetvalue(rows, row, LIMIT_NANOUSD), NULL, 10);
+    budget->id = strtoll(PQgetvalue(rows, row, ID), NULL, 10);
+    return 0;
+}
+
+static struct ns_store_budgets *
+make_budgets(struct ns_store *store, const PGresult *rows)
+{
+    size_t count = (size_t)PQntuples(rows);
+    struct ns_store_budgets *budgets = calloc(1, sizeof *budgets);
+    struct ns_budget *budget = calloc(count, sizeof *budget);
+    if (budgets == NULL || budget == NULL) {
+        free(budgets);
+        free(budget);
+        return NULL;
+    }
+    budgets->revision = strtoll(PQgetvalue(rows, 0, 0), NULL, 10);
+    budgets->budget = budget;
+    for (size_t i = 0; i < count; i++) {
+        if (PQgetisnull(rows, (int)i, ID)) {
+            continue; /* the revision stands alone: there are no budgets */
+        }
+        if (take_budget(rows, (int)i, &budget[budgets->count]) == 0) {
+            budgets->count++;
+        } else {
+            char text[NS_LINK_ERROR_BYTES];
+            snprintf(text, sizeof text, "budget %s is not understood by this version",
+                     PQgetvalue(rows, (int)i, ID));
+            ns_store_failed(store, text);
+        }
+    }
+    return budgets;
+}
+
+/* Budgets and their revision as one statement sees them, handed to the main thread. */
+static int
+read_budgets(struct settings *s)
+{
+    struct ns_store *store = s->store;
+    PGresult *rows = ns_link_query(&s->link,
+                                   "select r.revision, b.id, b.entity, b.period, b.policy,"
+                                   " b.reserve, b.on_unreachable, b.deny_status, b.limit_nanousd"
+                                   " from nullspend.budgets_revision r"
+                                   " left join nullspend.budgets b on true order by b.id",
+                                   0, NULL);
+    if (rows == NULL) {
+        return -EIO;
+    }
+    if (PQntuples(rows) < 1) {
+        PQclear(rows);
+        snprintf(s->link.error, sizeof s->link.error, "nullspend.budgets_revision has no row");
+        return -EIO;
+    }
+    struct ns_store_budgets *budgets = make_budgets(store, rows);
+    PQclear(rows);
+    if (budgets == NULL) {
+        snprintf(s->link.error, sizeof s->link.error, "no memory for the budgets");
+        return -EIO;
+    }
+    pthread_mutex_lock(&store->lock);
+    struct ns_store_budgets *older = store->budgets;
+    store->budgets = budgets;
+    pthread_mutex_unlock(&store->lock);
+    ns_store_budgets_free(older);
+    ns_store_wake(store->event_fd);
+    return 0;
+}
+
+/* True when somebody changed a budget since the last call. */
+static bool
+take_notifications(struct settings *s)
+{
+    bool any = false;
+    PGnotify *notification;
+    while ((notification = PQnotifies(s->link.connection)) != NULL) {
+        any = true;
+        PQfreemem(notification);
+    }
+    return any;
+}
+
+static int
+write_enforced(struct settings *s)
+{
+    struct ns_store *store = s->store;
+    pthread_mutex_lock(&store->lock);
+    int64_t revision = store->enforced_revision;
+    pthread_mutex_unlock(&store->lock);
+    if (revision < 0) {
+        return 0;
+    }
+    char text[24];
+    const char *parameters[] = {text};
+    snprintf(text, sizeof text, "%" PRId64, revision);
+    PGresult *written =
+        ns_link_query(&s->link,
+                      "with written as (update nullspend.collector_state"
+                      " set enforced_revision = $1, updated_at = now() returning 1)"
+                      " select pg_notify('nullspend_enforced', $1::bigint::text) from written",
+                      1, parameters);
+    if (written == NULL) {
+        return -EIO;
+    }
+    PQclear(written);
+    pthread_mutex_lock(&store->lock);
+    if (store->enforced_revision == revision) {
+        store->enforced_revision = -1;
+    }
+    pthread_mutex_unlock(&store->lock);
+    return 0;
+}
+
+/* --- counters ------------------------------------------------------------------------------- */
+
+static int
+copy_counters(struct settings *s, const struct ns_store_counter *counter, size_t count)
+{
+    struct ns_rows rows;
+    ns_rows_begin(&rows, s->bytes, NS_SETTINGS_ROOM);
+    for (size_t i = 0; i < count; i++) {
+        struct ns_row_counter row = {.budget_id = counter[i].budget_id,
+                                     .entity = counter[i].entity,
+                                     .period = counter[i].period,
+                                     .period_start_ns = counter[i].period_start_ns,
+                                     .period_end_ns = counter[i].period_end_ns,
+                                     .spent_nanousd = counter[i].spent_nanousd,
+                                     .held_nanousd = counter[i].held_nanousd,
+                                     .overshoot_nanousd = counter[i].overshoot_nanousd};
+        if (ns_rows_add_counter(&rows, &row) < 0) {
+            snprintf(s->link.error, sizeof s->link.error, "counters do not fit their buffer");
+            return -EIO;
+        }
+    }
+    ns_rows_end(&rows);
+    if (ns_link_run(&s->link, "begin") < 0) {
+        return -EIO;
+    }
+    /* A budget that was removed meanwhile took its counters along. */
+    if (ns_link_copy(&s->link,
+                     "copy staged_counters (" NS_ROWS_COUNTER_COLUMNS ") from stdin"
+                     " (format binary)",
+                     rows.bytes, rows.used) < 0 ||
+        ns_link_run(&s->link,
+                    "insert into nullspend.budget_counters (" NS_ROWS_COUNTER_COLUMNS ")"
+                    " select " NS_ROWS_COUNTER_COLUMNS " from staged_counters s"
+                    " where exists (select from nullspend.budgets b where b.id = s.budget_id)"
+                    " on conflict (budget_id, entity, period_start) do update set"
+                    " period_end = excluded.period_end, spent_nanousd = excluded.spent_nanousd,"
+                    " held_nanousd = excluded.held_nanousd,"
+                    " overshoot_nanousd = excluded.overshoot_nanousd, updated_at = now()") < 0) {
+        return -EIO;
+    }
+    return ns_link_run(&s->link, "commit");
+}
+
+static int
+write_counters(struct settings *s)
+{
+    struct ns_store *store = s->store;
+    pthread_mutex_lock(&store->lock);
+    struct ns_store_counters taken = store->counters;
+    memset(&store->counters, 0, sizeof store->counters);
+    store->counters_in_flight = taken.count > 0;
+    pthread_mutex_unlock(&store->lock);
+    if (taken.count == 0) {
+        ns_store_counters_clear(&taken);
+        return 0;
+    }
+    int result = 0;
+    for (size_t from = 0; from < taken.count && result == 0; from += NS_SETTINGS_ROWS_MAX) {
+        size_t left = taken.count - from;
+        result = copy_counters(s, taken.counter + from,
+                               left < NS_SETTINGS_ROWS_MAX ? left : NS_SETTINGS_ROWS_MAX);
+    }
+    pthread_mutex_lock(&store->lock);
+    if (result < 0) {
+        ns_store_counters_return(&store->counters, &taken);
+    }
+    store->counters_in_flight = false;
+    pthread_mutex_unlock(&store->lock);
+    ns_store_counters_clear(&taken);
+    ns_store_wake(store->event_fd);
+    if (result == 0) {
+        ns_store_pause(store, NS_SETTINGS_LINGER_MS);
+    }
+    return result;
+}
+
+/* --- the thread ----------------------------------------------------------------------------- */
+
+static int
+connect_settings(struct settings *s)
+{
+    int result = ns_link_open(&s->link, s->store->database_url, "nullspendd settings");
+    if (result == 0) {
+        result = ns_store_migrate(&s->link);
+    }
+    if (result == 0) {
+        result = ns_link_run(&s->link, "create temporary table staged_counters"
+                                       " (like nullspend.budget_counters including defaults)"
+                                       " on commit delete rows; listen nullspend_budgets");
+    }
+    return result == 0 ? read_budgets(s) : result;
+}
+
+/* Does what there is to do, or waits. Returns 0, 1 when all is done and the store stops, or a
+ * negative errno with link.error. */
+static int
+step(struct settings *s)
+{
+    struct ns_store *store = s->store;
+    ns_store_clear(store->settings_wake_fd);
+    bool stopping = atomic_load(&store->stopping);
+    int result = 0;
+    if (take_notifications(s)) {
+        result = read_budgets(s);
+    }
+    if (result == 0) {
+        result = write_enforced(s);
+    }
+    if (result == 0) {
+        result = write_counters(s);
+    }
+    if (result < 0 || stopping) {
+        return result < 0 ? result : 1;
+    }
+    /* Notifications may have come with an answer already. */
+    pthread_mutex_lock(&store->lock);
+    bool more = store->enforced_revision >= 0 || store->counters.count > 0;
+    pthread_mutex_unlock(&store->lock);
+    PGnotify *notification = PQnotifies(s->link.connection);
+    if (notification != NULL) {
+        PQfreemem(notification);
+        return read_budgets(s);
+    }
+    return more ? 0 : ns_link_wait(&s->link, store->settings_wake_fd, -1);
+}
+
+void *
+ns_store_keep_settings(void *argument)
+{
+    struct ns_store *store = argument;
+    struct settings s = {.store = store, .link = {.abandon_fd = store->abandon_fd}};
+    int pause_ms = NS_STORE_PAUSE_MS_MIN;
+    s.bytes = malloc(NS_SETTINGS_ROOM);
+    if (s.bytes == NULL) {
+        ns_store_failed(store, "no memory for settings");
+    }
+    while (s.bytes != NULL) {
+        bool connecting = s.link.connection == NULL;
+        int result = connecting ? connect_settings(&s) : step(&s);
+        if (result == 0) {
+            pause_ms = connecting ? pause_ms : NS_STORE_PAUSE_MS_MIN;
+            continue;
+        }
+        bool last = result == 1 || result == -ECANCELED || atomic_load(&store->stopping);
+        if (result < 0 && result != -ECANCELED) {
+            ns_store_failed(store, s.link.error);
+        }
+        ns_link_close(&s.link);
+        if (last || ns_store_pause(store, pause_ms) < 0) {
+            break;
+        }
+        pause_ms = pause_ms * 2 < NS_STORE_PAUSE_MS_MAX ? pause_ms * 2 : NS_STORE_PAUSE_MS_MAX;
+    }
+    free(s.bytes);
+    ns_store_thread_ended(store);
+    return NULL;
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/call.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "protocol/zmtp.h"
+#include "shim/counters.h"
+#include "shim/hello.h"
+#include "shim/process.h"
+#include "shim/report.h"
+#include "shim/tags.h"
+
+static int64_t
+realtime_ns(void)
+{
+    struct timespec now = {0};
+    int saved = errno;
+    clock_gettime(CLOCK_REALTIME, &now);
+    errno = saved;
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* --- texts that a decoder takes ------------------------------------------------------------------
+ */
+
+/* A text from the program or the provider that is not UTF-8, or too long, is left out: it must not
+ * cost the whole message. */
+static void
+clean_text(struct ns_text *text, size_t bytes_max)
+{
+    if (text->bytes > 0 && !ns_tags_clean(text->text, text->bytes, bytes_max)) {
+        *text = (struct ns_text){"", 0};
+        ns_count(NS_COUNTER_TEXTS_REJECTED);
+    }
+}
+
+static void
+clean_tags(struct ns_tags *tags)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < tags->count; i++) {
+        const struct ns_tag_text *tag = &tags->tag[i];
+        if (ns_tags_clean(tag->key.text, tag->key.bytes, NS_TAG_KEY_BYTES_MAX) &&
+            (tag->value.bytes == 0 ||
+             ns_tags_clean(tag->value.text, tag->value.bytes, NS_TAG_VALUE_BYTES_MAX))) {
+            tags->tag[kept++] = *tag;
+        } else {
+            ns_count(NS_COUNTER_TEXTS_REJECTED);
+        }
+    }
+    tags->count = kept;
+}
+
+static void
+clean_parts(struct ns_parts *parts)
+{
+    for (uint32_t i = 0; i < parts->count; i++) {
+        clean_text(&parts->part[i].model, NS_MODEL_BYTES_MAX);
+    }
+}
+
+#define CLEAN_u8(field, max)
+#define CLEAN_u32(field, max)
+#define CLEAN_u64(field, max)
+#define CLEAN_i64(field, max)
+#define CLEAN_bool(field, max)
+#define CLEAN_uuid(field, max)
+#define CLEAN_hash16(field, max)
+#define CLEAN_usage(field, max)
+#define CLEAN_text(field, max) clean_text(field, max);
+#define CLEAN_tags(field, max) clean_tags(field);
+#define CLEAN_parts(field, max) clean_parts(field);
+#define CLEAN(tag, name, type, need, max) CLEAN_##type(&fields->name, max)
+
+static void
+clean_check(struct ns_check *fields)
+{
+    NS_FIELDS_CHECK(CLEAN)
+}
+
+static void
+clean_report(struct ns_report *fields)
+{
+    NS_FIELDS_REPORT(CLEAN)
+}
+
+/* --- from a call to a message
+ * ---------------------------------------------------------------------*/
+
+/* The identity, once: ns_check and ns_report name these members alike. */
+#define FILL_IDENTITY(to, call, ticket)                                                            \
+    do {                                                                                           \
+        const struct ns_wire_request *r_ = &(call)->request;                                       \
+        (to)->call_id = (ticket)->call_id;                                                         \
+        (to)->started_at_ns = (ticket)->started_at_ns;                                             \
+        (to)->provider = ns_text_of(r_->provider);                                                 \
+        (to)->family = ns_text_of(r_->family);                                                     \
+        (to)->operation = ns_text_of(r_->operation);                                               \
+        (to)->host = ns_text_of(r_->host);                                                         \
+        (to)->requested_model = ns_text_of(r_->model);                                             \
+        (to)->streamed = r_->streamed;                                                             \
+        (to)->customer = ns_text_of(r_->identity.customer);                                        \
+        (to)->agent = ns_text_of(r_->identity.agent);                                              \
+        (to)->feature = ns_text_of(r_->identity.feature);                                          \
+        (to)->session = ns_text_of(r_->identity.session);                                          \
+        fill_tags(&(to)->tags, &r_->identity);                                                     \
+        (to)->trace_id = ns_text_of(r_->identity.trace_id);                                        \
+        (to)->key_hash = (ticket)->key_hash;                                                       \
+        (to)->key_hint = ns_text_of(r_->credential);                                               \
+        (to)->mode = (uint8_t)ns_process_config()->mode;                                           \
+        (to)->finalize = r_->identity.finalize;                                                    \
+        (to)->text_bytes = r_->text_bytes;                                                         \
+        (to)->images = r_->images;                                                                 \
+        (to)->audios = r_->audios;                                                                 \
+        (to)->videos = r_->videos;                                                                 \
+        (to)->files = r_->files;                                                                   \
+        (to)->attachment_bytes = r_->attachment_bytes;                                             \
+        (to)->output_tokens_max = r_->output_tokens_max;                                           \
+        (to)->choices = r_->choices;                                                               \
+        (to)->history_elsewhere = r_->history_elsewhere;                                           \
+        (to)->cache_write = r_->cache_write;                                                       \
+        (to)->requested_tier = ns_text_of(r_->service_tier);                                       \
+    } while (0)
+
+static void
+fill_tags(struct ns_tags *tags, const struct ns_wire_identity *identity)
+{
+    tags->count = identity->tag_count;
+    for (uint32_t i = 0; i < tags->count; i++) {
+        tags->tag[i].key = ns_text_of(identity->tags[i].key);
+        tags->tag[i].value = ns_text_of(identity->tags[i].value);
+    }
+}
+
+static void
+fill_response(struct ns_report *report, const struct ns_wire_call *call, bool cancelled)
+{
+    const struct ns_wire_response *response = &call->response;
+    report->ended_at_ns = realtime_ns();
+    report->http_status =
+        response->status > 0 && response->status <= 999 ? (uint32_t)response->status : 0;
+    enum ns_outcome outcome = response->error ? NS_OUTCOME_ERROR : NS_OUTCOME_OK;
+    bool cut = cancelled && !call->response.complete;
+    report->outcome = (uint8_t)(cut ? NS_OUTCOME_CANCELLED : outcome);
+    report->evidence = (uint8_t)ns_wire_evidence(call);
+    report->model = ns_text_of(response->model);
+    report->service_tier = ns_text_of(response->service_tier);
+    report->speed = ns_text_of(response->speed);
+    report->region = ns_text_of(response->region);
+    report->response_id = ns_text_of(response->id);
+    report->response_date_s = response->date_unix_s;
+    report->usage = response->usage;
+    report->parts.count = call->part_count;
+    for (uint32_t i = 0; i < call->part_count; i++) {
+        report->parts.part[i].model = ns_text_of(call->parts[i].model);
+        report->parts.part[i].usage = call->parts[i].usage;
+    }
+    report->has_provider_cost = response->has_provider_cost;
+    report->provider_cost_nanousd = response->provider_cost_nanousd;
+    report->output_text_bytes = response->text_bytes;
+}
+
+/* --- a call's life -------------------------------------------------------------------------------
+ */
+
+static struct ns_ticket *
+new_ticket(struct ns_wire_call *call, const uint8_t *request, size_t request_bytes)
+{
+    struct ns_ticket *ticket = ns_mem_alloc(sizeof *ticket);
+    call->user = ticket;
+    if (ticket == NULL) {
+        return NULL;
+    }
+    ticket->call_id = ns_uuid_new();
+    ticket->started_at_ns = realtime_ns();
+    struct ns_wire_range range = call->request.credential_range;
+    if (range.bytes > 0 && (uint64_t)range.offset + range.bytes <= request_bytes) {
+        ticket->key_hash = ns_gate_hash(request + range.offset, range.bytes);
+    }
+    ns_tags_complete(&call->request.identity, &ns_process_config()->identity);
+    return ticket;
+}
+
+static void
+release_hold(const struct ns_ticket *ticket, enum ns_outcome outcome)
+{
+    struct ns_message message = {.kind = NS_MESSAGE_RELEASE};
+    message.as.release.call_id = ticket->call_id;
+    message.as.release.outcome = (uint8_t)outcome;
+    ns_reports_add(&message);
+    ns_gate_post();
+}
+
+/* Nobody could be asked. */
+static enum ns_ruling
+rule_unreachable(const struct ns_ticket *ticket, bool asked, struct ns_gate_verdict *verdict)
+{
+    static const char message[] =
+        "nullspend: the collector cannot be asked, and the policy is to deny; request not sent";
+    if (ns_process_config()->mode != NS_MODE_ENFORCE || !ns_gate_denies_unreachable()) {
+        ns_count(NS_COUNTER_CALLS_UNASKED);
+        return NS_RULING_ALLOW;
+    }
+    memset(verdict, 0, sizeof *verdict);
+    verdict->decision = NS_DECISION_DENY;
+    verdict->reason = NS_REASON_COLLECTOR_UNREACHABLE;
+    verdict->denial_id = ns_uuid_new();
+    memcpy(verdict->message, message, sizeof message);
+    memcpy(verdict->entity, "org", sizeof "org");
+    if (asked) {
+        /* The question may be answered after all: whatever it reserved goes back. */
+        release_hold(ticket, NS_OUTCOME_CANCELLED);
+    }
+    return NS_RULING_DENY;
+}
+
+static enum ns_ruling
+rule_verdict(struct ns_ticket *ticket, struct ns_gate_verdict *verdict)
+{
+    if (verdict->decision == NS_DECISION_ALLOW || ns_process_config()->mode != NS_MODE_ENFORCE) {
+        ticket->checked = true;
+        return NS_RULING_ALLOW;
+    }
+    if (verdict->decision == NS_DECISION_HOLD) {
+        verdict->reason = NS_REASON_APPROVAL_REFUSED;
+        release_hold(ticket, NS_OUTCOME_CANCELLED);
+    }
+    return NS_RULING_DENY;
+}
+
+enum ns_ruling
+ns_call_judge(struct ns_wire_call *call, const uint8_t *request, size_t request_bytes,
+              struct ns_gate_verdict *verdict)
+{
+    int saved = errno;
+    struct ns_ticket *ticket = new_ticket(call, request, request_bytes);
+    if (ticket == NULL) {
+        errno = saved;
+        ns_count(NS_COUNTER_CALLS_UNWITHHELD);
+        return NS_RULING_ALLOW;
+    }
+    enum ns_ruling ruling = NS_RULING_ALLOW;
+    if (ns_process_config()->mode != NS_MODE_OBSERVE) {
+        struct ns_message message = {.kind = NS_MESSAGE_CHECK};
+        FILL_IDENTITY(&message.as.check, call, ticket);
+        message.as.check.denial_status = (uint32_t)ns_wire_denial_status(&call->request);
+        clean_check(&message.as.check);
+        bool asked;
+        int error = ns_gate_check(&message, verdict, &asked);
+        ruling =
+            error == 0 ? rule_verdict(ticket, verdict) : rule_unreachable(ticket, asked, verdict);
+    }
+    errno = saved;
+    ns_count(ruling == NS_RULING_ALLOW ? NS_COUNTER_CALLS_ALLOWED : NS_COUNTER_CALLS_DENIED);
+    return ruling;
+}
+
+void
+ns_call_drop(struct ns_wire_call *call)
+{
+    ns_mem_free(call->user);
+    call->user = NULL;
+    ns_wire_call_free(call);
+}
+
+void
+ns_call_finish(struct ns_wire_call *call, bool cancelled)
+{
+    int saved = errno;
+    const struct ns_ticket *ticket = call->user;
+    if (ticket != NULL && !ticket->sent) {
+        if (ticket->checked) {
+            release_hold(ticket, NS_OUTCOME_CANCELLED);
+        }
+    } else if (ticket != NULL) {
+        char name[NS_NAME_BYTES_MAX + 1];
+        ns_process_name(name);
+        struct ns_message message = {.kind = NS_MESSAGE_REPORT};
+        struct ns_report *report = &message.as.report;
+        FILL_IDENTITY(report, call, ticket);
+        fill_response(report, call, cancelled);
+        report->checked = ticket->checked;
+        report->process = ns_text_of(name);
+        report->pid = (uint32_t)getpid();
+        clean_report(report);
+        ns_reports_add(&message);
+        ns_gate_post();
+    }
+    ns_call_drop(call);
+    errno = saved;
+}
+
+bool
+ns_call_progress(const struct ns_wire_call *call, struct ns_message *message,
+                 struct ns_progress_text *text)
+{
+    struct ns_ticket *ticket = call->user;
+    const struct ns_wire_response *response = &call->response;
+    if (ticket == NULL || !ticket->checked ||
+        response->body_bytes < ticket->progress_body_bytes +
+                                   (ticket->progress_at_ns != 0 ? NS_PROGRESS_BODY_BYTES : 1)) {
+        return false;
+    }
+    int64_t now = ns_monotonic_ns();
+    if (ticket->progress_at_ns != 0 && now - ticket->progress_at_ns < NS_PROGRESS_NS) {
+        return false;
+    }
+    ticket->progress_at_ns = now;
+    ticket->progress_body_bytes = response->body_bytes;
+    memset(message, 0, sizeof *message);
+    message->kind = NS_MESSAGE_PROGRESS;
+    struct ns_progress *progress = &message->as.progress;
+    progress->call_id = ticket->call_id;
+    progress->text_bytes = response->text_bytes;
+    progress->usage = response->usage;
+    memcpy(text->model, response->model, sizeof text->model);
+    progress->model = ns_text_of(text->model);
+    clean_text(&progress->model, NS_MODEL_BYTES_MAX);
+    return true;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One call's messages: CHECK, PROGRESS, REPORT, RELEASE, out of what wire/ saw of it. */
+#ifndef NS_SHIM_CALL_H
+#define NS_SHIM_CALL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "protocol/protocol.h"
+#include "shim/gate.h"
+#include "wire/wire.h"
+
+/* What the shim knows of a call: ns_wire_call.user, from its judgement to its report. */
+struct ns_ticket {
+    struct ns_uuid call_id;
+    int64_t started_at_ns;
+    struct ns_hash16 key_hash;
+    bool checked;           /* a verdict allowed it */
+    bool sent;              /* a byte of it may have left */
+    int64_t progress_at_ns; /* monotonic; of the last PROGRESS */
+    uint64_t progress_body_bytes;
+};
+
+/* PROGRESS goes out at most this often, and only for so many further bytes of answer: a hold lives
+ * without it, it is what is charged should the process die. */
+#define NS_PROGRESS_NS INT64_C(250000000)
+#define NS_PROGRESS_BODY_BYTES 1024
+
+/* What becomes of a call. */
+enum ns_ruling { NS_RULING_ALLOW, NS_RULING_DENY };
+
+/*
+ * Judges a call by the mode, the collector and the policy for when there is none: asks, waits at
+ * most the deadline, and fills *verdict where it is denied. request: the withheld bytes, for
+ * hashing the credential. Gives the call its ticket; without memory for one it is allowed and
+ * counted, and call->user stays NULL.
+ */
+enum ns_ruling ns_call_judge(struct ns_wire_call *call, const uint8_t *request,
+                             size_t request_bytes, struct ns_gate_verdict *verdict);
+
+/* Reports a call and frees it. cancelled: its answer was not read to the end. A call without a
+ * ticket was never judged: nothing is told. */
+void ns_call_finish(struct ns_wire_call *call, bool cancelled);
+
+/* Where a PROGRESS keeps its text: its sender does not hold the connection. */
+struct ns_progress_text {
+    char model[NS_MODEL_BYTES_MAX + 1];
+};
+
+/* Is it time to tell how far a running answer is? Then *message is the PROGRESS. */
+bool ns_call_progress(const struct ns_wire_call *call, struct ns_message *message,
+                      struct ns_progress_text *text);
+
+/* Frees a call and its ticket without telling anybody. */
+void ns_call_drop(struct ns_wire_call *call);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the library did in this process: written to NULLSPEND_LOG when the process ends. */
+#ifndef NS_SHIM_COUNTERS_H
+#define NS_SHIM_COUNTERS_H
+
+#include <stdint.h>
+
+#define NS_COUNTERS(X)                                                                             \
+    X(CONNECTIONS_GOVERNED, "connections_governed")                                                \
+    X(CONNECTIONS_OPAQUE, "connections_opaque")   /* HTTP/2, upgrades, not HTTP */                 \
+    X(CONNECTIONS_REFUSED, "connections_refused") /* past a bound or without memory */             \
+    X(CALLS_ALLOWED, "calls_allowed")                                                              \
+    X(CALLS_DENIED, "calls_denied")                                                                \
+    X(CALLS_UNASKED, "calls_unasked")       /* let through: the collector could not be asked */    \
+    X(CALLS_UNWITHHELD, "calls_unwithheld") /* let through: no memory to withhold them in */       \
+    X(REPORTS_MADE, "reports_made")                                                                \
+    X(REPORTS_ACKED, "reports_acked")                                                              \
+    X(REPORTS_SPOOLED, "reports_spooled")                                                          \
+    X(REPORTS_POSTED, "reports_posted") /* out of a spool */                                       \
+    X(REPORTS_LOST, "reports_lost")     /* neither sent nor spooled */                             \
+    X(SPOOL_DAMAGED, "spool_damaged")                                                              \
+    X(BREAKER_OPENED, "breaker_opened")                                                            \
+    X(TEXTS_REJECTED, "texts_rejected") /* not UTF-8, or too long: left out */                     \
+    X(TAGS_DROPPED, "tags_dropped")     /* more than a call may have */                            \
+    X(SETTINGS_REJECTED, "settings_rejected")                                                      \
+    X(EARLY_DATA_REFUSED, "early_data_refused")                                                    \
+    X(DESCRIPTORS_STOLEN, "descriptors_stolen") /* the host closed our socket */
+
+enum ns_counter {
+#define X(e, n) NS_COUNTER_##e,
+    NS_COUNTERS(X)
+#undef X
+        NS_COUNTER_COUNT
+};
+
+extern uint64_t ns_counters[NS_COUNTER_COUNT];
+
+static inline void
+ns_count(enum ns_counter counter)
+{
+    __atomic_add_fetch(&ns_counters[counter], 1, __ATOMIC_RELAXED);
+}
+
+/* Writes them to the log, those that are not zero, in one line. */
+void ns_counters_log(void);
+
+#endif

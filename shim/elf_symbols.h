@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A loaded object's own dynamic symbol table. */
+#ifndef NS_SHIM_ELF_SYMBOLS_H
+#define NS_SHIM_ELF_SYMBOLS_H
+
+#include <link.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ns_elf {
+    uintptr_t base;
+    uintptr_t begin; /* of its mappings */
+    uintptr_t end;
+    const Elf64_Dyn *dynamic;
+    const Elf64_Sym *symbols;
+    const char *strings;
+    const uint32_t *gnu_hash; /* one of the two, or neither */
+    const uint32_t *sysv_hash;
+    const char *soname; /* NULL where it has none */
+};
+
+/* Reads the tables of an object that dl_iterate_phdr names. False where it has none. */
+bool ns_elf_open(struct ns_elf *elf, const struct dl_phdr_info *info);
+
+/* The address of a function that the object defines and shows, or NULL. */
+void *ns_elf_function(const struct ns_elf *elf, const char *name);
+
+/* The n-th object that it needs (DT_NEEDED), or NULL. */
+const char *ns_elf_needed(const struct ns_elf *elf, unsigned n);
+
+#endif

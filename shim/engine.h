@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One governed connection: what the program writes goes through wire/, is withheld while it may
+ * belong to a call, judged, and sent or replaced; what arrives goes to the program and through
+ * wire/. docs/interception.md states what this promises.
+ *
+ * OpenSSL wants one thread at a time on an SSL*, but programs that read in one thread and write in
+ * another get away with it, so the writer's and the reader's state are apart, and the lock guards
+ * what both touch: wire and the list of denials. It is never held across a call into OpenSSL or
+ * to the collector.
+ */
+#ifndef NS_SHIM_ENGINE_H
+#define NS_SHIM_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shim/gate.h"
+#include "shim/lock.h"
+#include "shim/openssl.h"
+#include "wire/wire.h"
+
+/* A request is withheld up to this much body; past it the call is judged by what was seen. Large
+ * enough for some minutes of audio or a dozen pictures in base64. */
+#define NS_WITHHOLD_BODY_BYTES_MAX (16 << 20)
+
+/* Bytes withheld of one request, transfer coding and head included: where the coding is so wasteful
+ * that this comes first, the call is judged there. */
+#define NS_WITHHOLD_BYTES_MAX (NS_WITHHOLD_BODY_BYTES_MAX + (1 << 20))
+
+/* A buffer that is filled at its end and emptied from its front. */
+struct ns_bytes {
+    uint8_t *data;
+    size_t begin; /* of what is still in it */
+    size_t end;
+    size_t capacity;
+};
+
+/* Appends. False without memory (nothing appended). */
+bool ns_bytes_append(struct ns_bytes *bytes, const void *data, size_t count);
+void ns_bytes_free(struct ns_bytes *bytes);
+
+static inline size_t
+ns_bytes_count(const struct ns_bytes *bytes)
+{
+    return bytes->end - bytes->begin;
+}
+
+/* So much of a substitute's answer is looked at to learn whether the server will close. */
+#define NS_REPLY_HEAD_BYTES 1024
+
+/* A denied request: its substitute is on its way, and its answer is to be replaced. */
+struct ns_denial {
+    struct ns_denial *next;
+    uint64_t place; /* in the order of answers of the connection, from 0 */
+    struct ns_wire_call *call;
+    struct ns_gate_verdict verdict;
+    size_t reply_head_bytes;
+    char reply_head[NS_REPLY_HEAD_BYTES]; /* of the substitute's answer */
+};
+
+struct ns_engine {
+    SSL *ssl;
+    const struct ns_openssl *api;
+    struct ns_wire *wire;
+    uint32_t life; /* of the process that owns the calls: a child of fork must not report them */
+    struct ns_lock lock;
+    bool blind;       /* everything passes, nothing is looked at any more */
+    bool handshaken;  /* seen finished */
+    bool plain_write; /* the program uses SSL_write, not SSL_write_ex: results are of that kind */
+    bool plain_read;
+
+    /* writer */
+    struct ns_bytes held; /* withheld: one request, from its first byte */
+    struct ns_bytes out; /* allowed to leave, not yet taken by OpenSSL; never moved while it retries
+                            with the same buffer */
+    size_t ahead;        /* bytes at the front of the program's next write that were taken already,
+                            by a write that could not be completed */
+    size_t direct;       /* the bytes after them that are known to pass, still in its buffer */
+    bool dropping;       /* the rest of the request judged last was denied with it */
+
+    /* reader */
+    struct ns_bytes in;        /* for the program to read before anything else */
+    uint64_t answers;          /* that have ended */
+    struct ns_bytes tentative; /* the beginning of an answer that may be a 100 to swallow */
+
+    /* both */
+    struct ns_denial *denials; /* oldest first */
+    bool continue_due;         /* the program may wait for a 100, and gets ours */
+    bool swallow_continue;     /* it had ours: the server's own is not for it */
+};
+
+/* A connection of a program that may call a provider, or NULL (*refused: without memory). */
+struct ns_engine *ns_engine_new(SSL *ssl, const struct ns_openssl *api, bool *refused);
+
+/* The end: tells of calls that are not over and frees everything. May be called in a child of fork
+ * for the parent's connection: then it tells nothing. */
+void ns_engine_free(struct ns_engine *engine);
+
+/* Tells of calls that are not over, at the end of the process; the connection is blind from there.
+ * Does nothing where another thread is inside. */
+void ns_engine_abandon(struct ns_engine *engine);
+
+/* As SSL_write: takes bytes of the program. Returns 1 and *written, or what OpenSSL returned, with
+ * its error state as OpenSSL left it. */
+int ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, size_t *written);
+
+/* As SSL_read and SSL_peek. */
+int ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got);
+
+/* Bytes that a read would give at once, beside OpenSSL's own. */
+size_t ns_engine_pending(const struct ns_engine *engine);
+
+/* True once the hooks need not come here any more. */
+static inline bool
+ns_engine_is_done(const struct ns_engine *engine)
+{
+    return engine->blind && ns_wire_is_opaque(engine->wire) && engine->ahead == 0 &&
+           engine->direct == 0 && engine->denials == NULL && engine->out.begin == engine->out.end &&
+           engine->in.begin == engine->in.end;
+}
+
+/* --- between the two files of the engine
+ * ---------------------------------------------------------- */
+
+/* The call's turn in the order of answers: the front denial is due. Lock held. */
+static inline bool
+ns_engine_swallows(const struct ns_engine *engine)
+{
+    return engine->denials != NULL && engine->denials->place == engine->answers;
+}
+
+/* OpenSSL's own, in the form that the program calls, so that their results can be handed on.
+ * Nothing of the shim touches errno, so it stays as the last of these left it. */
+int ns_engine_real_write(struct ns_engine *engine, const void *bytes, size_t count,
+                         size_t *written);
+int ns_engine_real_read(struct ns_engine *engine, void *bytes, size_t count, size_t *got);
+
+/* Did OpenSSL stop only because its socket has nothing (or takes nothing) at the moment? Asked of
+ * the BIO and not of SSL_get_error, which looks at the error queue, where the host's own old
+ * errors may be. */
+bool ns_engine_must_wait(const struct ns_engine *engine, bool reading);
+
+/* The error queue as the host left it: mark, call, unmark; forget takes away what the call put
+ * there. Marking an empty queue is false and means: everything is the call's. */
+bool ns_engine_mark_errors(const struct ns_engine *engine);
+void ns_engine_unmark_errors(const struct ns_engine *engine, bool marked, bool forget);
+
+#endif

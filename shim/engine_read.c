@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The reader's side of a governed connection.
+ *
+ * What arrives stays where OpenSSL put it, in the program's buffer, and is looked at there. Only
+ * from the first byte on that is not the program's as it is (the answer of a substitute, a 100 that
+ * it had already) are the bytes behind it copied into `in`, where denials are put too; what is in
+ * `in` is read before anything else. A substitute's answer is waited for, not anticipated: so the
+ * denial stands at its place in the order of answers, and nothing is left on the connection that
+ * would surprise the program later.
+ */
+#include "shim/engine.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "shim/call.h"
+#include "shim/counters.h"
+#include "shim/log.h"
+
+static const char continue_answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
+#define CONTINUE_BYTES (sizeof continue_answer - 1)
+
+/* Where the collector gave no words of its own. */
+static const char plain_message[] =
+    "nullspend: the budget does not allow this call; request not sent";
+
+/* Head, body and escapes of a denial beside its message (wire.h). */
+#define DENIAL_BYTES_MAX (2048 + 6 * NS_VERDICT_MESSAGE_BYTES_MAX + NS_VERDICT_ENTITY_BYTES_MAX)
+
+/* Where bytes of the program's buffer go: in place as long as nothing came between. */
+struct delivery {
+    uint8_t *buffer;
+    size_t in_place;
+    bool diverted;
+};
+
+static void
+deliver(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, size_t count)
+{
+    if (count == 0) {
+        return;
+    }
+    if (!delivery->diverted && bytes == delivery->buffer + delivery->in_place) {
+        delivery->in_place += count;
+        return;
+    }
+    delivery->diverted = true;
+    if (!ns_bytes_append(&engine->in, bytes, count)) {
+        ns_log("no memory for an answer", NULL);
+    }
+}
+
+/* --- denials
+ * -------------------------------------------------------------------------------------- */
+
+static void
+keep_reply_head(struct ns_denial *denial, const uint8_t *bytes, size_t count)
+{
+    size_t room = sizeof denial->reply_head - 1 - denial->reply_head_bytes;
+    size_t kept = count < room ? count : room;
+    memcpy(denial->reply_head + denial->reply_head_bytes, bytes, kept);
+    denial->reply_head_bytes += kept;
+}
+
+/* Does the server close after the answer to the substitute? Then the program must hear it too. */
+static bool
+server_closes(const struct ns_denial *denial)
+{
+    return strncmp(denial->reply_head, "HTTP/1.0", 8) == 0 ||
+           strcasestr(denial->reply_head, "\r\nconnection: close") != NULL;
+}
+
+/* Takes the oldest denial out and puts its text into the program's way. */
+static void
+deliver_denial(struct ns_engine *engine, bool close)
+{
+    ns_lock(&engine->lock);
+    struct ns_denial *denial = engine->denials;
+    engine->denials = denial->next;
+    ns_unlock(&engine->lock);
+    char id[NS_UUID_TEXT_BYTES];
+    ns_uuid_format(&denial->verdict.denial_id, id);
+    struct ns_wire_denial told = {
+        .message = denial->verdict.message[0] != '\0' ? denial->verdict.message : plain_message,
+        .denial_id = id,
+        .reason = ns_reason_name((int)denial->verdict.reason),
+        .entity = denial->verdict.entity,
+        .status = denial->verdict.http_status,
+        .close = close,
+    };
+    uint8_t text[DENIAL_BYTES_MAX];
+    int status = 0;
+    int bytes = ns_wire_denial_write(&denial->call->request, &told, text, sizeof text, &status);
+    if (bytes <= 0 || !ns_bytes_append(&engine->in, text, (size_t)bytes)) {
+        ns_log("a denial could not be written", NULL);
+    }
+    ns_call_drop(denial->call);
+    ns_mem_free(denial);
+}
+
+/* --- the server's 100, where the program had ours
+ * ------------------------------------------------- */
+
+/* Deals with the beginning of an answer that may be a 100. Returns whether it was dealt with. */
+static bool
+swallow_continue(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes,
+                 size_t count, const struct ns_wire_read *read)
+{
+    if (!engine->swallow_continue) {
+        return false;
+    }
+    delivery->diverted = true;
+    if (!ns_bytes_append(&engine->tentative, bytes, count)) {
+        engine->swallow_continue = false;
+        return false;
+    }
+    if (read->event == NS_WIRE_READ_MORE) {
+        return true;
+    }
+    bool ours = read->event == NS_WIRE_READ_INTERIM && read->status == 100;
+    if (!ours) {
+        deliver(engine, delivery, engine->tentative.data + engine->tentative.begin,
+                ns_bytes_count(&engine->tentative));
+    }
+    ns_bytes_free(&engine->tentative);
+    engine->swallow_continue = read->event == NS_WIRE_READ_INTERIM; /* some servers send two */
+    return true;
+}
+
+/* --- what arrives
+ * ---------------------------------------------------------------------------------- */
+
+static void
+end_answer(struct ns_engine *engine, const struct ns_wire_read *read, bool swallowed)
+{
+    if (swallowed) {
+        deliver_denial(engine, server_closes(engine->denials));
+    } else if (read->call != NULL) {
+        ns_call_finish(read->call, false);
+    }
+    ns_lock(&engine->lock);
+    engine->answers++;
+    ns_unlock(&engine->lock);
+}
+
+/* Looks at bytes that have arrived and passes them to where they belong. */
+static void
+feed(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, size_t count)
+{
+    while (count > 0) {
+        struct ns_wire_read read = {0};
+        ns_lock(&engine->lock);
+        bool swallows = ns_engine_swallows(engine);
+        size_t used = ns_wire_read(engine->wire, bytes, count, &read);
+        bool opaque = ns_wire_is_opaque(engine->wire);
+        ns_unlock(&engine->lock);
+        used = used == 0 || used > count ? count : used;
+        if (swallows && !opaque) {
+            delivery->diverted = true;
+            keep_reply_head(engine->denials, bytes, used);
+        } else if (!swallow_continue(engine, delivery, bytes, used, &read)) {
+            deliver(engine, delivery, bytes, used);
+        }
+        if (read.event == NS_WIRE_READ_END) {
+            end_answer(engine, &read, swallows);
+        }
+        bytes += used;
+        count -= used;
+    }
+}
+
+/* The connection is over. What was due is delivered, denials that have no answer to replace any
+ * more included. Returns whether there is anything to read. */
+static bool
+close_reading(struct ns_engine *engine)
+{
+    for (;;) {
+        struct ns_wire_read read = {0};
+        ns_lock(&engine->lock);
+        bool swallows = ns_engine_swallows(engine);
+        enum ns_wire_read_event event = ns_wire_read_close(engine->wire, &read);
+        ns_unlock(&engine->lock);
+        if (event != NS_WIRE_READ_END) {
+            break;
+        }
+        end_answer(engine, &read, swallows);
+    }
+    if (ns_bytes_count(&engine->tentative) > 0) {
+        if (!ns_bytes_append(&engine->in, engine->tentative.data + engine->tentative.begin,
+                             ns_bytes_count(&engine->tentative))) {
+            ns_log("no memory for an answer", NULL);
+        }
+        ns_bytes_free(&engine->tentative);
+    }
+    while (engine->denials != NULL) {
+        deliver_denial(engine, true);
+    }
+    return ns_bytes_count(&engine->in) > 0;
+}
+
+static size_t
+give(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek)
+{
+    struct ns_bytes *in = &engine->in;
+    size_t given = ns_bytes_count(in) < count ? ns_bytes_count(in) : count;
+    memcpy(bytes, in->data + in->begin, given);
+    if (!peek) {
+        in->begin += given;
+        if (in->begin == in->end) {
+            ns_bytes_free(in);
+        }
+    }
+    return given;
+}
+
+/* Our own 100, where the program waits for one. */
+static void
+give_continue(struct ns_engine *engine)
+{
+    ns_lock(&engine->lock);
+    bool due = engine->continue_due;
+    engine->continue_due = false;
+    ns_unlock(&engine->lock);
+    if (due && ns_bytes_append(&engine->in, continue_answer, CONTINUE_BYTES)) {
+        engine->swallow_continue = true;
+    }
+}
+
+/* What the last read saw is told now, when the program has had it. */
+static void
+tell_progress(struct ns_engine *engine)
+{
+    struct ns_progress_text text;
+    struct ns_message message;
+    bool due = false;
+    if (ns_lock_try(&engine->lock)) {
+        const struct ns_wire_call *call = ns_wire_current(engine->wire);
+        due = call != NULL && ns_call_progress(call, &message, &text);
+        ns_unlock(&engine->lock);
+    }
+    if (due) {
+        ns_gate_tell(&message);
+    }
+}
+
+/* A failed read that is not told to the program must not leave its errors behind. */
+static int
+read_quietly(struct ns_engine *engine, uint8_t *bytes, size_t count, size_t *got, bool *closed)
+{
+    bool denials = engine->denials != NULL;
+    bool marked = denials && ns_engine_mark_errors(engine);
+    int result = ns_engine_real_read(engine, bytes, count, got);
+    *closed = result <= 0 && !ns_engine_must_wait(engine, true) && close_reading(engine);
+    if (denials) {
+        ns_engine_unmark_errors(engine, marked, *closed);
+    }
+    return result;
+}
+
+int
+ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
+{
+    tell_progress(engine);
+    for (;;) {
+        give_continue(engine);
+        if (ns_bytes_count(&engine->in) > 0) {
+            *got = give(engine, bytes, count, peek);
+            return 1;
+        }
+        bool closed = false;
+        int result = read_quietly(engine, bytes, count, got, &closed);
+        if (result <= 0 && !closed) {
+            return result;
+        }
+        if (closed) {
+            continue;
+        }
+        struct delivery delivery = {.buffer = bytes, .diverted = peek};
+        feed(engine, &delivery, bytes, *got);
+        if (delivery.in_place > 0) {
+            *got = delivery.in_place;
+            return 1;
+        }
+    }
+}
+
+size_t
+ns_engine_pending(const struct ns_engine *engine)
+{
+    return ns_bytes_count(&engine->in) + (engine->continue_due ? CONTINUE_BYTES : 0);
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The writer's side of a governed connection.
+ *
+ * The program's bytes are classified once each, in order. They are either taken (withheld, dropped,
+ * or copied into `out`) or pass from the program's own buffer (`direct`). Where OpenSSL does not
+ * take all that is due to leave, the write fails as OpenSSL's would, and what was taken already is
+ * remembered as `ahead`: OpenSSL obliges the program to come again with the same bytes, and then
+ * they are stepped over. So nothing is classified, checked or sent twice, whatever the program's
+ * socket is like, and `out` keeps its place in memory meanwhile, as OpenSSL without
+ * SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER demands.
+ */
+#include "shim/engine.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "shim/call.h"
+#include "shim/counters.h"
+#include "shim/log.h"
+
+#define SUBSTITUTE_BYTES_MAX 1024
+
+static bool
+writes_partially(const struct ns_engine *engine)
+{
+    return engine->api->SSL_ctrl != NULL &&
+           (engine->api->SSL_ctrl(engine->ssl, NS_SSL_CTRL_MODE, 0, NULL) &
+            NS_SSL_MODE_ENABLE_PARTIAL_WRITE) != 0;
+}
+
+/* Hands `out` to OpenSSL. Returns 1 when it is empty, or what OpenSSL returned. */
+static int
+flush(struct ns_engine *engine)
+{
+    struct ns_bytes *out = &engine->out;
+    while (out->begin < out->end) {
+        size_t written = 0;
+        int result =
+            ns_engine_real_write(engine, out->data + out->begin, out->end - out->begin, &written);
+        if (result <= 0) {
+            return result;
+        }
+        out->begin += written;
+    }
+    if (out->capacity > 0) {
+        ns_bytes_free(out);
+    }
+    return 1;
+}
+
+/* Takes the header lines that are ours out of the withheld request. */
+static void
+strip(struct ns_engine *engine)
+{
+    size_t count = 0;
+    const struct ns_wire_range *ranges = ns_wire_strips(engine->wire, &count);
+    struct ns_bytes *held = &engine->held;
+    size_t to = held->begin;
+    size_t from = held->begin;
+    for (size_t i = 0; i < count; i++) {
+        size_t begin = held->begin + ranges[i].offset;
+        size_t end = begin + ranges[i].bytes;
+        if (begin < from || end > held->end) {
+            continue;
+        }
+        memmove(held->data + to, held->data + from, begin - from);
+        to += begin - from;
+        from = end;
+    }
+    if (from > to) {
+        memmove(held->data + to, held->data + from, held->end - from);
+        held->end -= from - to;
+    }
+}
+
+/* What was withheld leaves: `out` is empty here, so the buffer itself goes over. */
+static void
+let_go(struct ns_engine *engine)
+{
+    ns_bytes_free(&engine->out);
+    engine->out = engine->held;
+    engine->held = (struct ns_bytes){0};
+}
+
+/* --- denial
+ * --------------------------------------------------------------------------------------- */
+
+/* Puts the substitute into the request's place. False where it cannot be denied this way. */
+static bool
+replace(struct ns_engine *engine, struct ns_wire_call *call, const struct ns_gate_verdict *verdict)
+{
+    char substitute[SUBSTITUTE_BYTES_MAX];
+    int bytes = ns_wire_substitute_write(&call->request, substitute, sizeof substitute);
+    struct ns_denial *denial = bytes <= 0 ? NULL : ns_mem_alloc(sizeof *denial);
+    if (denial == NULL || !ns_bytes_append(&engine->out, substitute, (size_t)bytes)) {
+        ns_mem_free(denial);
+        return false;
+    }
+    denial->call = call;
+    denial->verdict = *verdict;
+    ns_lock(&engine->lock);
+    ns_wire_substitute(engine->wire, call);
+    denial->place = engine->answers + ns_wire_outstanding(engine->wire) - 1;
+    struct ns_denial **link = &engine->denials;
+    while (*link != NULL) {
+        link = &(*link)->next;
+    }
+    *link = denial;
+    engine->continue_due = false;
+    engine->swallow_continue = false;
+    ns_unlock(&engine->lock);
+    return true;
+}
+
+/* The facts are complete: asks, and lets the request go or puts a substitute in its place. */
+static bool
+judge(struct ns_engine *engine, struct ns_wire_call *call, bool message_end)
+{
+    struct ns_gate_verdict verdict;
+    enum ns_ruling ruling = ns_call_judge(call, engine->held.data + engine->held.begin,
+                                          ns_bytes_count(&engine->held), &verdict);
+    if (ruling == NS_RULING_ALLOW) {
+        struct ns_ticket *ticket = call->user;
+        if (ticket != NULL) {
+            ticket->sent = true;
+        }
+        strip(engine);
+        let_go(engine);
+        return true;
+    }
+    ns_bytes_free(&engine->held);
+    engine->dropping = !message_end;
+    return replace(engine, call, &verdict);
+}
+
+/* --- Expect: 100-continue
+ * ------------------------------------------------------------------------- */
+
+/* The program may be waiting for a 100 before it sends the body that we wait for. It gets ours with
+ * its next read; so that an event loop comes to read, the peer is asked to update its keys (RFC
+ * 8446, 4.6.3), which it answers with a record that carries no data. */
+static void
+expect_body(struct ns_engine *engine)
+{
+    ns_lock(&engine->lock);
+    engine->continue_due = ns_wire_outstanding(engine->wire) <= 1 && engine->denials == NULL;
+    bool due = engine->continue_due;
+    ns_unlock(&engine->lock);
+    const struct ns_openssl *api = engine->api;
+    if (due && api->SSL_key_update != NULL && api->SSL_version != NULL &&
+        api->SSL_do_handshake != NULL && api->SSL_version(engine->ssl) == NS_SSL_TLS1_3_VERSION) {
+        bool marked = ns_engine_mark_errors(engine);
+        if (api->SSL_key_update(engine->ssl, NS_SSL_KEY_UPDATE_REQUESTED) == 1) {
+            api->SSL_do_handshake(engine->ssl);
+        }
+        ns_engine_unmark_errors(engine, marked, true);
+    }
+}
+
+/* --- classification
+ * ------------------------------------------------------------------------------- */
+
+static bool
+withhold(struct ns_engine *engine, const uint8_t *bytes, size_t count)
+{
+    if (ns_bytes_append(&engine->held, bytes, count)) {
+        return true;
+    }
+    /* No memory to withhold it in: the host comes first. */
+    ns_count(NS_COUNTER_CALLS_UNWITHHELD);
+    ns_log("no memory to withhold a request", NULL);
+    engine->blind = true;
+    let_go(engine);
+    return false;
+}
+
+/* Deals with bytes of one class. Returns how many of them were taken; those that were not pass from
+ * the program's buffer. */
+static size_t
+take(struct ns_engine *engine, const uint8_t *bytes, size_t count,
+     const struct ns_wire_written *written)
+{
+    switch (written->class) {
+    case NS_WIRE_WITHHOLD:
+        if (!withhold(engine, bytes, count)) {
+            return 0;
+        }
+        if (written->expects_continue) {
+            expect_body(engine);
+        }
+        return count;
+    case NS_WIRE_FREE:
+        if (!withhold(engine, bytes, count)) {
+            return 0;
+        }
+        strip(engine);
+        let_go(engine);
+        return count;
+    case NS_WIRE_CALL:
+        engine->dropping = false;
+        if (!withhold(engine, bytes, count)) {
+            return 0;
+        }
+        if (!judge(engine, written->call, written->message_end)) {
+            engine->blind = true;
+        }
+        return count;
+    case NS_WIRE_REST:
+        if (engine->dropping) {
+            engine->dropping = !written->message_end;
+            return count;
+        }
+        return 0;
+    case NS_WIRE_OPAQUE:
+        if (!engine->blind) {
+            ns_count(NS_COUNTER_CONNECTIONS_OPAQUE);
+            engine->blind = true;
+        }
+        let_go(engine);
+        return 0;
+    case NS_WIRE_PASS:
+    default:
+        return 0;
+    }
+}
+
+/* Classifies from the program's buffer. Returns how many bytes were taken; engine->direct says how
+ * many after them pass. */
+static size_t
+classify(struct ns_engine *engine, const uint8_t *bytes, size_t count)
+{
+    if (engine->blind) {
+        engine->direct = count;
+        return 0;
+    }
+    uint64_t body_max =
+        ns_bytes_count(&engine->held) > NS_WITHHOLD_BYTES_MAX ? 1 : NS_WITHHOLD_BODY_BYTES_MAX;
+    struct ns_wire_written written = {0};
+    ns_lock(&engine->lock);
+    size_t used = ns_wire_write(engine->wire, bytes, count, body_max, &written);
+    ns_unlock(&engine->lock);
+    if (used == 0 || used > count) {
+        used = count; /* its contract says at least one */
+    }
+    size_t taken = take(engine, bytes, used, &written);
+    engine->direct = used - taken;
+    return taken;
+}
+
+/* OpenSSL did not take all. What was taken of the program's buffer so far is remembered, or told as
+ * a partial write where the program allows that and nothing of ours is left to send. */
+static int
+suspend(struct ns_engine *engine, size_t done, size_t ahead_left, int result, size_t *written)
+{
+    if (done > 0 && ahead_left == 0 && engine->out.begin == engine->out.end &&
+        writes_partially(engine) && ns_engine_must_wait(engine, false)) {
+        *written = done;
+        return 1;
+    }
+    engine->ahead = done + ahead_left;
+    return result;
+}
+
+/* SSL_write would shake hands first; a request that is withheld must not hide that this fails. */
+static int
+shake_hands(struct ns_engine *engine)
+{
+    const struct ns_openssl *api = engine->api;
+    if (engine->handshaken || api->SSL_is_init_finished == NULL || api->SSL_do_handshake == NULL) {
+        return 1;
+    }
+    engine->handshaken = api->SSL_is_init_finished(engine->ssl) != 0;
+    if (engine->handshaken) {
+        return 1;
+    }
+    int result = api->SSL_do_handshake(engine->ssl);
+    engine->handshaken = result == 1;
+    return result;
+}
+
+int
+ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, size_t *written)
+{
+    int result = shake_hands(engine);
+    if (result <= 0) {
+        return result;
+    }
+    size_t done = engine->ahead < count ? engine->ahead : count;
+    size_t ahead_left = engine->ahead - done;
+    engine->ahead = 0;
+    for (;;) {
+        result = flush(engine);
+        if (result <= 0) {
+            return suspend(engine, done, ahead_left, result, written);
+        }
+        if (done == count) {
+            break;
+        }
+        if (engine->direct == 0) {
+            done += classify(engine, bytes + done, count - done);
+            continue;
+        }
+        size_t due = engine->direct < count - done ? engine->direct : count - done;
+        size_t sent = 0;
+        result = ns_engine_real_write(engine, bytes + done, due, &sent);
+        if (result <= 0) {
+            return suspend(engine, done, ahead_left, result, written);
+        }
+        done += sent;
+        engine->direct -= sent < engine->direct ? sent : engine->direct;
+        if (sent < due) {
+            break; /* a partial write, which the program allows */
+        }
+    }
+    engine->ahead = ahead_left;
+    *written = done;
+    return 1;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The way to the collector: links (one connection each, in use by one thread at a time, kept for
+ * the next), the hello, the question, and the breaker that keeps a dead collector from costing its
+ * deadline on every call.
+ *
+ * No threads of its own: acknowledgements are read when the next call comes by, or at the end of
+ * the process. All functions: any thread, errno kept, not cancellable meanwhile.
+ */
+#ifndef NS_SHIM_GATE_H
+#define NS_SHIM_GATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "protocol/protocol.h"
+
+/* Connections to the collector of one process: as many as calls are checked at the same instant. */
+#define NS_LINKS_MAX 256
+
+/* The breaker's first and longest pause. */
+#define NS_BREAKER_PAUSE_NS_MIN INT64_C(100000000)
+#define NS_BREAKER_PAUSE_NS_MAX INT64_C(4000000000)
+
+#define NS_VERDICT_ENTITY_BYTES_MAX 340
+#define NS_VERDICT_MESSAGE_BYTES_MAX 512
+
+struct ns_gate_verdict {
+    enum ns_decision decision;
+    enum ns_reason reason;
+    int http_status; /* 0: the family's choice */
+    struct ns_uuid denial_id;
+    char entity[NS_VERDICT_ENTITY_BYTES_MAX + 1];
+    char message[NS_VERDICT_MESSAGE_BYTES_MAX + 1];
+};
+
+/* Asks. message is a CHECK. Returns 0 and *verdict; otherwise a negative errno: the collector could
+ * not be asked, or did not answer in time (*asked: the question may have reached it). */
+int ns_gate_check(const struct ns_message *message, struct ns_gate_verdict *verdict, bool *asked);
+
+/* Does a call that nobody could be asked about go through? The process's own policy, or some
+ * budget's as the collector last told. */
+bool ns_gate_denies_unreachable(void);
+
+/* The keyed hash of a credential. Zero where no collector has told its key yet. */
+struct ns_hash16 ns_gate_hash(const void *secret, size_t bytes);
+
+/* Sends a message that is not acknowledged, if the collector is there; else forgets it. */
+void ns_gate_tell(const struct ns_message *message);
+
+/* Sends what shim/report keeps; what cannot be sent is spooled. */
+void ns_gate_post(void);
+
+/* The end of the process: waits at most the deadline for acknowledgements, spools the rest. */
+void ns_gate_flush(void);
+
+void ns_gate_after_fork(void);
+
+#endif

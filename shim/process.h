@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The library's life in one process: made at the first TLS byte, made anew in a child of fork.
+ *
+ * Whether it is made is written in a page that the kernel empties in every child (MADV_WIPEONFORK),
+ * so fork, clone and _Fork are all seen without a hook, an atfork handler or a system call.
+ */
+#ifndef NS_SHIM_PROCESS_H
+#define NS_SHIM_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shim/config.h"
+
+/* Makes the library ready where it is not. False: it does nothing here (mode off, secure execution,
+ * no memory). A load and a compare once it is made. Any thread; errno kept. */
+bool ns_process_ready(void);
+
+/* Ready already, and not only because of this question: for the end of the process. */
+bool ns_process_was_ready(void);
+
+/* Counts the lives: another number in each child of fork. What carries another number belongs to
+ * the parent. */
+uint32_t ns_process_life(void);
+
+/* Immutable from the moment that the library is ready, so it is read without a lock. */
+const struct ns_config *ns_process_config(void);
+
+#endif

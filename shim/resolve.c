@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/resolve.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shim/elf_symbols.h"
+#include "shim/lock.h"
+
+static const struct {
+    const char *name;
+    size_t place;
+    bool in_crypto;
+} functions[] = {
+#define F(name, type, parameters) {#name, offsetof(struct ns_openssl, name), false},
+    NS_SSL_FUNCTIONS(F)
+#undef F
+#define F(name, type, parameters) {#name, offsetof(struct ns_openssl, name), true},
+        NS_CRYPTO_FUNCTIONS(F)
+#undef F
+};
+
+/* Copies found so far. Only ever appended to, under the lock; the count is published last, so
+ * readers need none. A copy that was unloaded stays listed: no SSL* of it is left to choose it. */
+static struct ns_openssl copies[NS_LIBSSL_MAX];
+static uint32_t copy_count;
+static unsigned long long adds_seen; /* the loader's count of objects at the last look */
+static uint32_t looking;
+
+struct search {
+    struct ns_elf found; /* libssl under way */
+    struct ns_elf crypto;
+    const char *crypto_soname;
+    bool crypto_found;
+    const void *caller;
+    const struct ns_openssl *chosen;
+};
+
+static int
+read_adds(struct dl_phdr_info *info, size_t bytes, void *data)
+{
+    (void)bytes;
+    *(unsigned long long *)data = info->dlpi_adds;
+    return 1;
+}
+
+static bool
+is_ours(const struct ns_elf *elf)
+{
+    uintptr_t here = (uintptr_t)(const void *)&copy_count;
+    return here >= elf->begin && here < elf->end;
+}
+
+static int
+find_crypto(struct dl_phdr_info *info, size_t bytes, void *data)
+{
+    (void)bytes;
+    struct search *search = data;
+    struct ns_elf elf;
+    if (ns_elf_open(&elf, info) && elf.soname != NULL &&
+        strcmp(elf.soname, search->crypto_soname) == 0) {
+        search->crypto = elf;
+        search->crypto_found = true;
+        return 1;
+    }
+    return 0;
+}
+
+/* The libcrypto that this libssl needs; where it needs none, it carries its own. */
+static void
+open_crypto(struct search *search)
+{
+    search->crypto = search->found;
+    for (unsigned n = 0; (search->crypto_soname = ns_elf_needed(&search->found, n)) != NULL; n++) {
+        if (strncmp(search->crypto_soname, "libcrypto", 9) == 0) {
+            dl_iterate_phdr(find_crypto, search);
+            return;
+        }
+    }
+}
+
+static bool
+is_listed(const struct ns_elf *elf)
+{
+    for (uint32_t i = 0; i < copy_count; i++) {
+        if (copies[i].base == elf->base && copies[i].end == elf->end) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+list(struct search *search, const char *name)
+{
+    struct ns_openssl *copy = &copies[copy_count];
+    open_crypto(search);
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
+        const struct ns_elf *elf = functions[i].in_crypto ? &search->crypto : &search->found;
+        void *function = ns_elf_function(elf, functions[i].name);
+        memcpy((char *)copy + functions[i].place, &function, sizeof function);
+    }
+    copy->base = search->found.base;
+    copy->begin = search->found.begin;
+    copy->end = search->found.end;
+    copy->name = name;
+    copy->soname = search->found.soname;
+    bool complete = copy->SSL_write != NULL && copy->SSL_read != NULL && copy->SSL_peek != NULL &&
+                    copy->SSL_pending != NULL && copy->SSL_free != NULL &&
+                    copy->SSL_clear != NULL && copy->SSL_shutdown != NULL;
+    if (complete) {
+        __atomic_store_n(&copy_count, copy_count + 1, __ATOMIC_RELEASE);
+    }
+}
+
+static int
+find_libssl(struct dl_phdr_info *info, size_t bytes, void *data)
+{
+    (void)bytes;
+    struct search *search = data;
+    struct ns_elf elf;
+    if (copy_count == NS_LIBSSL_MAX || !ns_elf_open(&elf, info) || is_ours(&elf) ||
+        is_listed(&elf) || ns_elf_function(&elf, "SSL_write") == NULL) {
+        return 0;
+    }
+    search->found = elf;
+    list(search, info->dlpi_name);
+    return 0;
+}
+
+/* Looks for copies that were loaded since the last look. */
+static void
+look(void)
+{
+    unsigned long long adds = 0;
+    dl_iterate_phdr(read_adds, &adds);
+    if (adds == __atomic_load_n(&adds_seen, __ATOMIC_ACQUIRE)) {
+        return;
+    }
+    /* Try, and go without where another thread is at it: a caller of a library that has just been
+     * loaded waits in no lock that a fork could leave behind. */
+    while (__atomic_exchange_n(&looking, 1, __ATOMIC_ACQUIRE) != 0) {
+        if (__atomic_load_n(&copy_count, __ATOMIC_ACQUIRE) > 0) {
+            return;
+        }
+        sched_yield();
+    }
+    struct search search = {0};
+    dl_iterate_phdr(find_libssl, &search);
+    __atomic_store_n(&adds_seen, adds, __ATOMIC_RELEASE);
+    __atomic_store_n(&looking, 0, __ATOMIC_RELEASE);
+}
+
+/* struct ssl_st begins with small integers and pointers, one of the first eight words being its
+ * SSL_METHOD (word 1 up to 3.1, word 3 from 3.2 on), which is data of the library. */
+static const struct ns_openssl *
+choose_by_method(const SSL *ssl, uint32_t count)
+{
+    uintptr_t words[4];
+    memcpy(words, (const void *)ssl, sizeof words);
+    for (size_t w = 0; w < sizeof words / sizeof words[0]; w++) {
+        for (uint32_t i = 0; i < count; i++) {
+            if (words[w] >= copies[i].begin && words[w] < copies[i].end) {
+                return &copies[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+static int
+find_caller(struct dl_phdr_info *info, size_t bytes, void *data)
+{
+    (void)bytes;
+    struct search *search = data;
+    struct ns_elf elf;
+    uintptr_t caller = (uintptr_t)search->caller;
+    if (!ns_elf_open(&elf, info) || caller < elf.begin || caller >= elf.end) {
+        return 0;
+    }
+    const char *needed;
+    for (unsigned n = 0; (needed = ns_elf_needed(&elf, n)) != NULL; n++) {
+        for (uint32_t i = 0; i < copy_count; i++) {
+            if (copies[i].soname != NULL && strcmp(copies[i].soname, needed) == 0) {
+                search->chosen = &copies[i];
+                return 1;
+            }
+        }
+    }
+    return 1;
+}
+
+const struct ns_openssl *
+ns_resolve(const SSL *ssl, const void *caller)
+{
+    int saved = errno;
+    look();
+    errno = saved;
+    uint32_t count = __atomic_load_n(&copy_count, __ATOMIC_ACQUIRE);
+    if (count <= 1) {
+        return count == 0 ? NULL : &copies[0];
+    }
+    const struct ns_openssl *chosen = choose_by_method(ssl, count);
+    if (chosen == NULL) {
+        struct search search = {.caller = caller};
+        dl_iterate_phdr(find_caller, &search);
+        chosen = search.chosen != NULL ? search.chosen : &copies[0];
+    }
+    return chosen;
+}
+
+void
+ns_resolve_after_fork(void)
+{
+    looking = 0;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Finds the libssl that a call is meant for.
+ *
+ * dlsym(RTLD_NEXT) does not do: CPython's _ssl is opened RTLD_LOCAL, so its libssl is not in the
+ * global scope; and a process may have two copies (a wheel brings its own), whose SSL* must never
+ * meet the other's functions. So the loaded objects are listed, those that are a libssl are kept,
+ * and one is chosen: by the SSL* itself (it points at its method table, which lies inside its own
+ * library), then by the caller's dependencies, then the first. Symbols are looked up in the
+ * object's own tables: no dlopen, no dlsym, no memory of the host's.
+ */
+#ifndef NS_SHIM_RESOLVE_H
+#define NS_SHIM_RESOLVE_H
+
+#include "shim/openssl.h"
+
+/* Copies of libssl in one process. Two are seen in practice. */
+#define NS_LIBSSL_MAX 8
+
+/* The libssl of ssl (not NULL), called from the code at caller; NULL where none is loaded. What is
+ * returned stays valid. Any thread; takes the loader's lock where objects were loaded since. */
+const struct ns_openssl *ns_resolve(const SSL *ssl, const void *caller);
+
+void ns_resolve_after_fork(void);
+
+#endif

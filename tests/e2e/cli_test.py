@@ -1,0 +1,413 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The command line against a real collector and a real Postgres: every command, its exit codes and
+what it prints."""
+import csv
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import lab  # noqa: E402
+import messages  # noqa: E402
+from tap import check, equal, main, skip, test  # noqa: E402
+
+COMMANDS = ["run", "start", "stop", "status", "budget", "calls", "denials", "explain", "revenue",
+            "margins", "db", "psql"]
+NULLSPEND = lab.program("nullspend")
+NOBODY = "ipc:///tmp/nullspend-nobody-listens-here.sock"
+
+
+def nullspend(*arguments, **environment):
+    """Runs the command line by itself; the collector that it finds is nobody's."""
+    environment = dict(os.environ, NULLSPEND_COLLECTOR=NOBODY, **environment)
+    environment.pop("NULLSPEND_DATABASE_URL", None)
+    return subprocess.run([NULLSPEND, *arguments], env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+
+
+def refused(code, *arguments, words="", **environment):
+    """Checks the exit code, and that the reason is said on stderr, not on stdout."""
+    done = nullspend(*arguments, **environment)
+    equal(done.returncode, code, f"exit code of {arguments}: {done.stderr}")
+    equal(done.stdout, "", f"stdout of {arguments}")
+    check(words in done.stderr and done.stderr.strip(), f"{arguments} says {done.stderr!r}")
+
+
+# --- without a collector
+
+
+@test
+def every_command_has_help_with_an_example():
+    overview = nullspend("--help")
+    equal(overview.returncode, 0, "exit code")
+    for command in COMMANDS:
+        check(re.search(rf"^  {command} ", overview.stdout, re.M), f"{command} is not listed")
+        done = nullspend(command, "--help")
+        equal((done.returncode, done.stderr), (0, ""), f"{command} --help")
+        check(f"usage: nullspend {command}" in done.stdout, f"{command}: no usage")
+        check("example" in done.stdout and "exit status" in done.stdout, f"{command}: incomplete")
+        check(max(map(len, done.stdout.splitlines())) <= 95, f"{command}: long lines")
+    equal(nullspend().returncode, 2, "exit code without a command")
+    equal(nullspend("nonsense").returncode, 2, "exit code of an unknown command")
+    check(nullspend("--version").stdout.startswith("nullspend "), "no version")
+
+
+@test
+def wrong_usage_exits_2_and_names_what_is_wrong():
+    limits = ["budget", "set", "customer:acme", "--period", "day"]
+    for limit in ["-1", "NaN", "inf", "1e3", "1.0000000001", "9223372037", "", "1,5", "$1", " 1"]:
+        refused(2, *limits, "--limit", limit, words="--limit")
+    budget = ["budget", "set", "customer:acme", "--limit", "1"]
+    refused(2, *budget, words="--period")
+    for option, value in [("--period", "year"), ("--policy", "harder"), ("--reserve", "some"),
+                          ("--on-unreachable", "maybe"), ("--deny-status", "500")]:
+        refused(2, *budget, "--period", "day", option, value, words=option)
+    for entity in ["", "customer", "customer:", "org:x", "nobody:x", "tag:x", "tag:=x", "tag:x=",
+                   "customer:a\nb", "customer:" + "x" * 400]:
+        refused(2, "budget", "set", entity, "--limit", "1", "--period", "day", words="entity")
+    refused(2, "budget", words="set, list, show or rm")
+    refused(2, "budget", "show", words="ENTITY")
+    refused(2, "budget", "list", "org", words="ENTITY")
+    refused(2, "budget", "list", "--limit", "1")
+    refused(2, "calls", "--since", "yesterday", words="--since")
+    refused(2, "calls", "--limit", "0", words="--limit")
+    refused(2, "calls", "--json", "--csv")
+    refused(2, "calls", "--nonsense", words="--nonsense")
+    refused(2, "calls", "stray", words="stray")
+    refused(2, "calls", "--customer", words="--customer")
+    refused(2, "status", "--json=1", words="--json")
+    refused(2, "margins", "--by", "colour", words="--by")
+    refused(2, "explain", words="id")
+    refused(2, "explain", "not-a-uuid", words="id")
+    refused(2, "revenue", "export", words="import")
+    refused(2, "db", words="url")
+
+
+@test
+def without_a_collector_commands_exit_3_and_say_how_to_get_one():
+    for command in [["status"], ["budget", "list"], ["calls"], ["denials"], ["margins"], ["stop"],
+                    ["budget", "set", "org", "--limit", "1", "--period", "day"],
+                    ["budget", "rm", "org"], ["db", "url"], ["psql"]]:
+        refused(3, *command, words="no collector", NULLSPEND_STATE_DIR="/nowhere")
+    refused(3, "status", words="nullspend start")
+
+
+@test
+def run_exits_as_the_command_does():
+    for mode in [[], ["--mode", "off"], ["--mode=observe"]]:
+        equal(nullspend("run", *mode, "--", "sh", "-c", "exit 7").returncode, 7, "exit code")
+        equal(nullspend("run", *mode, "sh", "-c", "kill -9 $$").returncode, -9, "signal")
+    done = nullspend("run", "--", "cat", "/dev/null", "--help")
+    check("usage" not in done.stderr, "the command's own --help is taken for ours")
+    refused(127, "run", "--", "no-such-program-anywhere", words="not found")
+    refused(127, "run", "--", "/no/such/program", words="not found")
+    refused(126, "run", "--", "/etc/passwd", words="cannot be executed")
+    refused(126, "run", "--", "/etc", words="cannot be executed")
+    refused(2, "run", words="no command")
+    refused(2, "run", "--customer", "acme", "--", words="no command")
+    refused(2, "run", "--mode", "loud", "--", "true", words="--mode")
+    refused(2, "run", "--customer", "", "--", "true", words="--customer")
+    refused(2, "run", "--customer", "x" * 129, "--", "true", words="--customer")
+    for tag in ["novalue", "=x", "k=", "a=b,c=d", "k" * 65 + "=v"]:
+        refused(2, "run", "--tag", tag, "--", "true", words="--tag")
+
+
+@test
+def run_hands_what_it_was_told_to_the_program():
+    done = nullspend("run", "--customer", "acme", "--agent", "a b", "--feature=f", "--session", "s",
+                     "--tag", "env=ci", "--tag", "team=x=y", "--mode", "shadow", "--", "env", "-0",
+                     NULLSPEND_TAGS="from=outside", LD_PRELOAD="/usr/lib/none.so")
+    seen = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
+    expected = {"NULLSPEND_CUSTOMER": "acme", "NULLSPEND_AGENT": "a b", "NULLSPEND_FEATURE": "f",
+                "NULLSPEND_SESSION": "s", "NULLSPEND_MODE": "shadow",
+                "NULLSPEND_TAGS": "from=outside,env=ci,team=x=y", "NULLSPEND_COLLECTOR": NOBODY,
+                "LD_PRELOAD": lab.program("libnullspend.so") + ":/usr/lib/none.so"}
+    equal({name: seen.get(name) for name in expected}, expected, "environment")
+    check("started" not in done.stderr, "a collector was started though one was named")
+
+
+# --- with one
+
+
+LABORATORY = []
+
+
+def laboratory():
+    """One for all tests below; they use different customers."""
+    if not LABORATORY:
+        LABORATORY.append(lab.Lab().__enter__())
+        LABORATORY[0].start_collector()
+    return LABORATORY[0]
+
+
+def client():
+    speaker = messages.Client(laboratory().endpoint)
+    equal(speaker.hello()["refused"], 0, "refused")
+    return speaker
+
+
+def spend(speaker, report=None, **identity):
+    """One call, checked and reported where it was allowed; returns its verdict and identity."""
+    call = messages.call(**identity)
+    verdict = speaker.ask("CHECK", **call)
+    if messages.word("decision", verdict["decision"]) == "allow":
+        speaker.ask("REPORT", **messages.report(call, **(report or {})))
+    return verdict, call
+
+
+@test
+def status_says_what_the_collector_does():
+    status = laboratory().json("status")
+    for name in ["version", "uptime_s", "pid", "processes", "open_holds", "calls", "denials",
+                 "postgres", "state_dir", "listen"]:
+        check(name in status, f"no {name}")
+    text = laboratory().cli("status").stdout
+    check(re.search(r"^Postgres lag +[0-9.]+ s$", text, re.M), text)
+    check(re.search(rf"^process +{status['pid']}$", text, re.M), text)
+
+
+@test
+def a_budget_is_enforced_when_set_returns_and_no_more_when_rm_returns():
+    speaker = client()
+    for _ in range(5):
+        laboratory().cli("budget", "set", "customer:tight", "--limit", "0", "--period", "day")
+        verdict, _ = spend(speaker, customer="tight")
+        equal(messages.word("decision", verdict["decision"]), "deny", "with a budget of 0")
+        laboratory().cli("budget", "rm", "customer:tight")
+        verdict, _ = spend(speaker, customer="tight")
+        equal(messages.word("decision", verdict["decision"]), "allow", "without it")
+    equal(laboratory().cli("budget", "rm", "customer:tight", check=False).returncode, 4, "rm again")
+    equal(laboratory().cli("budget", "show", "customer:tight", check=False).returncode, 4, "show")
+
+
+@test
+def setting_a_budget_again_changes_what_is_given_and_keeps_the_rest():
+    cli = laboratory().cli
+    cli("budget", "set", "customer:keep", "--limit", "25", "--period", "day", "--policy", "warn",
+        "--reserve", "bound", "--on-unreachable", "deny", "--deny-status", "429")
+    cli("budget", "set", "customer:keep", "--limit", "0.000000001", "--period", "day")
+    row, = laboratory().json("budget", "show", "customer:keep")
+    equal({name: row[name] for name in ["policy", "reserve", "on_unreachable", "deny_status",
+                                        "limit_usd", "spent_usd"]},
+          {"policy": "warn", "reserve": "bound", "on_unreachable": "deny", "deny_status": 429,
+           "limit_usd": 1e-9, "spent_usd": 0}, "budget")
+    cli("budget", "set", "customer:keep", "--limit", "1", "--period", "day", "--deny-status",
+        "auto", "--policy", "hard")
+    row, = laboratory().json("budget", "show", "customer:keep")
+    equal((row["policy"], row["deny_status"], row["limit_usd"]), ("hard", 0, 1), "budget")
+    cli("budget", "set", "customer:keep", "--limit", "2", "--period", "week")
+    equal(len(laboratory().json("budget", "show", "customer:keep")), 2, "budgets")
+    cli("budget", "rm", "customer:keep", "--period", "day")
+    row, = laboratory().json("budget", "show", "customer:keep")
+    equal(row["period"], "week", "the one that is left")
+    done = laboratory().cli("budget", "set", "customer:keep ", "--limit", "1", "--period", "day",
+                            check=False)
+    equal(done.returncode, 2, "exit code of an entity that the schema refuses")
+
+
+@test
+def what_was_acknowledged_is_listed_at_once():
+    speaker = client()
+    laboratory().cli("budget", "set", "customer:listed", "--limit", "100", "--period", "day")
+    for number in range(1, 6):
+        _, call = spend(speaker, customer="listed")
+        rows = laboratory().json("calls", "--customer", "listed")
+        equal(len(rows), number, "calls")
+        equal(rows[0]["call_id"].replace("-", ""), call["call_id"].hex(), "the newest is first")
+    row, = laboratory().json("budget", "show", "customer:listed")
+    total = sum(call["cost_nanousd"] for call in rows)
+    equal(round(row["spent_usd"] * 1e9), total, "spent")
+    equal(len(laboratory().json("calls", "--customer", "listed", "--limit", "2")), 2, "limited")
+    equal(laboratory().json("calls", "--customer", "nobody"), [], "calls of nobody")
+    equal(len(laboratory().json("calls", "--customer", "listed", "--since", "1h")), 5, "since 1h")
+    check(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$", rows[0]["started_at"]),
+          rows[0]["started_at"])
+    check(isinstance(rows[0]["tags"], dict) and isinstance(rows[0]["streamed"], bool), "types")
+    text = laboratory().cli("calls", "--customer", "listed").stdout.splitlines()
+    equal(len(text), 6, "lines of the table")
+    listed = list(csv.DictReader(io.StringIO(
+        laboratory().cli("calls", "--customer", "listed", "--csv").stdout)))
+    equal([row["call_id"] for row in listed], [row["call_id"] for row in rows], "csv")
+
+
+@test
+def a_denial_is_listed_and_explained():
+    speaker = client()
+    laboratory().cli("budget", "set", "customer:denied", "--limit", "0.000000001", "--period",
+                     "month")
+    verdict, _ = spend(speaker, customer="denied")
+    equal(messages.word("decision", verdict["decision"]), "deny", "decision")
+    row, = laboratory().json("denials", "--customer", "denied")
+    equal(row["denial_id"].replace("-", ""), verdict["denial_id"].hex(), "denial id")
+    equal((row["reason"], row["entity"], row["limit_usd"]),
+          ("budget_exceeded", "customer:denied", 1e-9), "the budget's numbers")
+    text = laboratory().cli("explain", row["denial_id"]).stdout
+    for words in [row["denial_id"], "customer:denied", "$0.000000001", "would have passed"]:
+        check(words in text, f"{words!r} is not in {text!r}")
+    equal(laboratory().json("explain", row["denial_id"]), [row], "explain --json")
+    done = laboratory().cli("explain", "00000000-0000-7000-8000-000000000000", check=False)
+    equal(done.returncode, 4, "exit code of an unknown denial")
+
+
+def revenue(text, *options):
+    path = os.path.join(laboratory().directory, "revenue.csv")
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+    return laboratory().cli("revenue", "import", path, *options, check=False)
+
+
+@test
+def revenue_is_imported_whole_or_not_at_all():
+    today = laboratory().sql("select (now() at time zone 'UTC')::date")[0][0]
+    good = f"customer,date,amount,currency,id\npayer,{today},10.000000001,USD,r-1\n" \
+           f'"with, comma",{today},-2,USD,r-1\npayer,{today},1,,\n'
+    count = "select count(*), coalesce(sum(amount_usd), 0) from nullspend.revenue " \
+            "where customer in ('payer', 'with, comma')"
+    done = revenue(good, "--dry-run")
+    equal((done.returncode, laboratory().sql(count)), (0, [["0", "0"]]), "after a dry run")
+    done = revenue(good.replace(",1,,", ",1.0000000001,,") + "payer,2026-02-30,1,USD,x\n")
+    equal(done.returncode, 1, "exit code of a bad file")
+    check("revenue.csv:4: " in done.stderr and "revenue.csv:5: " in done.stderr, done.stderr)
+    equal(laboratory().sql(count), [["0", "0"]], "after a bad file")
+    equal(revenue(good).returncode, 0, "exit code")
+    equal(laboratory().sql(count), [["3", "9.000000001"]], "after a good one")
+    equal(revenue(good.rsplit("payer", 1)[0].replace("10.000000001", "20")).returncode, 0, "again")
+    equal(laboratory().sql(count), [["3", "19"]], "after the same ids again")
+    done = revenue(f"customer,date,amount,currency\npayer,{today},1,EUR\n")
+    equal(done.returncode, 1, "exit code of euros")
+    check("amount_usd" in done.stderr, done.stderr)
+    equal(revenue("nonsense\n").returncode, 1, "exit code without a heading")
+    equal(laboratory().cli("revenue", "import", "/nowhere.csv", check=False).returncode, 1,
+          "exit code without a file")
+
+
+@test
+def margins_join_revenue_and_cost_exactly():
+    speaker = client()
+    today = laboratory().sql("select (now() at time zone 'UTC')::date")[0][0]
+    spend(speaker, customer="margin", feature="chat", agent="bot")
+    cost, = laboratory().json("calls", "--customer", "margin")
+    equal(revenue(f"customer,date,amount,id\nmargin,{today},1.5,m-1\n").returncode, 0, "import")
+    for options in [[], ["--since", "30d"], ["--since", "1d"]]:
+        row, = [r for r in laboratory().json("margins", *options) if r["customer"] == "margin"]
+        equal((row["revenue_usd"], row["calls"]), (1.5, 1), "revenue and calls")
+        equal(round(row["cost_usd"] * 1e9), cost["cost_nanousd"], "cost")
+    for by, name in [("feature", "chat"), ("agent", "bot")]:
+        row, = [r for r in laboratory().json("margins", "--by", by) if r[by] == name]
+        equal(row["calls"], 1, f"calls by {by}")
+    listed = list(csv.DictReader(io.StringIO(laboratory().cli("margins", "--csv").stdout)))
+    equal(list(listed[0]), ["customer", "revenue_usd", "cost_usd", "margin_usd", "margin_pct",
+                            "tier", "calls"], "columns")
+    check("margin" in laboratory().cli("margins").stdout, "no table")
+
+
+@test
+def tables_have_colours_on_a_terminal_alone():
+    laboratory().cli("budget", "set", "agent:colour", "--limit", "1", "--period", "day")
+    check("\x1b" not in laboratory().cli("budget", "list").stdout, "colours in a pipe")
+    for more, coloured in [({}, True), ({"NO_COLOR": "1"}, False)]:
+        output = b""
+        ours, theirs = pty.openpty()
+        with subprocess.Popen([NULLSPEND, "budget", "list"], stdout=theirs,
+                              env=laboratory().environment(COLUMNS="60", **more)):
+            os.close(theirs)
+            while True:
+                try:
+                    part = os.read(ours, 4096)
+                except OSError:
+                    break
+                if not part:
+                    break
+                output += part
+        os.close(ours)
+        equal(b"\x1b[1m" in output, coloured, f"colours with {more}")
+        check("agent:c" in output.decode() and "…" in output.decode(), output)
+
+
+@test
+def the_data_is_where_db_url_says():
+    url = laboratory().cli("db", "url").stdout.strip()
+    done = subprocess.run(["psql", "-XAtd", url, "-c", "select 42"], stdout=subprocess.PIPE,
+                          text=True, check=True)
+    equal(done.stdout, "42\n", "psql by hand")
+    equal(laboratory().cli("psql", "-XAtc", "select 'a b'").stdout, "a b\n", "nullspend psql")
+    equal(laboratory().cli("psql", "-c", "select nonsense", check=False).returncode, 1, "failure")
+
+
+@test
+def with_a_database_url_lists_are_shown_without_a_collector_and_that_is_said():
+    url = laboratory().cli("db", "url").stdout.strip()
+    done = laboratory().cli("budget", "list", "--json", NULLSPEND_COLLECTOR=NOBODY,
+                            NULLSPEND_DATABASE_URL=url)
+    check(isinstance(json.loads(done.stdout), list), done.stdout)
+    check("no collector" in done.stderr, done.stderr)
+    done = laboratory().cli("budget", "set", "org", "--limit", "1", "--period", "day", check=False,
+                            NULLSPEND_COLLECTOR=NOBODY, NULLSPEND_DATABASE_URL=url)
+    equal(done.returncode, 3, "exit code of a change that nobody would enforce")
+    equal(laboratory().sql("select count(*) from nullspend.budgets where entity = 'org'"), [["0"]],
+          "budgets written all the same")
+
+
+# --- the private collector
+
+
+@test
+def two_runs_at_once_start_one_private_collector_and_stop_ends_it():
+    place = laboratory().directory
+    private = {"NULLSPEND_COLLECTOR": "", "NULLSPEND_HTTP": "off",
+               "NULLSPEND_STATE_DIR": os.path.join(place, "private")}
+    if os.geteuid() == 0:
+        # A /run of our own, in our own namespace, so that the machine's collector is left alone.
+        subprocess.run(["mount", "-t", "tmpfs", "none", "/run"], check=True)
+    elif os.path.exists("/run/nullspend/collector.sock"):
+        skip("a machine without a collector of its own")
+    done = [None, None]
+
+    def run(index):
+        done[index] = laboratory().cli("run", "--customer", "acme", "--", "sh", "-c",
+                                       "echo $NULLSPEND_COLLECTOR", check=False, **private)
+
+    threads = [threading.Thread(target=run, args=[index]) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        equal([d.returncode for d in done], [0, 0], f"exit codes: {done}")
+        said = "".join(d.stderr for d in done)
+        equal(said.count("started a collector"), 1, f"collectors started: {said}")
+        equal(len(said.splitlines()), 1, f"lines on stderr: {said}")
+        equal(done[0].stdout, done[1].stdout, "their collectors")
+        check(done[0].stdout.startswith("ipc://"), done[0].stdout)
+        check("already running" in laboratory().cli("start", **private).stdout, "started again")
+        laboratory().cli("budget", "set", "org", "--limit", "1", "--period", "total", **private)
+    finally:
+        stopped = laboratory().cli("stop", check=False, **private)
+    equal((stopped.returncode, stopped.stdout), (0, "stopped\n"), "stop")
+    equal(laboratory().cli("stop", check=False, **private).returncode, 3, "stop again")
+
+
+@test
+def a_collector_that_cannot_start_is_told_with_its_own_words():
+    place = os.path.join(laboratory().directory, "file")
+    with open(place, "w", encoding="ascii"):
+        pass
+    for command in [["start"], ["run", "--", "true"]]:
+        done = laboratory().cli(*command, check=False, NULLSPEND_COLLECTOR="", NULLSPEND_HTTP="off",
+                                NULLSPEND_STATE_DIR=place)
+        check(done.returncode in (1, 3) and place in done.stderr, f"{command}: {done.stderr}")
+
+
+if __name__ == "__main__":
+    lab.enter()
+    try:
+        main()
+    finally:
+        for one in LABORATORY:
+            one.__exit__(None, None, None)

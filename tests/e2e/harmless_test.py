@@ -1,0 +1,332 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The preload library in programs that have nothing to do with it: they must not notice."""
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import lab  # noqa: E402  pylint: disable=wrong-import-position
+from tap import check, equal, main, skip, test  # noqa: E402
+
+LIBRARY = lab.program("libnullspend.so")
+
+
+def run(command, preload, directory=None, **more):
+    environment = dict(os.environ, NULLSPEND_COLLECTOR="ipc:///nonexistent/c.sock", **more)
+    environment.pop("LD_PRELOAD", None)
+    if preload:
+        environment["LD_PRELOAD"] = LIBRARY
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, cwd=directory,
+                          stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=120,
+                          check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def same(command, **more):
+    """The program does the same with and without the library; returns its output."""
+    if shutil.which(command[0]) is None:
+        skip(command[0])
+    without = run(command, False, **more)
+    equal(run(command, True, **more), without, " ".join(command[:3]))
+    return without
+
+
+def compiled(source, *flags, language="c"):
+    directory = tempfile.mkdtemp(prefix="nsharm")
+    target = os.path.join(directory, "program")
+    done = subprocess.run(["gcc", "-x", language, "-", "-o", target, *flags], input=source.encode(),
+                          stderr=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        skip("gcc " + " ".join(flags))
+    return target
+
+
+# --- programs ---------------------------------------------------------------------------------------
+
+
+@test
+def true_and_false_are_what_they_were():
+    equal(same(["true"]), (0, b"", b""), "true")
+    equal(same(["false"])[0], 1, "false")
+
+
+@test
+def shells_with_pipes_and_subshells_do_the_same():
+    same(["bash", "-c", "for i in 1 2 3; do (echo $i | cat; exit $i); echo $?; done; exit 7"])
+    same(["sh", "-c", "ls /proc/self/fd | wc -l; echo err >&2; kill -TERM $$"])
+
+
+@test
+def git_does_the_same():
+    same(["git", "-C", lab.ROOT, "rev-parse", "--is-inside-work-tree"])
+    same(["git", "ls-remote", "https://127.0.0.1:1/none"])
+
+
+@test
+def psql_does_the_same():
+    same(["psql", "--version"])
+    same(["psql", "-h", "127.0.0.1", "-p", "1", "-c", "select 1"])
+
+
+@test
+def a_go_program_does_the_same():
+    if shutil.which("go") is None and not os.path.exists("/usr/local/go/bin/go"):
+        skip("go")
+    directory = tempfile.mkdtemp(prefix="nsgo")
+    with open(os.path.join(directory, "main.go"), "w", encoding="utf-8") as file:
+        file.write('package main\nimport ("fmt"; "os"; "net/http")\nfunc main() {\n'
+                   '_, err := http.Get("https://127.0.0.1:1/")\n'
+                   'fmt.Println("go", len(os.Args), err != nil)\nos.Exit(5)\n}\n')
+    go = shutil.which("go") or "/usr/local/go/bin/go"
+    for flags in ([], ["-buildmode=pie"]):
+        target = os.path.join(directory, "program")
+        built = subprocess.run([go, "build", *flags, "-o", target, "main.go"], cwd=directory,
+                               capture_output=True, check=False,
+                               env=dict(os.environ, GOFLAGS="-mod=mod", GO111MODULE="off",
+                                        GOCACHE=os.path.join(directory, "cache")))
+        if built.returncode != 0:
+            skip("go build " + " ".join(flags))
+        equal(same([target])[0], 5, "exit code")
+    shutil.rmtree(directory)
+
+
+@test
+def java_does_the_same():
+    same(["java", "-version"])
+
+
+@test
+def node_does_the_same():
+    same(["node", "-e", "console.log(1 + 1); process.exitCode = 3"])
+    same(["node", "-e", "require('https').get('https://127.0.0.1:1/').on('error', e => "
+                        "console.log(e.code))"])
+
+
+@test
+def python_does_the_same():
+    same(["/usr/bin/python3", "-c", "import ssl, os; print(ssl.OPENSSL_VERSION, "
+                                    "sorted(os.listdir('/proc/self/fd'))); raise SystemExit(4)"])
+
+
+@test
+def python_talks_tls_to_itself_the_same():
+    code = """
+import socket, ssl, subprocess, sys, tempfile, threading, os
+d = tempfile.mkdtemp()
+subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+    "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", d + "/k", "-out", d + "/c", "-days", "2",
+    "-subj", "/CN=localhost"], check=True, stderr=subprocess.DEVNULL,
+    env={k: v for k, v in os.environ.items() if k != "LD_PRELOAD"})
+c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+c.load_cert_chain(d + "/c", d + "/k")
+l = socket.create_server(("127.0.0.1", 0))
+def serve():
+    s = c.wrap_socket(l.accept()[0], server_side=True)
+    while data := s.recv(65536):
+        s.sendall(data)
+    s.close()
+threading.Thread(target=serve).start()
+k = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+k.check_hostname = False
+k.verify_mode = ssl.CERT_NONE
+s = k.wrap_socket(socket.create_connection(l.getsockname()), server_hostname="localhost")
+sent = bytes(range(256)) * 4000
+threading.Thread(target=s.sendall, args=(sent,)).start()
+got = b""
+while len(got) < len(sent):
+    got += s.recv(65536)
+print(got == sent, s.pending(), len(os.listdir("/proc/self/fd")), threading.active_count() < 4)
+s.unwrap() if False else s.close()
+"""
+    equal(same(["/usr/bin/python3", "-c", code])[1].split()[:2], [b"True", b"0"], "echo")
+
+
+@test
+def a_static_binary_is_left_alone():
+    same([compiled('#include <stdio.h>\nint main(void) { puts("static"); return 9; }', "-static")])
+
+
+@test
+def a_secure_execution_gets_nothing():
+    program = compiled("""
+#include <dlfcn.h>
+#include <stdio.h>
+#include <sys/auxv.h>
+int main(void)
+{
+    printf("%d %d\\n", (int)getauxval(AT_SECURE), dlsym(RTLD_DEFAULT, "nullspend_clear") != NULL);
+    return 0;
+}
+""")
+    if os.geteuid() != 0:
+        skip("root, to make a set-user-ID program")
+    os.chmod(os.path.dirname(program), 0o755)
+    os.chown(program, 65534, 65534)
+    os.chmod(program, 0o4755)
+    if not os.stat(program).st_mode & stat.S_ISUID or run([program], False)[1] != b"1 0\n":
+        skip("set-user-ID programs in the temporary directory")
+    code, out, err = run([program], True)
+    # ld.so itself may say that it drops a library that is not trusted.
+    equal((code, out), (0, b"1 0\n"), f"secure execution {err}")
+
+
+@test
+def thousands_of_forks_with_threads_end_well():
+    program = compiled("""
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+extern char **environ;
+static volatile int stop;
+static void *spin(void *x) { while (!stop) { usleep(100); } return x; }
+int main(void)
+{
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, spin, NULL);
+    int bad = 0;
+    for (int i = 0; i < 1000; i++) {
+        pid_t pid = i % 3 == 0 ? vfork() : fork();
+        if (pid == 0) _exit(3);
+        int status;
+        waitpid(pid, &status, 0);
+        bad += !WIFEXITED(status) || WEXITSTATUS(status) != 3;
+    }
+    for (int i = 0; i < 30; i++) {
+        pid_t pid;
+        char *words[] = {"true", NULL};
+        if (posix_spawnp(&pid, "true", NULL, NULL, words, environ) != 0) bad++;
+        else { int status; waitpid(pid, &status, 0); bad += status != 0; }
+    }
+    stop = 1;
+    for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+    printf("%d\\n", bad);
+    return bad;
+}
+""", "-lpthread")
+    equal(same([program])[1], b"0\n", "children that did not end well")
+
+
+@test
+def what_openssl_says_of_a_dead_connection_is_said_the_same():
+    program = compiled("""
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+int main(void)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(context);
+    SSL_set_tlsext_host_name(ssl, "api.openai.com");
+    SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    SSL_set_connect_state(ssl);
+    char byte;
+    for (int i = 0; i < 2; i++) {
+        int result = SSL_write(ssl, "GET / HTTP/1.1\\r\\n", 16);
+        printf("%d %d", result, SSL_get_error(ssl, result));
+        result = SSL_read(ssl, &byte, 1);
+        printf(" %d %d %lu\\n", result, SSL_get_error(ssl, result), ERR_peek_error());
+        BIO_set_mem_eof_return(SSL_get_rbio(ssl), 0);
+    }
+    printf("%d %d\\n", SSL_shutdown(ssl), SSL_pending(ssl));
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    return 0;
+}
+""", "-lssl", "-lcrypto")
+    same([program])
+
+
+@test
+def errors_that_the_program_left_in_openssl_s_queue_stay_there():
+    program = compiled("""
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+int main(void)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL *ssl = SSL_new(context);
+    SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    ERR_raise(ERR_LIB_USER, 42);
+    errno = 77;
+    int pending = SSL_pending(ssl);
+    printf("%d %d %d\\n", pending, errno, ERR_GET_REASON(ERR_peek_error()));
+    SSL_free(ssl);
+    printf("%d %d\\n", errno, ERR_GET_REASON(ERR_peek_error()));
+    SSL_free(NULL);
+    SSL_CTX_free(context);
+    return 0;
+}
+""", "-lssl", "-lcrypto")
+    equal(same([program])[1].split()[1:3], [b"77", b"42"], "errno and reason")
+
+
+# --- the object itself ------------------------------------------------------------------------------
+
+
+def tool(*command):
+    if shutil.which(command[0]) is None:
+        skip(command[0])
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+@test
+def it_exports_the_hooks_and_its_own_calls_and_nothing_else():
+    with open(os.path.join(lab.ROOT, "shim/exports.map"), encoding="utf-8") as file:
+        text = re.sub(r"#.*", "", file.read())
+    wanted = set(re.findall(r"^\s+(\w+);$", text.split("local:")[0], flags=re.M))
+    check(all(name.startswith(("SSL_", "nullspend_")) for name in wanted), wanted)
+    shown = {line.split()[-1] for line in tool("nm", "-D", "--defined-only", LIBRARY).splitlines()}
+    equal(shown, wanted, "exported symbols")
+
+
+@test
+def it_needs_libc_alone():
+    needed = set(re.findall(r"\(NEEDED\).*\[(.*)\]", tool("readelf", "-d", LIBRARY)))
+    check("libc.so.6" in needed, needed)
+    check(needed <= {"libc.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}, needed)
+
+
+@test
+def it_has_no_text_relocations_and_no_executable_stack():
+    check("TEXTREL" not in tool("readelf", "-d", LIBRARY), "text relocations")
+    stack = re.search(r"GNU_STACK.*\n?.*?(R[W ][E ])", tool("readelf", "-lW", LIBRARY))
+    check(stack and "E" not in stack.group(1), "executable stack")
+    check("NODELETE" in tool("readelf", "-d", LIBRARY), "can be unloaded")
+
+
+@test
+def it_runs_with_the_libc_of_2021():
+    versions = re.findall(r"GLIBC_(\d+)\.(\d+)", tool("objdump", "-T", LIBRARY))
+    check(max((int(a), int(b)) for a, b in versions) <= (2, 34), sorted(set(versions)))
+
+
+@test
+def it_refers_to_nothing_that_ends_or_prints():
+    undefined = {line.split()[-1].split("@")[0]
+                 for line in tool("nm", "-D", "--undefined-only", LIBRARY).splitlines()}
+    for name in ("abort", "exit", "_exit", "printf", "fprintf", "puts", "perror", "pthread_create",
+                 "fopen", "system", "dlopen", "dlsym"):
+        check(name not in undefined, f"refers to {name}")
+    check(not any(name.startswith(("SSL_", "ERR_", "BIO_")) for name in undefined), undefined)
+
+
+@test
+def its_threads_local_data_is_small():
+    match = re.search(r"^\s*TLS\s.*?0x\w+\s+0x\w+\s+0x\w+\s+0x\w+\s+0x(\w+)",
+                      tool("readelf", "-lW", LIBRARY), flags=re.M)
+    check(match and int(match.group(1), 16) <= 64, match and match.group(1))
+
+
+if __name__ == "__main__":
+    main()

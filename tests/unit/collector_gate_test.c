@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/collector_support.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "protocol/zmtp.h"
+
+#define CENT INT64_C(10000000)
+
+static struct bench bench;
+
+/* --- verdicts and acknowledgements -------------------------------------------------------------
+ */
+
+TEST(a_verdict_waits_until_the_kernel_has_its_record)
+{
+    REQUIRE(new_bench(&bench));
+    join(&bench, 5);
+    struct ns_verdict verdict = check_call(&bench, 1, "acme");
+    CHECK_INT(verdict.decision, NS_DECISION_ALLOW);
+    CHECK_INT(ns_journal_last(bench.gate->journal), 1);
+    CHECK_INT(ns_journal_written(bench.gate->journal), 0);
+    ns_gate_flush(bench.gate);
+    CHECK_INT(ns_journal_written(bench.gate->journal), 1);
+    CHECK_INT(bench.gate->reply_count, 0);
+    close_bench(&bench);
+    remove_directory(bench.directory);
+}
+
+TEST(a_verdict_whose_record_cannot_be_written_is_not_given)
+{
+    struct rlimit limit;
+    REQUIRE(new_bench(&bench));
+    REQUIRE(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+    join(&bench, 5);
+    check_call(&bench, 1, "acme");
+    const struct rlimit none = {1, limit.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    CHECK_INT(setrlimit(RLIMIT_FSIZE, &none), 0);
+    ns_gate_flush(bench.gate);
+    CHECK_INT(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    CHECK(bench.gate->failure < 0);
+    CHECK(!bench.gate->sent);
+    close_bench(&bench);
+    remove_directory(bench.directory);
+}
+
+TEST(an_acknowledgement_waits_until_the_disk_has_its_record)
+{
+    REQUIRE(new_bench(&bench));
+    ns_syncer_stop(bench.gate->syncer); /* the test is the one who syncs */
+    bench.gate->syncer = NULL;
+    join(&bench, 5);
+    check_call(&bench, 1, "acme");
+    CHECK_INT(ns_calls_count(bench.gate->state.calls), 1);
+    report_call(&bench, 1, "acme", 50);
+    CHECK_INT(ns_calls_count(bench.gate->state.calls), 0);
+    CHECK_INT(bench.gate->ack_count, 1);
+    CHECK_INT(ns_journal_write(bench.gate->journal), 0);
+    ns_gate_acknowledge(bench.gate);
+    CHECK_INT(bench.gate->ack_count, 1);
+    CHECK(ns_journal_sync(bench.gate->journal) == 2);
+    ns_gate_acknowledge(bench.gate);
+    CHECK_INT(bench.gate->ack_count, 0);
+    close_bench(&bench);
+    remove_directory(bench.directory);
+}
+
+TEST(more_acknowledgements_wait_than_there_was_room_for)
+{
+    REQUIRE(new_bench(&bench));
+    ns_syncer_stop(bench.gate->syncer);
+    bench.gate->syncer = NULL;
+    join(&bench, 5);
+    for (uint64_t i = 1; i <= 100; i++) {
+        report_call(&bench, i, "acme", 50);
+    }
+    CHECK_INT(bench.gate->ack_count, 100);
+    CHECK_INT(ns_journal_write(bench.gate->journal), 0);
+    CHECK(ns_journal_sync(bench.gate->journal) == 100);
+    ns_gate_acknowledge(bench.gate);
+    CHECK_INT(bench.gate->ack_count, 0);
+    close_bench(&bench);
+    remove_directory(bench.directory);
+}
+
+TEST(a_denial_names_the_budget_and_the_way_out)
+{
+    REQUIRE(new_bench(&bench));
+    join(&bench, 5);
+    put_budget(&bench, 1, "customer:acme", 100000);
+    struct ns_verdict verdict = check_call(&bench, 1, "acme");
+    CHECK_INT(verdict.decision, NS_DECISION_DENY);
+    CHECK_INT(verdict.reason, NS_REASON_BUDGET_EXCEEDED);
+    char text[600];
+    ns_text_copy(verdict.message, text, sizeof text);
+    CHECK(strstr(text, "customer:acme has spent $0.00 and holds $0.00 of its $0.0001 day budget") !=
+          NULL);
+    CHECK(strstr(text, "nullspend budget set customer:acme --limit USD --period day") != NULL);
+    CHECK_INT(ns_calls_count(bench.gate->state.calls), 0);
+    CHECK_INT(bench.gate->counters.denied_by[NS_REASON_BUDGET_EXCEEDED], 1);
+    ns_gate_flush(bench.gate);
+    verdict = check_call(&bench, 2, "other");
+    CHECK_INT(verdict.decision, NS_DECISION_ALLOW);
+    close_bench(&bench);
+    remove_directory(bench.directory);
+}
+
+TEST(the_longest_entity_leaves_a_denial_within_its_bound)
+{
+    static struct ns_gate gate;
+    struct ns_ledger_numbers numbers = {.limit_nanousd = INT64_MAX,
+                                        .spent_nanousd = INT64_MAX - 1,
+                                        .held_nanousd = INT64_MAX - 1,
+                                        .needed_nanousd = INT64_MAX - 1,
+                                        .period = NS_PERIOD_TOTAL};
+    memset(numbers.entity, 'x', NS_ENTITY_BYTES_MAX);
+    memcpy(numbers.entity + 118, "\xe2\x82\xac\xe2\x82\xac",
+           6); /* the cut falls into a character */
+    struct ns_text text = ns_gate_denial_text(&gate, &numbers);
+    CHECK(text.bytes < 512 && text.text[text.bytes] == '\0');
+    CHECK(strstr(text.text, "--period total") != NULL);
+    CHECK(strstr(text.text, "x... has spent") != NULL);
+}
+
+TEST(every_entity_of_a_call_is_limited)
+{
+    static const char *const entities[] = {"org",
+                                           "customer:acme",
+                                           "agent:bot",
+                                           "feature:f",
+                                           "session:s",
+                                           "key:abcd",
+                                           "key:ff000000000000000000000000000000",
+                                           "tag:team=t",
+                                           "team:t",
+                                           "tag:env=prod"};
+    for (size_t i = 0; i < sizeof entities / sizeof entities[0]; i++) {
+        REQUIRE(new_bench(&bench));
+        join(&bench, 5);
+        put_budget(&bench, 1, entities[i], 0);
+        static struct ns_message message;
+        message = (struct ns_message){.kind = NS_MESSAGE_CHECK};
+        struct ns_check *call = &message.as.check;
+        identify(call, 1, "acme");
+        call->agent = ns_text_of("bot");
+        call->feature = ns_text_of("f");
+        call->session = ns_text_of("s");
+        call->key_hint = ns_text_of("abcd");
+        call->key_hash.bytes[0] = 0xff;
+        call->tags.count = 2;
+        call->tags.tag[0] = (struct ns_tag_text){ns_text_of("team"), ns_text_of("t")};
+        call->tags.tag[1] = (struct ns_tag_text){ns_text_of("env"), ns_text_of("prod")};
+        say(&bench, &message);
+        CHECK_INT(bench.gate->counters.denied, 1);
+        CHECK_INT(bench.gate->counters.entities_refused, 0);
+        close_bench(&bench);
+        remove_directory(bench.directory);
+    }
+}
+
+TEST(an_id_that_looks_like_a_pattern_is_not_taken_for_one)
+{
+    REQUIRE(new_bench(&bench));
+    join(&bench, 5);
+    check_call(&bench, 1, "*");
+    CHECK_INT(bench.gate->counters.entities_refused, 1);
+    CHECK_INT(bench.gate->counters.allowed, 1);
+    close_bench(&bench);
+    remove_directory(bench.directory);
+}
+
+/* --- processes ---------------------------------------------------------------------------------
+ */
+
+TEST(the_kernels_words_are_read_and_nobody_elses)
+{
+    struct ns_peer_address address;
+    CHECK(ns_peer_address_read("localhost:1000:1001:4242", true, &address));
+    CHECK(address.local);
+    CHECK_INT(address.uid, 1000);
+    CHECK_INT(address.pid, 4242);
+    CHECK(ns_peer_address_read("a:b:0:0:1", true, &address));
+    CHECK_INT(address.pid, 1);
+    static const char *const bad[] = {"",
+                                      "1:2:3",
+                                      "h:1:2",
+                                      "h:1:2:",
+                                      "h:1:2:x",
+                                      "h:-1:2:3",
+                                      "h:99999999999:2:3",
+                                      "h:1:2:4294967296"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        CHECK(!ns_peer_address_read(bad[i], true, &address));
+        CHECK(!address.local && address.uid == UINT32_MAX);
+    }
+    /* An IPv6 address may look like ids; over tcp nothing is read from it. */
+    CHECK(ns_peer_address_read("2001:db8::0:0:1", false, &address));
+    CHECK(!address.local && !address.loopback && address.uid == UINT32_MAX);
+    CHECK(ns_peer_address_read("127.0.0.1", false, &address) && address.loopback);
+    CHECK(ns_peer_address_read("::1", false, &address) && address.loopback);
+    CHECK(!ns_peer_address_read(NULL, true, &address));
+    CHECK(!address.local && !address.loopback);
+}
+
+static struct ns_peer *
+local_hello(struct ns_peers *peers, uint32_t routing, uint32_t pid)
+{
+    struct ns_peer_address address = {
+        .routing = routing, .fd = 500 + (int)routing, .local = true, .uid = getuid(), .pid = pid};
+    struct ns_hello hello = {
+        .protocol_max = 1, .pid = pid, .start_ticks = ns_process_start_ticks(pid)};
+    struct ns_peer *peer = NULL;
+    CHECK_INT(ns_peers_hello(peers, &address, &hello, 0, &peer), 0);
+    return peer;
+}
+
+TEST(a_process_is_due_once_when_it_is_dead_and_its_connections_are_read)
+{
+    static const uint8_t key[16];
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    struct ns_peers *peers = ns_peers_new(epoll_fd, 3, key);
+    struct epoll_event event;
+    struct ns_owner owner;
+    pid_t child = fork();
+    if (child == 0) {
+        pause();
+        _exit(0);
+    }
+    struct ns_peer *peer = local_hello(peers, 1, (uint32_t)child);
+    CHECK(local_hello(peers, 2, (uint32_t)child)->process == peer->process);
+    const struct ns_process *process = ns_peers_process(peers, peer);
+    CHECK_INT(process->connections, 2);
+    CHECK(process->executable[0] == '/' && process->name[0] != '\0');
+    CHECK_INT(epoll_wait(epoll_fd, &event, 1, 0), 0);
+    kill(child, SIGKILL);
+    CHECK_INT(epoll_wait(epoll_fd, &event, 1, -1), 1);
+    CHECK_INT(event.data.u64 >> 32, 3);
+    ns_peers_died(peers, (uint32_t)event.data.u64, 1000);
+    CHECK(!ns_peers_take_due(peers, 1000, &owner)); /* its last words may be on their way */
+    ns_peers_disconnected(peers, 0, 501);
+    ns_peers_disconnected(peers, 0, 502);
+    CHECK(!ns_peers_take_due(peers, 1000, &owner)); /* and are not read yet */
+    ns_peers_reap(peers, 1000);
+    CHECK(ns_peers_take_due(peers, 1000, &owner));
+    CHECK_INT(owner.a, child);
+    CHECK(!ns_peers_take_due(peers, INT64_MAX - 1, &owner));
+    CHECK_INT(ns_peers_process_count(peers), 0);
+    CHECK_INT(ns_peers_count(peers), 0);
+    waitpid(child, NULL, 0);
+    ns_peers_free(peers);
+    close(epoll_fd);
+}
+
+TEST(a_dead_process_whose_connection_a_child_keeps_is_due_after_a_grace)
+{
+    static const uint8_t key[16];
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    struct ns_peers *peers = ns_peers_new(epoll_fd, 3, key);
+    struct ns_owner owner;
+    pid_t child = fork();
+    if (child == 0) {
+        pause();
+        _exit(0);
+    }
+    struct ns_peer *peer = local_hello(peers, 1, (uint32_t)child);
+    uint32_t place = peer->process;
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    ns_peers_died(peers, place, 1000);
+    CHECK(!ns_peers_take_due(peers, 1000 + NS_PROCESS_GRACE_NS - 1, &owner));
+    CHECK(ns_peers_take_due(peers, 1000 + NS_PROCESS_GRACE_NS, &owner));
+    ns_peers_spoke_after_death(ns_peers_process(peers, peer), 5000);
+    CHECK(ns_peers_take_due(peers, 5000 + NS_PROCESS_GRACE_NS, &owner));
+    ns_peers_free(peers);
+    close(epoll_fd);
+}
+
+TEST(an_owner_of_the_journal_is_watched_or_due_at_once)
+{
+    static const uint8_t key[16];
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    struct ns_peers *peers = ns_peers_new(epoll_fd, 3, key);
+    struct ns_owner owner;
+    struct ns_owner mine =
+        ns_peers_process(peers, local_hello(peers, 1, (uint32_t)getpid()))->owner;
+    ns_peers_free(peers);
+    peers = ns_peers_new(epoll_fd, 3, key);
+    CHECK_INT(ns_peers_adopt(peers, &mine, 1000), 0);
+    CHECK(!ns_peers_take_due(peers, INT64_MAX - 1, &owner));
+    struct ns_owner reused = {mine.a, mine.b ^ 1}; /* the pid lives, another start time does not */
+    CHECK_INT(ns_peers_adopt(peers, &reused, 1000), 0);
+    CHECK(ns_peers_take_due(peers, 1000, &owner));
+    CHECK(owner.b == reused.b);
+    struct ns_owner remote = {NS_OWNER_REMOTE | 5, 6};
+    CHECK_INT(ns_peers_adopt(peers, &remote, 1000), 0);
+    CHECK(!ns_peers_take_due(peers, 1000 + NS_RESTART_GRACE_NS - 1, &owner));
+    CHECK(ns_peers_take_due(peers, 1000 + NS_RESTART_GRACE_NS, &owner));
+    ns_peers_free(peers);
+    close(epoll_fd);
+}
+
+TEST(a_remote_process_lives_as_long_as_a_connection_of_it)
+{
+    REQUIRE(new_bench(&bench));
+    struct ns_owner owner;
+    struct ns_process *process = join(&bench, 5);
+    int first = bench.from.peer->fd;
+    check_call(&bench, 1, "acme");
+    ns_gate_flush(bench.gate);
+    CHECK(join(&bench, 5) == process);
+    ns_peers_disconnected(bench.gate->peers, NS_GATE_TCP, first);
+    ns_peers_disconnected(bench.gate->peers, NS_GATE_TCP, bench.from.peer->fd);
+    ns_peers_reap(bench.gate->peers, 1000);
+    CHECK(!ns_peers_take_due(bench.gate->peers, 1000 + NS_REMOTE_GRACE_NS - 1, &owner));
+    join(&bench, 5); /* back in time */
+    ns_gate_bury(bench.gate, INT64_MAX - 2);
+    CHECK_INT(ns_ledger_open_holds(bench.gate->state.ledger), 1);
+    ns_peers_disconnected(bench.gate->peers, NS_GATE_TCP, bench.from.peer->fd);
+    ns_peers_reap(bench.gate->peers, 1000);
+    ns_gate_bury(bench.gate, 1000 + NS_REMOTE_GRACE_NS);
+    CHECK_INT(ns_ledger_open_holds(bench.gate->state.ledger), 0);
+    CHECK_INT(ns_calls_count(bench.gate->state.calls), 0);
+    CHECK_INT(bench.gate->counters.lost, 1);
+    close_bench(&bench);
+    remove_directory(bench.directory);
+}
+
+TEST(a_report_after_its_call_was_lost_corrects_it)
+{
+    REQUIRE(new_bench(&bench));
+    join(&bench, 5);
+    put_budget(&bench, 1, "customer:acme", CENT);
+    check_call(&bench, 1, "acme");
+    ns_gate_flush(bench.gate);
+    ns_peers_disconnected(bench.gate->peers, NS_GATE_TCP, bench.from.peer->fd);
+    ns_peers_reap(bench.gate->peers, 1000);
+    ns_gate_bury(bench.gate, 1000 + NS_REMOTE_GRACE_NS);
+    CHECK_INT(bench.gate->counters.lost, 1);
+    join(&bench, 6);
+    report_call(&bench, 1, "acme", 50);
+    CHECK_INT(bench.gate->counters.corrected, 1);
+    report_call(&bench, 1, "acme", 50);
+    CHECK_INT(bench.gate->counters.reports, 1);
+    close_bench(&bench);
+    remove_directory(bench.directory);
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/price.h"
+
+#include <unistd.h>
+
+#include "collector/history.h"
+#include "collector/limits.h"
+#include "tests/harness.h"
+
+#define T(text) ns_text_of(text)
+
+static struct ns_prices *
+open_prices(enum ns_unknown_model unknown)
+{
+    char error[NS_PRICES_ERROR_BYTES];
+    struct ns_prices *prices = NULL;
+    CHECK_INT(ns_prices_open(NULL, unknown, &prices, error), 0);
+    CHECK_STR(error, "");
+    return prices;
+}
+
+/* gpt-4o-mini: 0.15 and 0.60 dollars a million. */
+static struct ns_message
+report(const char *model, uint64_t input, uint64_t output)
+{
+    struct ns_message message = {.kind = NS_MESSAGE_REPORT};
+    struct ns_report *said = &message.as.report;
+    said->started_at_ns = INT64_C(1780000000000000000);
+    said->ended_at_ns = said->started_at_ns + 1000000000;
+    said->provider = said->family = T("openai");
+    said->operation = T("chat");
+    said->host = T("api.openai.com");
+    said->requested_model = said->model = T(model);
+    said->text_bytes = 4000;
+    said->http_status = 200;
+    said->evidence = NS_EVIDENCE_REPORTED;
+    if (input > 0) {
+        ns_usage_set(&said->usage, NS_METER_INPUT, input);
+        ns_usage_set(&said->usage, NS_METER_OUTPUT, output);
+    }
+    return message;
+}
+
+TEST(what_a_provider_reports_is_priced_exactly)
+{
+    struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    struct ns_message message = report("gpt-4o-mini", 100, 50);
+    struct ns_bill bill;
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK(bill.priced);
+    CHECK_INT(bill.cost_nanousd, 100 * 150 + 50 * 600);
+    CHECK_INT(bill.evidence, NS_EVIDENCE_REPORTED);
+    CHECK_INT(ns_usage_get(&bill.usage, NS_METER_OUTPUT), 50);
+    message.as.report.evidence = NS_EVIDENCE_PARTIAL;
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.evidence, NS_EVIDENCE_PARTIAL);
+    ns_prices_free(prices);
+}
+
+TEST(a_model_served_under_an_unknown_name_is_priced_as_requested)
+{
+    struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    struct ns_message message = report("gpt-4o-mini", 100, 50);
+    message.as.report.model = T("my-deployment");
+    struct ns_bill bill;
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, 45000);
+    ns_prices_free(prices);
+}
+
+TEST(parts_of_two_models_are_summed)
+{
+    struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    struct ns_message message = report("gpt-4o-mini", 0, 0);
+    message.as.report.parts.count = 2;
+    message.as.report.parts.part[0].model = T("gpt-4o-mini");
+    ns_usage_set(&message.as.report.parts.part[0].usage, NS_METER_INPUT, 100);
+    message.as.report.parts.part[1].model = T("gpt-4o-mini");
+    ns_usage_set(&message.as.report.parts.part[1].usage, NS_METER_INPUT, 200);
+    struct ns_bill bill;
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, 300 * 150);
+    CHECK_INT(ns_usage_get(&bill.usage, NS_METER_INPUT), 300);
+    message.as.report.parts.part[1].model = T("nobody-knows");
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK(!bill.priced);
+    CHECK_INT(bill.evidence, NS_EVIDENCE_UNPRICED);
+    ns_prices_free(prices);
+}
+
+TEST(the_providers_own_bill_wins_and_the_computed_one_stays_beside_it)
+{
+    struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    struct ns_message message = report("gpt-4o-mini", 100, 50);
+    message.as.report.has_provider_cost = true;
+    message.as.report.provider_cost_nanousd = 777;
+    struct ns_bill bill;
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, 777);
+    CHECK_INT(bill.computed_nanousd, 45000);
+    message.as.report.requested_model = message.as.report.model = T("nobody-knows");
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK(bill.priced);
+    CHECK_INT(bill.cost_nanousd, 777);
+    CHECK_INT(bill.evidence, NS_EVIDENCE_REPORTED);
+    ns_prices_free(prices);
+}
+
+TEST(an_unknown_model_is_priced_by_policy)
+{
+    struct ns_message message = report("nobody-knows", 100, 50);
+    struct ns_quote quote;
+    struct ns_bill bill;
+    struct ns_prices *allow = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    ns_prices_quote(allow, &message, 0, INT64_C(1780000000000000000), &quote);
+    CHECK(!quote.priced && !quote.denied);
+    CHECK(quote.estimate.bound_nanousd > 0); /* its provider's dearest holds */
+    ns_prices_bill(allow, &message, 0, &bill);
+    CHECK(!bill.priced);
+    CHECK_INT(bill.cost_nanousd, 0);
+    CHECK_INT(bill.evidence, NS_EVIDENCE_UNPRICED);
+    ns_prices_free(allow);
+    struct ns_prices *deny = open_prices(NS_UNKNOWN_MODEL_DENY);
+    ns_prices_quote(deny, &message, 0, INT64_C(1780000000000000000), &quote);
+    CHECK(quote.denied);
+    ns_prices_free(deny);
+    struct ns_prices *dearest = open_prices(NS_UNKNOWN_MODEL_DEAREST);
+    ns_prices_bill(dearest, &message, 0, &bill);
+    CHECK(bill.priced && bill.cost_nanousd > 45000);
+    CHECK_INT(bill.evidence, NS_EVIDENCE_ESTIMATED);
+    ns_prices_free(dearest);
+}
+
+TEST(an_answer_without_usage_costs_what_was_counted_or_estimated_and_never_nothing)
+{
+    struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    struct ns_message message = report("gpt-4o-mini", 0, 0);
+    struct ns_bill counted;
+    struct ns_bill estimated;
+    struct ns_bill unread;
+    message.as.report.outcome = NS_OUTCOME_CANCELLED;
+    message.as.report.output_text_bytes = 4000;
+    ns_prices_bill(prices, &message, 0, &counted);
+    CHECK_INT(counted.evidence, NS_EVIDENCE_COUNTED);
+    message.as.report.output_text_bytes = 0;
+    ns_prices_bill(prices, &message, 0, &estimated);
+    CHECK_INT(estimated.evidence, NS_EVIDENCE_ESTIMATED);
+    CHECK(estimated.cost_nanousd > 0 && counted.cost_nanousd > estimated.cost_nanousd);
+    CHECK(ns_usage_get(&counted.usage, NS_METER_OUTPUT) == ns_price_tokens_of_text(4000));
+    message.as.report.outcome =
+        NS_OUTCOME_OK; /* whole, but unreadable: as such calls usually are */
+    ns_prices_bill(prices, &message, 0, &unread);
+    CHECK(unread.cost_nanousd > estimated.cost_nanousd);
+    CHECK_INT(unread.evidence, NS_EVIDENCE_ESTIMATED);
+    message.as.report.outcome = NS_OUTCOME_ERROR;
+    message.as.report.http_status = 0; /* no answer came: the request may be billed */
+    ns_prices_bill(prices, &message, 0, &estimated);
+    CHECK(estimated.cost_nanousd > 0);
+    ns_prices_free(prices);
+}
+
+TEST(a_refusal_by_the_provider_costs_nothing)
+{
+    struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    static const uint32_t statuses[] = {302, 400, 429, 500};
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+        struct ns_message message = report("gpt-4o-mini", 0, 0);
+        message.as.report.http_status = statuses[i];
+        message.as.report.outcome = NS_OUTCOME_ERROR;
+        struct ns_bill bill;
+        ns_prices_bill(prices, &message, 0, &bill);
+        CHECK(bill.priced);
+        CHECK_INT(bill.cost_nanousd, 0);
+        CHECK_INT(bill.evidence, NS_EVIDENCE_REPORTED);
+    }
+    ns_prices_free(prices);
+}
+
+TEST(a_lost_call_is_charged_by_its_last_word)
+{
+    struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    struct ns_message check = report("gpt-4o-mini", 0, 0);
+    check.kind = NS_MESSAGE_CHECK;
+    struct ns_bill silent;
+    struct ns_bill streamed;
+    struct ns_bill told;
+    struct ns_progress progress = {.text_bytes = 8000};
+    ns_prices_bill_lost(prices, &check, NULL, INT64_C(1780000000000000000), &silent);
+    ns_prices_bill_lost(prices, &check, &progress, INT64_C(1780000000000000000), &streamed);
+    CHECK(silent.cost_nanousd > 0 && streamed.cost_nanousd > silent.cost_nanousd);
+    CHECK_INT(silent.evidence, NS_EVIDENCE_ESTIMATED);
+    CHECK_INT(streamed.evidence, NS_EVIDENCE_ESTIMATED);
+    progress.text_bytes = 0;
+    ns_usage_set(&progress.usage, NS_METER_INPUT, 100);
+    ns_usage_set(&progress.usage, NS_METER_OUTPUT, 50);
+    ns_prices_bill_lost(prices, &check, &progress, INT64_C(1780000000000000000), &told);
+    CHECK_INT(told.cost_nanousd, 45000);
+    CHECK_INT(told.evidence, NS_EVIDENCE_PARTIAL);
+    ns_prices_free(prices);
+}
+
+TEST(a_broken_price_file_is_refused_and_a_good_one_taken)
+{
+    char path[] = "/tmp/ns-prices-XXXXXX";
+    int fd = mkstemp(path);
+    char error[NS_PRICES_ERROR_BYTES];
+    struct ns_prices *prices = NULL;
+    REQUIRE(fd >= 0 && write(fd, "broken\n", 7) == 7);
+    CHECK_INT(ns_prices_open(path, NS_UNKNOWN_MODEL_ALLOW, &prices, error), 0);
+    CHECK(strstr(error, path) != NULL && strstr(error, "stay") != NULL);
+    CHECK_INT(ns_prices_refused(prices), 1);
+    struct ns_message message = report("gpt-4o-mini", 100, 50);
+    struct ns_bill bill;
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, 45000);
+    CHECK(ftruncate(fd, 0) == 0 && pwrite(fd, ns_catalogue_builtin, ns_catalogue_builtin_bytes,
+                                          0) == (ssize_t)ns_catalogue_builtin_bytes);
+    CHECK_INT(ns_prices_reload(prices, error), 1);
+    CHECK_STR(error, "");
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, 45000);
+    unlink(path);
+    CHECK_INT(ns_prices_reload(prices, error), 0); /* gone: what is in force stays */
+    close(fd);
+    ns_prices_free(prices);
+}
+
+/* --- history -----------------------------------------------------------------------------------
+ */
+
+TEST(the_typical_output_is_where_nine_of_ten_calls_stay)
+{
+    struct ns_history *history = ns_history_new();
+    for (uint64_t i = 0; i < NS_HISTORY_CALLS_MIN; i++) {
+        CHECK_INT(ns_history_typical(history, T("p"), T("m"), T("chat")), 0);
+        ns_history_add(history, T("p"), T("m"), T("chat"), 100, i + 1);
+    }
+    uint64_t small = ns_history_typical(history, T("p"), T("m"), T("chat"));
+    CHECK(small >= 100 && small < 128);
+    for (uint64_t i = 0; i < 100; i++) {
+        ns_history_add(history, T("p"), T("m"), T("chat"), i % 5 == 0 ? 4000 : 100, 10 + i);
+    }
+    uint64_t large = ns_history_typical(history, T("p"), T("m"), T("chat"));
+    CHECK(large >= 4000 && large < 5000);
+    CHECK_INT(ns_history_typical(history, T("p"), T("m"), T("embeddings")), 0);
+    for (uint64_t i = 0; i < 3000; i++) { /* habits change */
+        ns_history_add(history, T("p"), T("m"), T("chat"), 10, 200 + i);
+    }
+    CHECK(ns_history_typical(history, T("p"), T("m"), T("chat")) < 20);
+    ns_history_free(history);
+}
+
+TEST(every_size_falls_into_a_bucket_whose_edge_is_not_below_it)
+{
+    for (uint64_t tokens = 1; tokens < (1 << 18); tokens += 1 + tokens / 7) {
+        struct ns_history *history = ns_history_new();
+        for (int i = 0; i < NS_HISTORY_CALLS_MIN; i++) {
+            ns_history_add(history, T("p"), T("m"), T("o"), tokens, 1);
+        }
+        uint64_t typical = ns_history_typical(history, T("p"), T("m"), T("o"));
+        if (typical < tokens || typical > tokens + tokens / 4) {
+            NS_FAIL("%" PRIu64 " tokens are typically %" PRIu64, tokens, typical);
+        }
+        ns_history_free(history);
+    }
+}
+
+TEST(a_full_history_forgets_what_was_unused_for_longest)
+{
+    struct ns_history *history = ns_history_new();
+    char model[32];
+    uint64_t sequence = 1;
+    for (int m = 0; m <= NS_HISTORY_KEYS_MAX; m++) {
+        snprintf(model, sizeof model, "m%d", m);
+        for (int i = 0; i < NS_HISTORY_CALLS_MIN; i++) {
+            ns_history_add(history, T("p"), T(model), T("chat"), 9, sequence++);
+        }
+        if (m == NS_HISTORY_KEYS_MAX - 1) { /* the first is used again */
+            ns_history_add(history, T("p"), T("m0"), T("chat"), 9, sequence++);
+        }
+    }
+    CHECK(ns_history_typical(history, T("p"), T("m0"), T("chat")) > 0);
+    CHECK_INT(ns_history_typical(history, T("p"), T("m1"), T("chat")), 0);
+    CHECK(ns_history_typical(history, T("p"), T(model), T("chat")) > 0);
+    ns_history_free(history);
+}
+
+TEST(a_history_is_the_same_after_it_was_saved_and_loaded)
+{
+    struct ns_history *history = ns_history_new();
+    struct ns_history *loaded = NULL;
+    struct ns_buffer buffer = {0};
+    for (uint64_t i = 1; i <= 20; i++) {
+        ns_history_add(history, T("p"), T("m"), T("chat"), 300, i);
+    }
+    ns_history_save(history, &buffer);
+    struct ns_bytes bytes = {buffer.bytes, buffer.count, false};
+    REQUIRE(ns_history_load(&bytes, &loaded) == 0);
+    CHECK_INT(bytes.left, 0);
+    CHECK(ns_history_typical(loaded, T("p"), T("m"), T("chat")) >= 300);
+    CHECK_INT(ns_history_typical(loaded, T("p"), T("m"), T("chat")),
+              ns_history_typical(history, T("p"), T("m"), T("chat")));
+    ns_history_free(loaded);
+    ns_history_free(history);
+    ns_buffer_free(&buffer);
+}

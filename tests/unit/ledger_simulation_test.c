@@ -1,0 +1,712 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A seeded simulation: random events against the ledger and against a model that is slow and
+ * obviously right. The world is unkind: messages are lost, doubled and late, owners die, the clock
+ * jumps both ways, people change budgets, and the collector crashes and comes back from its
+ * snapshot and journal.
+ *
+ * The model keeps a list of postings (which budget, which entity, which period, how much) that it
+ * never forgets, and a list of calls; every number is a sum over them.
+ *
+ * NS_SEED chooses the seed, NS_SIMULATION_STEPS how many events (default 20000). The seed of a
+ * failure is printed: run it again with it.
+ */
+#include "collector/entity.h"
+#include "tests/unit/ledger_support.h"
+
+#define CALLS_MAX 400
+#define BUDGETS 14
+#define POSTINGS_MAX 4000
+#define LOG_BYTES 512
+
+static uint64_t seed;
+static bool failed;
+
+#define EXPECT(condition, ...)                                                                     \
+    do {                                                                                           \
+        if (!(condition) && !failed) {                                                             \
+            failed = true;                                                                         \
+            NS_FAIL(__VA_ARGS__);                                                                  \
+            printf("# NS_SEED=%" PRIu64 "\n", seed);                                               \
+        }                                                                                          \
+    } while (0)
+
+static uint64_t
+below(uint64_t n)
+{
+    return ns_test_random() % n;
+}
+
+/* --- the model ------------------------------------------------------------------------------ */
+
+struct model_budget {
+    bool live;
+    uint32_t life; /* new whenever the count starts anew by a change of the budget */
+    struct ns_budget budget;
+};
+
+/* Where something is counted. */
+struct place {
+    uint32_t life;
+    const char *entity; /* one of the world's */
+    int64_t period_start_ns;
+};
+
+struct posting {
+    struct place place;
+    int64_t cost_nanousd, overshoot_nanousd;
+};
+
+enum call_state { NEVER, OPEN, SETTLED, VOIDED, LOST };
+
+struct model_call {
+    enum call_state state;
+    uint64_t owner;
+    int64_t lost_nanousd, ended_at_ns, hold_nanousd;
+    unsigned share_count;
+    struct {
+        struct place place;
+        int64_t amount;
+    } share[NS_MATCHES_MAX];
+    /* What the program would send, for doubling. */
+    uint8_t entity_count;
+    const char *entity[8];
+};
+
+static struct {
+    int64_t now_ns;
+    uint32_t lives;
+    struct model_budget budget[BUDGETS];
+    struct model_call call[CALLS_MAX];
+    struct posting posting[POSTINGS_MAX];
+    size_t posting_count;
+} model;
+
+static const char *const entities[] = {"org",        "team:core",    "team:web",   "customer:a",
+                                       "customer:b", "customer:c",   "agent:x",    "feature:chat",
+                                       "customer:*", "tag:env=prod", "tag:env=dev"};
+#define ENTITY_COUNT (sizeof(entities) / sizeof(entities[0]))
+static const char *const budget_entities[] = {"org",        "team:core",   "customer:*",
+                                              "customer:a", "customer:b",  "agent:*",
+                                              "tag:env=*",  "tag:env=prod"};
+#define BUDGET_ENTITY_COUNT (sizeof(budget_entities) / sizeof(budget_entities[0]))
+
+static int64_t
+start_of(const struct ns_budget *budget, int64_t at_ns)
+{
+    int64_t start;
+    int64_t end;
+    ns_period_bounds((enum ns_period)budget->period, at_ns, &start, &end);
+    return start;
+}
+
+static bool
+same_place(const struct place *a, const struct place *b)
+{
+    return a->life == b->life && a->period_start_ns == b->period_start_ns &&
+           strcmp(a->entity, b->entity) == 0;
+}
+
+static void
+post_at(const struct place *place, int64_t cost, int64_t overshoot)
+{
+    for (size_t i = 0; i < model.posting_count; i++) {
+        if (same_place(&model.posting[i].place, place)) {
+            model.posting[i].cost_nanousd += cost;
+            model.posting[i].overshoot_nanousd += overshoot;
+            return;
+        }
+    }
+    if (model.posting_count == POSTINGS_MAX) {
+        /* Periods long over: nobody asks for them. */
+        size_t kept = 0;
+        for (size_t i = POSTINGS_MAX / 2; i < POSTINGS_MAX; i++) {
+            model.posting[kept++] = model.posting[i];
+        }
+        model.posting_count = kept;
+    }
+    model.posting[model.posting_count++] = (struct posting){*place, cost, overshoot};
+}
+
+static int64_t
+over(int64_t cost, int64_t amount)
+{
+    return cost > amount ? cost - amount : 0;
+}
+
+struct sums {
+    int64_t spent, held, overshoot;
+};
+
+static struct sums
+sums_at(const struct place *place)
+{
+    struct sums s = {0, 0, 0};
+    for (size_t i = 0; i < model.posting_count; i++) {
+        if (same_place(&model.posting[i].place, place)) {
+            s.spent += model.posting[i].cost_nanousd;
+            s.overshoot += model.posting[i].overshoot_nanousd;
+        }
+    }
+    for (size_t i = 0; i < CALLS_MAX; i++) {
+        for (unsigned j = 0; model.call[i].state == OPEN && j < model.call[i].share_count; j++) {
+            if (same_place(&model.call[i].share[j].place, place)) {
+                s.held += model.call[i].share[j].amount;
+            }
+        }
+    }
+    return s;
+}
+
+struct model_match {
+    const struct model_budget *budget;
+    struct place place;
+};
+
+static bool
+is_pattern_of(const struct ns_budget *b, const char *entity)
+{
+    size_t n = ns_entity_pattern_bytes(b->entity, strlen(b->entity));
+    return n != 0 && strncmp(b->entity, entity, n) == 0 && strlen(entity) > n;
+}
+
+/* The budgets of a call: for each entity those on itself by id, then the defaults by id that none
+ * of the same period on itself replaces. */
+static unsigned
+match(unsigned count, const char *const *entity, int64_t now_ns, struct model_match *matches)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < count; i++) {
+        unsigned own_periods = 0;
+        for (int pass = 0; pass < 2; pass++) {
+            for (int b = 0; b < BUDGETS; b++) {
+                const struct model_budget *m = &model.budget[b];
+                bool pattern =
+                    ns_entity_pattern_bytes(m->budget.entity, strlen(m->budget.entity)) != 0;
+                bool hit = pass == 0 ? !pattern && strcmp(m->budget.entity, entity[i]) == 0
+                                     : is_pattern_of(&m->budget, entity[i]) &&
+                                           (own_periods & 1U << m->budget.period) == 0;
+                if (m->live && hit) {
+                    own_periods |= pass == 0 ? 1U << m->budget.period : 0;
+                    matches[n++] =
+                        (struct model_match){m, {m->life, entity[i], start_of(&m->budget, now_ns)}};
+                }
+            }
+        }
+    }
+    return n;
+}
+
+/* --- one event on both ---------------------------------------------------------------------- */
+
+static void
+model_budget_put(const struct ns_budget *b)
+{
+    struct model_budget *m = &model.budget[b->id - 1];
+    if (!m->live || m->budget.period != b->period || strcmp(m->budget.entity, b->entity) != 0) {
+        m->life = ++model.lives;
+    }
+    m->live = true;
+    m->budget = *b;
+}
+
+static void
+model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_t now_ns,
+              const struct ns_ledger_effect *effect)
+{
+    if (call->state != NEVER) {
+        EXPECT(effect->result == NS_LEDGER_DUPLICATE, "a second reserve: %d", effect->result);
+        return;
+    }
+    struct model_match matches[NS_MATCHES_MAX];
+    unsigned count = match(e->entity_count, e->entity, now_ns, matches);
+    const struct model_match *denied_by = NULL;
+    bool denied = false;
+    int64_t largest = 0;
+    for (unsigned i = 0; i < count && !denied; i++) {
+        const struct ns_budget *b = &matches[i].budget->budget;
+        struct sums s = sums_at(&matches[i].place);
+        int64_t amount = b->reserve == NS_RESERVE_BOUND ? e->bound_nanousd : e->typical_nanousd;
+        largest = amount > largest ? amount : largest;
+        if (b->limit_nanousd == 0 || s.spent + s.held + amount > b->limit_nanousd) {
+            denied = b->policy == NS_POLICY_HARD && e->mode == NS_MODE_ENFORCE;
+            denied_by = denied || denied_by == NULL ? &matches[i] : denied_by;
+        }
+    }
+    EXPECT(effect->result == (denied ? NS_LEDGER_DENIED : NS_LEDGER_DONE), "reserve: %d, not %d",
+           effect->result, denied);
+    EXPECT(effect->matched == count, "matched %u, not %u", effect->matched, count);
+    EXPECT(effect->would_deny == (denied_by != NULL && !denied), "would deny");
+    EXPECT(denied_by == NULL || (effect->denied_by.budget_id == denied_by->budget->budget.id &&
+                                 strcmp(effect->denied_by.entity, denied_by->place.entity) == 0),
+           "denied by another budget: %s", effect->denied_by.entity);
+    if (denied) {
+        return;
+    }
+    EXPECT(effect->hold_nanousd == largest, "hold");
+    *call = (struct model_call){.state = OPEN,
+                                .owner = e->owner.a,
+                                .lost_nanousd = e->lost_nanousd,
+                                .hold_nanousd = largest,
+                                .share_count = count};
+    for (unsigned i = 0; i < count; i++) {
+        const struct ns_budget *b = &matches[i].budget->budget;
+        call->share[i].place = matches[i].place;
+        call->share[i].amount =
+            b->reserve == NS_RESERVE_BOUND ? e->bound_nanousd : e->typical_nanousd;
+        if (denied_by == NULL && b->policy == NS_POLICY_HARD) {
+            struct sums s = sums_at(&matches[i].place);
+            EXPECT(s.spent + s.held <= b->limit_nanousd, "a reserve passed a hard limit");
+        }
+    }
+}
+
+static void
+model_charge(struct model_call *call, int64_t cost, int64_t sign)
+{
+    for (unsigned i = 0; i < call->share_count; i++) {
+        post_at(&call->share[i].place, sign * cost, sign * over(cost, call->share[i].amount));
+    }
+}
+
+static void
+model_settle(const struct ns_ledger_settle *e, struct model_call *call, int64_t now_ns,
+             const struct ns_ledger_effect *effect)
+{
+    if (call->state == SETTLED || call->state == VOIDED) {
+        EXPECT(effect->result == NS_LEDGER_DUPLICATE, "a second settle: %d", effect->result);
+        return;
+    }
+    EXPECT(effect->result == NS_LEDGER_DONE, "settle: %d", effect->result);
+    EXPECT(effect->corrected == (call->state == LOST), "corrected");
+    if (call->state == NEVER) {
+        struct model_match matches[NS_MATCHES_MAX];
+        int64_t opened = e->opened_at_ns < now_ns ? e->opened_at_ns : now_ns;
+        unsigned count = match(e->entity_count, e->entity, opened, matches);
+        for (unsigned i = 0; i < count; i++) {
+            post_at(&matches[i].place, e->cost_nanousd, e->cost_nanousd);
+        }
+    } else if (call->state == LOST) {
+        model_charge(call, call->lost_nanousd, -1);
+        model_charge(call, e->cost_nanousd, 1);
+    } else {
+        EXPECT(effect->released_nanousd == call->hold_nanousd, "released");
+        EXPECT(effect->overshoot_nanousd == over(e->cost_nanousd, call->hold_nanousd), "overshoot");
+        model_charge(call, e->cost_nanousd, 1);
+    }
+    if (call->state != LOST) {
+        call->ended_at_ns = now_ns;
+    }
+    call->state = SETTLED;
+}
+
+static void
+model_void(struct model_call *call, int64_t now_ns, const struct ns_ledger_effect *effect)
+{
+    enum ns_ledger_result expected = call->state == NEVER  ? NS_LEDGER_UNKNOWN
+                                     : call->state == OPEN ? NS_LEDGER_DONE
+                                                           : NS_LEDGER_DUPLICATE;
+    EXPECT(effect->result == expected, "void: %d, not %d", effect->result, expected);
+    if (call->state == OPEN) {
+        call->state = VOIDED;
+        call->ended_at_ns = now_ns;
+    }
+}
+
+static void
+model_owner_gone(uint64_t owner, int64_t now_ns, const struct ns_ledger_effect *effect)
+{
+    size_t lost = 0;
+    for (uint32_t i = 0; i < CALLS_MAX; i++) {
+        struct model_call *call = &model.call[i];
+        if (call->state == OPEN && call->owner == owner) {
+            struct ns_uuid id = call_of(i);
+            bool found = false;
+            for (size_t j = 0; j < effect->lost_count; j++) {
+                found = found || (ns_uuid_equal(&effect->lost[j].call_id, &id) &&
+                                  effect->lost[j].charged_nanousd == call->lost_nanousd);
+            }
+            EXPECT(found, "a hold of a dead owner is not lost");
+            call->state = LOST;
+            call->ended_at_ns = now_ns;
+            model_charge(call, call->lost_nanousd, 1);
+            lost++;
+        }
+    }
+    EXPECT(effect->lost_count == lost, "lost %zu, not %zu", effect->lost_count, lost);
+}
+
+static void
+model_forget(int64_t now_ns)
+{
+    for (size_t i = 0; i < CALLS_MAX; i++) {
+        struct model_call *call = &model.call[i];
+        if (call->state > OPEN && now_ns - call->ended_at_ns >= NS_ENDED_KEPT_NS) {
+            call->state = NEVER;
+        }
+    }
+}
+
+static uint32_t
+number_of(const struct ns_uuid *id)
+{
+    uint32_t n;
+    memcpy(&n, id->bytes + 12, sizeof(n));
+    return n;
+}
+
+static void
+model_apply(const struct ns_ledger_event *e, int64_t at_ns, const struct ns_ledger_effect *effect)
+{
+    int64_t now_ns = at_ns > model.now_ns ? at_ns : model.now_ns;
+    switch (e->kind) {
+    case NS_LEDGER_BUDGET_PUT:
+        model_budget_put(&e->as.budget_put);
+        break;
+    case NS_LEDGER_BUDGET_REMOVE:
+        EXPECT((effect->result == NS_LEDGER_DONE) == model.budget[e->as.budget_remove.id - 1].live,
+               "remove");
+        model.budget[e->as.budget_remove.id - 1].live = false;
+        break;
+    case NS_LEDGER_RESERVE:
+        model_reserve(&e->as.reserve, &model.call[number_of(&e->as.reserve.call_id)], now_ns,
+                      effect);
+        break;
+    case NS_LEDGER_PROGRESS: {
+        struct model_call *call = &model.call[number_of(&e->as.progress.call_id)];
+        EXPECT((effect->result == NS_LEDGER_DONE) == (call->state == OPEN), "progress");
+        if (call->state == OPEN) {
+            call->lost_nanousd = e->as.progress.lost_nanousd;
+        }
+        break;
+    }
+    case NS_LEDGER_SETTLE:
+        model_settle(&e->as.settle, &model.call[number_of(&e->as.settle.call_id)], now_ns, effect);
+        break;
+    case NS_LEDGER_VOID:
+        model_void(&model.call[number_of(&e->as.voided.call_id)], now_ns, effect);
+        break;
+    case NS_LEDGER_OWNER_GONE:
+        model_owner_gone(e->as.owner_gone.owner.a, now_ns, effect);
+        break;
+    case NS_LEDGER_TICK:
+        model_forget(now_ns);
+        break;
+    }
+    if (effect->result == NS_LEDGER_DONE) {
+        model.now_ns = now_ns;
+    }
+}
+
+/* --- comparing ------------------------------------------------------------------------------ */
+
+struct comparison {
+    int64_t spent, held;
+};
+
+static const char *
+world_entity(const char *text)
+{
+    for (size_t i = 0; i < ENTITY_COUNT; i++) {
+        if (strcmp(entities[i], text) == 0) {
+            return entities[i];
+        }
+    }
+    return text;
+}
+
+static bool
+same_budget(const struct ns_budget *a, const struct ns_budget *b)
+{
+    return a->id == b->id && strcmp(a->entity, b->entity) == 0 && a->period == b->period &&
+           a->policy == b->policy && a->reserve == b->reserve &&
+           a->limit_nanousd == b->limit_nanousd;
+}
+
+static void
+compare_one(void *context, const struct ns_ledger_numbers *n, const struct ns_budget *budget)
+{
+    struct comparison *total = context;
+    const struct model_budget *m = &model.budget[n->budget_id - 1];
+    EXPECT(m->live && same_budget(&m->budget, budget), "another budget");
+    struct place place = {m->life, world_entity(n->entity), start_of(&m->budget, model.now_ns)};
+    struct sums s = sums_at(&place);
+    EXPECT(n->spent_nanousd == s.spent && n->held_nanousd == s.held &&
+               n->overshoot_nanousd == s.overshoot,
+           "%s of budget %lld: spent %lld held %lld overshoot %lld, not %lld %lld %lld", n->entity,
+           (long long)n->budget_id, (long long)n->spent_nanousd, (long long)n->held_nanousd,
+           (long long)n->overshoot_nanousd, (long long)s.spent, (long long)s.held,
+           (long long)s.overshoot);
+    EXPECT(n->period_start_ns == place.period_start_ns, "another period");
+    total->spent += n->spent_nanousd;
+    total->held += n->held_nanousd;
+}
+
+/* Every counter has the model's numbers, and together they are all that the model has. */
+static void
+compare(const struct ns_ledger *l)
+{
+    const char *fault = ns_ledger_fault(l);
+    EXPECT(fault == NULL, "%s", fault);
+    struct comparison total = {0, 0};
+    ns_ledger_visit(l, model.now_ns, compare_one, &total);
+    struct comparison expected = {0, 0};
+    for (int b = 0; b < BUDGETS; b++) {
+        for (size_t e = 0; model.budget[b].live && e < ENTITY_COUNT; e++) {
+            struct place place = {model.budget[b].life, entities[e],
+                                  start_of(&model.budget[b].budget, model.now_ns)};
+            struct sums s = sums_at(&place);
+            expected.spent += s.spent;
+            expected.held += s.held;
+        }
+    }
+    EXPECT(total.spent == expected.spent && total.held == expected.held, "a count is missing");
+}
+
+/* --- events --------------------------------------------------------------------------------- */
+
+/* Entities of a call: the same for a number, so that a doubled message is the same message. */
+static uint8_t
+entities_of(uint32_t call, const char **entity)
+{
+    uint8_t count = 0;
+    for (size_t i = 0; i < ENTITY_COUNT && count < 8; i++) {
+        if ((call * 2654435761U >> i & 3) == 0 || i == 0) {
+            entity[count++] = entities[i];
+        }
+    }
+    return count;
+}
+
+static struct ns_ledger_event
+random_budget(void)
+{
+    static const enum ns_policy policies[] = {NS_POLICY_HARD, NS_POLICY_HARD, NS_POLICY_HARD,
+                                              NS_POLICY_SOFT, NS_POLICY_WARN, NS_POLICY_SHADOW};
+    int64_t id = (int64_t)below(BUDGETS) + 1;
+    const struct model_budget *m = &model.budget[id - 1];
+    struct ns_ledger_event e;
+    if (m->live && below(4) != 0) {
+        e = (struct ns_ledger_event){.kind = NS_LEDGER_BUDGET_PUT, .as.budget_put = m->budget};
+    } else {
+        e = budget_event(id, budget_entities[below(BUDGET_ENTITY_COUNT)],
+                         (enum ns_period)below(NS_PERIOD_COUNT), 0);
+    }
+    e.as.budget_put.limit_nanousd = below(20) == 0 ? 0 : (int64_t)below(200) * 50;
+    e.as.budget_put.policy = (uint8_t)policies[below(6)];
+    e.as.budget_put.reserve = (uint8_t)below(NS_RESERVE_COUNT);
+    return e;
+}
+
+/* Coarse, so that sums often meet a limit exactly. */
+static int64_t
+amount(uint64_t n)
+{
+    return (int64_t)below(n) * 50;
+}
+
+static struct ns_ledger_event
+random_event(int64_t now_ns, const char **entity)
+{
+    uint32_t call = (uint32_t)below(CALLS_MAX);
+    uint8_t count = entities_of(call, entity);
+    uint64_t dice = below(1000);
+    if (dice < 20) {
+        return random_budget();
+    }
+    if (dice < 25) {
+        return remove_event((int64_t)below(BUDGETS) + 1);
+    }
+    if (dice < 480) {
+        struct ns_ledger_event e = reserve_event(call, below(12), amount(9), count, entity);
+        e.as.reserve.mode = below(10) == 0 ? (uint8_t)below(NS_MODE_COUNT) : NS_MODE_ENFORCE;
+        return e;
+    }
+    if (dice < 800) {
+        int64_t opened = now_ns - (int64_t)below(3) * (int64_t)below(3 * (uint64_t)NS_HOUR_NS) +
+                         (int64_t)below(1000);
+        /* A clock far back would ask the model for periods before its time. */
+        return settle_event(call, amount(15), opened > 0 ? opened : 0, count, entity);
+    }
+    if (dice < 860) {
+        return void_event(call);
+    }
+    if (dice < 940) {
+        return progress_event(call, amount(11));
+    }
+    return dice < 970 ? gone_event(below(12)) : tick_event();
+}
+
+static int64_t
+random_step(int64_t now_ns)
+{
+    uint64_t dice = below(1000);
+    if (dice < 3) {
+        return now_ns + (int64_t)below(60 * (uint64_t)NS_DAY_NS);
+    }
+    if (dice < 20) {
+        return now_ns + (int64_t)below(30 * (uint64_t)NS_HOUR_NS);
+    }
+    if (dice < 40) {
+        return now_ns - (int64_t)below(5 * (uint64_t)NS_HOUR_NS);
+    }
+    return now_ns + (int64_t)below(20 * UINT64_C(1000000000));
+}
+
+/* --- crashes -------------------------------------------------------------------------------- */
+
+/* What a collector keeps: every event that changed something, and a snapshot now and then. */
+static struct {
+    struct {
+        int64_t at_ns;
+        uint16_t bytes;
+        uint8_t event[LOG_BYTES];
+    } * entry;
+    size_t count, capacity;
+    uint8_t *snapshot;
+    size_t snapshot_bytes;
+    size_t snapshot_at; /* entries before it */
+} disk;
+
+static void
+disk_append(const struct ns_ledger_event *event, int64_t at_ns)
+{
+    if (disk.count == disk.capacity) {
+        disk.capacity = disk.capacity * 2 + 1024;
+        disk.entry = realloc(disk.entry, disk.capacity * sizeof(*disk.entry));
+    }
+    int n = ns_ledger_event_encode(event, disk.entry[disk.count].event, LOG_BYTES);
+    EXPECT(n > 0, "encode: %d", n);
+    disk.entry[disk.count].at_ns = at_ns;
+    disk.entry[disk.count++].bytes = (uint16_t)n;
+}
+
+static void
+disk_snapshot(const struct ns_ledger *l)
+{
+    free(disk.snapshot);
+    disk.snapshot = NULL;
+    EXPECT(ns_ledger_save(l, &disk.snapshot, &disk.snapshot_bytes) == 0, "save");
+    disk.snapshot_at = disk.count;
+}
+
+/* A ledger as it comes back after a crash. */
+static struct ns_ledger *
+recover(bool from_snapshot)
+{
+    struct ns_ledger *l = NULL;
+    size_t at = 0;
+    if (from_snapshot && disk.snapshot != NULL) {
+        int status = ns_ledger_load(disk.snapshot, disk.snapshot_bytes, &l);
+        EXPECT(status == 0, "load: %d", status);
+        at = disk.snapshot_at;
+    } else {
+        l = ns_ledger_new();
+    }
+    for (; l != NULL && at < disk.count; at++) {
+        struct ns_ledger_event event;
+        struct ns_ledger_event_room room;
+        struct ns_ledger_effect effect;
+        int status =
+            ns_ledger_event_decode(disk.entry[at].event, disk.entry[at].bytes, &event, &room);
+        EXPECT(status == 0, "decode: %d", status);
+        status = ns_ledger_apply(l, &event, disk.entry[at].at_ns, &effect);
+        EXPECT(status == 0 && effect.result == NS_LEDGER_DONE, "replay: %d %d", status,
+               effect.result);
+    }
+    return l;
+}
+
+static void
+crash(struct ns_ledger **l, bool from_snapshot)
+{
+    struct ns_ledger *again = recover(from_snapshot);
+    uint8_t *a = NULL;
+    uint8_t *b = NULL;
+    size_t a_bytes = 0;
+    size_t b_bytes = 0;
+    if (again == NULL || ns_ledger_save(*l, &a, &a_bytes) != 0 ||
+        ns_ledger_save(again, &b, &b_bytes) != 0) {
+        EXPECT(false, "no memory");
+    } else {
+        EXPECT(a_bytes == b_bytes && memcmp(a, b, a_bytes) == 0, "replay gave other bytes");
+        EXPECT(ns_ledger_digest(*l) == ns_ledger_digest(again), "digest");
+    }
+    free(a);
+    free(b);
+    ns_ledger_free(*l);
+    *l = again;
+}
+
+/* --- running -------------------------------------------------------------------------------- */
+
+static void
+step(struct ns_ledger *l, const struct ns_ledger_event *event, int64_t now_ns)
+{
+    bool sampled = below(16) == 0;
+    uint64_t before = sampled ? ns_ledger_digest(l) : 0;
+    struct ns_ledger_effect effect;
+    int status = ns_ledger_apply(l, event, now_ns, &effect);
+    EXPECT(status == 0, "apply: %d", status);
+    model_apply(event, now_ns, &effect);
+    if (effect.result == NS_LEDGER_DONE) {
+        disk_append(event, now_ns);
+    } else if (sampled) {
+        EXPECT(before == ns_ledger_digest(l), "result %d changed something", effect.result);
+    }
+    compare(l);
+}
+
+static void
+simulate(uint64_t with_seed, uint64_t steps)
+{
+    seed = with_seed;
+    failed = false;
+    ns_test_seed(seed);
+    memset(&model, 0, sizeof(model));
+    disk.count = disk.snapshot_at = 0;
+    struct ns_ledger *l = ns_ledger_new();
+    int64_t now_ns = NS_MONDAY_NS + (int64_t)below(365 * (uint64_t)NS_DAY_NS);
+    for (uint64_t i = 0; i < steps && !failed && l != NULL; i++) {
+        const char *entity[8];
+        now_ns = random_step(now_ns);
+        struct ns_ledger_event event = random_event(now_ns, entity);
+        step(l, &event, now_ns);
+        if (below(20) == 0) {
+            step(l, &event, now_ns); /* said twice */
+        }
+        uint64_t dice = below(500);
+        if (dice == 0) {
+            disk_snapshot(l);
+        } else if (dice == 1) {
+            crash(&l, true);
+        }
+        EXPECT(!failed, "at step %" PRIu64, i);
+    }
+    if (!failed) {
+        crash(&l, false);
+    }
+    ns_ledger_free(l);
+    free(disk.snapshot);
+    free(disk.entry);
+    memset(&disk, 0, sizeof(disk));
+}
+
+static uint64_t
+setting(const char *name, uint64_t unset)
+{
+    const char *text = getenv(name);
+    return text == NULL ? unset : strtoull(text, NULL, 10);
+}
+
+TEST(the_ledger_and_the_model_agree_after_every_event)
+{
+    uint64_t steps = setting("NS_SIMULATION_STEPS", 20000);
+    if (getenv("NS_SEED") != NULL) {
+        simulate(setting("NS_SEED", 1), steps);
+        return;
+    }
+    for (uint64_t s = 1; s <= 8; s++) {
+        simulate(s, steps / 8);
+    }
+}

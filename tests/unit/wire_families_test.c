@@ -1,0 +1,632 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What requests ask for and what answers say, family by family, on exchanges written for it. */
+#include <zlib.h>
+
+#include "tests/harness.h"
+#include "wire/wire.h"
+
+#define BOUND (1 << 20)
+
+struct exchange {
+    struct ns_wire *wire;
+    struct ns_wire_call *call;
+};
+
+/* A request is written; its call is NULL where it is none. */
+static struct exchange
+ask(const char *host, const char *path, const char *headers, const void *body, size_t body_bytes)
+{
+    struct exchange exchange = {.wire = ns_wire_new(NULL, NULL)};
+    struct ns_wire_written written = {.class = NS_WIRE_PASS};
+    char *text = malloc(4096 + body_bytes);
+    size_t bytes = (size_t)snprintf(text, 4096,
+                                    "POST %s HTTP/1.1\r\nHost: %s\r\n%sContent-Length: %zu\r\n\r\n",
+                                    path, host, headers, body_bytes);
+    memcpy(text + bytes, body, body_bytes);
+    bytes += body_bytes;
+    for (size_t i = 0; i < bytes;) {
+        size_t piece = 1 + ns_test_random() % 13;
+        piece = piece < bytes - i ? piece : bytes - i;
+        i += ns_wire_write(exchange.wire, (const uint8_t *)text + i, piece, BOUND, &written);
+    }
+    exchange.call = written.class == NS_WIRE_CALL ? written.call : NULL;
+    free(text);
+    return exchange;
+}
+
+static struct exchange
+ask_json(const char *host, const char *path, const char *json)
+{
+    return ask(host, path, "", json, strlen(json));
+}
+
+static void
+close_exchange(struct exchange *exchange)
+{
+    ns_wire_free(exchange->wire);
+}
+
+/* An answer that says how long it is, of which only so much arrives. */
+static struct ns_wire_call *
+answer(struct exchange *exchange, int status, const char *body, size_t arrives)
+{
+    struct ns_wire_read read = {0};
+    char head[128];
+    (void)snprintf(head, sizeof(head), "HTTP/1.1 %d X\r\nContent-Length: %zu\r\n\r\n", status,
+                   strlen(body));
+    (void)ns_wire_read(exchange->wire, (const uint8_t *)head, strlen(head), &read);
+    for (size_t i = 0; i < arrives && read.event != NS_WIRE_READ_END;) {
+        size_t piece = 1 + ns_test_random() % 13;
+        piece = piece < arrives - i ? piece : arrives - i;
+        i += ns_wire_read(exchange->wire, (const uint8_t *)body + i, piece, &read);
+    }
+    return read.event == NS_WIRE_READ_END ? read.call : ns_wire_take(exchange->wire);
+}
+
+TEST(paths_that_cost_money_are_calls_and_the_others_are_not)
+{
+    static const struct {
+        const char *host, *path, *family, *operation, *model;
+    } rows[] = {
+        {"api.openai.com", "/v1/chat/completions", "openai", "chat", ""},
+        {"api.openai.com", "/v1/chat/completions/?x=1", "openai", "chat", ""},
+        {"api.openai.com", "/v1/responses", "openai", "responses", ""},
+        {"api.openai.com", "/v1/completions", "openai", "completions", ""},
+        {"api.openai.com", "/v1/embeddings", "openai", "embeddings", ""},
+        {"api.openai.com", "/v1/responses/input_tokens", NULL, NULL, NULL},
+        {"api.openai.com", "/v1/responses/resp_1/cancel", NULL, NULL, NULL},
+        {"api.openai.com", "/v1/threads/t/messages", NULL, NULL, NULL},
+        {"api.openai.com", "/v1/messages", NULL, NULL, NULL},
+        {"api.openai.com", "/v1/moderations", NULL, NULL, NULL},
+        {"x.openai.azure.com", "//openai/deployments/gpt%2d4/chat/completions?api-version=1",
+         "openai", "chat", "gpt-4"},
+        {"x.services.ai.azure.com", "/models/chat/completions", "openai", "chat", ""},
+        {"x.services.ai.azure.com", "/anthropic/v1/messages", "anthropic", "messages", ""},
+        {"api.anthropic.com", "/v1/messages?beta=true", "anthropic", "messages", ""},
+        {"api.anthropic.com", "/v1/messages/count_tokens", NULL, NULL, NULL},
+        {"api.anthropic.com", "/v1/messages/batches", NULL, NULL, NULL},
+        {"aiplatform.googleapis.com",
+         "/v1/projects/p/locations/l/publishers/anthropic/models/claude@1:streamRawPredict",
+         "anthropic", "messages", "claude@1"},
+        {"aiplatform.googleapis.com",
+         "/v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:rawPredict", NULL,
+         NULL, NULL},
+        {"generativelanguage.googleapis.com", "/v1beta/models/gemini-3%3AgenerateContent", "gemini",
+         "generate_content", "gemini-3"},
+        {"generativelanguage.googleapis.com", "/v1beta/models/a:b:generateContent", "gemini",
+         "generate_content", "a:b"},
+        {"generativelanguage.googleapis.com", "/v1beta/models/g:countTokens", NULL, NULL, NULL},
+        {"generativelanguage.googleapis.com", "/v1beta/openai/chat/completions", "openai", "chat",
+         ""},
+        {"generativelanguage.googleapis.com", "/v1beta/models/e:batchEmbedContents", "gemini",
+         "embed_content", "e"},
+        {"example.com", "/v1/chat/completions", NULL, NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct exchange exchange = ask_json(rows[i].host, rows[i].path, "{}");
+        if ((exchange.call != NULL) != (rows[i].family != NULL)) {
+            NS_FAIL("%s%s is %s call", rows[i].host, rows[i].path, exchange.call ? "a" : "no");
+        } else if (exchange.call != NULL) {
+            CHECK_STR(exchange.call->request.family, rows[i].family);
+            CHECK_STR(exchange.call->request.operation, rows[i].operation);
+            CHECK_STR(exchange.call->request.model, rows[i].model);
+        }
+        close_exchange(&exchange);
+    }
+}
+
+TEST(a_chat_request_says_what_a_verdict_needs)
+{
+    struct exchange exchange =
+        ask_json("api.openai.com", "/v1/chat/completions",
+                 "{\"messages\":[{\"role\":\"user\",\"content\":\"h\\u00e9\"}],\"n\":3,"
+                 "\"max_tokens\":7,\"max_completion_tokens\":9,\"stream\":true,"
+                 "\"stream_options\":{\"include_usage\":true},\"service_tier\":\"flex\","
+                 "\"metadata\":{\"model\":\"decoy\"},\"model\":\"gpt-5\"}");
+    REQUIRE(exchange.call != NULL);
+    const struct ns_wire_request *request = &exchange.call->request;
+    CHECK_STR(request->model, "gpt-5");
+    CHECK_STR(request->service_tier, "flex");
+    CHECK_INT(request->choices, 3);
+    CHECK_INT(request->output_tokens_max, 9);
+    CHECK(request->streamed && request->usage_asked && request->body_complete);
+    CHECK(!request->history_elsewhere && !request->cache_write);
+    CHECK_INT(request->text_bytes, strlen("roleusercontenth") + 2);
+    close_exchange(&exchange);
+}
+
+TEST(a_stream_without_include_usage_is_known_to_carry_none)
+{
+    struct exchange exchange =
+        ask_json("api.openai.com", "/v1/chat/completions", "{\"stream\":true}");
+    REQUIRE(exchange.call != NULL);
+    CHECK(exchange.call->request.streamed && !exchange.call->request.usage_asked);
+    CHECK_INT(exchange.call->request.choices, 1);
+    close_exchange(&exchange);
+    exchange = ask_json("api.mistral.ai", "/v1/chat/completions", "{\"stream\":true}");
+    REQUIRE(exchange.call != NULL);
+    CHECK(exchange.call->request.usage_asked);
+    close_exchange(&exchange);
+}
+
+TEST(history_that_is_billed_and_not_seen_is_noticed)
+{
+    static const struct {
+        const char *host, *path, *body;
+        bool elsewhere;
+    } rows[] = {
+        {"api.openai.com", "/v1/responses", "{\"previous_response_id\":\"r\"}", true},
+        {"api.openai.com", "/v1/responses", "{\"previous_response_id\":null}", false},
+        {"api.openai.com", "/v1/responses", "{\"conversation\":{\"id\":\"c\"}}", true},
+        {"api.openai.com", "/v1/responses", "{\"conversation\":\"c\"}", true},
+        {"api.openai.com", "/v1/responses", "{\"prompt\":{\"id\":\"p\"}}", true},
+        {"api.openai.com", "/v1/responses",
+         "{\"input\":[{\"content\":[{\"type\":\"input_file\",\"file_id\":\"f\"}]}]}", true},
+        {"aiplatform.googleapis.com", "/v1/publishers/google/models/g:generateContent",
+         "{\"cached_content\":\"c\"}", true},
+        {"api.anthropic.com", "/v1/messages", "{\"messages\":[]}", false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct exchange exchange = ask_json(rows[i].host, rows[i].path, rows[i].body);
+        REQUIRE(exchange.call != NULL);
+        if (exchange.call->request.history_elsewhere != rows[i].elsewhere) {
+            NS_FAIL("wrong for %s", rows[i].body);
+        }
+        close_exchange(&exchange);
+    }
+}
+
+TEST(attachments_are_counted_apart_from_text)
+{
+    static const struct {
+        const char *host, *path, *body;
+        uint32_t images, audios, videos, files;
+        uint64_t attachment_bytes, text_bytes_max;
+    } rows[] = {
+        {"api.openai.com", "/v1/chat/completions",
+         "{\"messages\":[{\"content\":[{\"type\":\"image_url\",\"image_url\":"
+         "{\"url\":\"data:image/png;base64,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}}]}]}",
+         1, 0, 0, 0, 45, 60},
+        {"api.openai.com", "/v1/chat/completions",
+         "{\"messages\":[{\"content\":[{\"type\":\"input_audio\",\"input_audio\":"
+         "{\"data\":\"AAAAAAAA\",\"format\":\"wav\"}},{\"type\":\"file\",\"file\":"
+         "{\"file_data\":\"data:application/pdf;base64,AAAA\"}}]}]}",
+         0, 1, 0, 1, 6 + 24, 120},
+        {"api.openai.com", "/v1/responses",
+         "{\"input\":[{\"content\":[{\"type\":\"input_image\",\"image_url\":\"https://x/y\"}]}]}",
+         1, 0, 0, 0, 0, 60},
+        {"api.anthropic.com", "/v1/messages",
+         "{\"messages\":[{\"content\":[{\"type\":\"image\",\"source\":{\"type\":\"base64\","
+         "\"media_type\":\"image/png\",\"data\":\"AAAAAAAA\"}},{\"type\":\"document\","
+         "\"source\":{\"type\":\"base64\",\"media_type\":\"application/pdf\",\"data\":\"AAAA\"}}"
+         "]}]}",
+         1, 0, 0, 1, 9, 200},
+        {"generativelanguage.googleapis.com", "/v1beta/models/g:generateContent",
+         "{\"contents\":[{\"parts\":[{\"inlineData\":{\"data\":\"AAAAAAAA\",\"mimeType\":"
+         "\"video/mp4\"}},{\"fileData\":{\"mimeType\":\"audio/wav\",\"fileUri\":\"gs://x\"}},"
+         "{\"inline_data\":{\"mime_type\":\"image/png\",\"data\":\"AAAA\"}}]}]}",
+         1, 1, 1, 0, 9, 200},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct exchange exchange = ask_json(rows[i].host, rows[i].path, rows[i].body);
+        REQUIRE(exchange.call != NULL);
+        const struct ns_wire_request *request = &exchange.call->request;
+        CHECK_INT(request->images, rows[i].images);
+        CHECK_INT(request->audios, rows[i].audios);
+        CHECK_INT(request->videos, rows[i].videos);
+        CHECK_INT(request->files, rows[i].files);
+        CHECK_INT(request->attachment_bytes, rows[i].attachment_bytes);
+        CHECK(request->text_bytes <= rows[i].text_bytes_max);
+        close_exchange(&exchange);
+    }
+}
+
+TEST(a_document_of_plain_text_is_text)
+{
+    struct exchange exchange =
+        ask_json("api.anthropic.com", "/v1/messages",
+                 "{\"messages\":[{\"content\":[{\"type\":\"document\",\"source\":{\"data\":"
+                 "\"0123456789012345678901234567890123456789012345678901234567890123456789\","
+                 "\"type\":\"text\"}}]}]}");
+    REQUIRE(exchange.call != NULL);
+    CHECK_INT(exchange.call->request.files, 0);
+    CHECK_INT(exchange.call->request.attachment_bytes, 0);
+    CHECK(exchange.call->request.text_bytes >= 70);
+    close_exchange(&exchange);
+}
+
+TEST(tool_definitions_are_text_and_cache_control_asks_for_a_cache_write)
+{
+    struct exchange exchange =
+        ask_json("api.anthropic.com", "/v1/messages",
+                 "{\"max_tokens\":5,\"tools\":[{\"name\":\"abc\",\"input_schema\":{\"type\":"
+                 "\"image\"}}],\"system\":[{\"text\":\"x\",\"cache_control\":{\"type\":"
+                 "\"ephemeral\"}}]}");
+    REQUIRE(exchange.call != NULL);
+    CHECK(exchange.call->request.cache_write);
+    CHECK_INT(exchange.call->request.images, 0);
+    CHECK_INT(exchange.call->request.output_tokens_max, 5);
+    CHECK(exchange.call->request.text_bytes >= strlen("nameabcinput_schematypeimagetextx"));
+    close_exchange(&exchange);
+}
+
+TEST(a_gemini_request_names_its_model_in_its_path)
+{
+    struct exchange exchange = ask_json(
+        "generativelanguage.googleapis.com",
+        "/v1beta/models/gemini-2.5-pro:streamGenerateContent?key=AIza0123456789abcdef&alt=json",
+        "{\"contents\":[],\"model\":\"models/other\",\"generationConfig\":"
+        "{\"maxOutputTokens\":11,\"candidateCount\":2}}");
+    REQUIRE(exchange.call != NULL);
+    const struct ns_wire_request *request = &exchange.call->request;
+    CHECK_STR(request->model, "gemini-2.5-pro");
+    CHECK_STR(request->provider, "gemini");
+    CHECK_INT(request->output_tokens_max, 11);
+    CHECK_INT(request->choices, 2);
+    CHECK(request->streamed && request->array);
+    CHECK_STR(request->credential, "cdef");
+    CHECK_INT(request->credential_range.offset,
+              strlen("POST /v1beta/models/gemini-2.5-pro:streamGenerateContent?key="));
+    CHECK_INT(request->credential_range.bytes, 20);
+    close_exchange(&exchange);
+}
+
+TEST(broken_requests_are_calls_judged_by_what_was_seen)
+{
+    static const char *const bodies[] = {"{\"model\":\"m\",", "{\"model\":\"m\"} trailing",
+                                         "{\"model\":\"m\",,}", "{\"model\":\"m\",\"n\":01}"};
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        struct exchange exchange = ask_json("api.openai.com", "/v1/chat/completions", bodies[i]);
+        REQUIRE(exchange.call != NULL);
+        CHECK_STR(exchange.call->request.model, "m");
+        CHECK_INT(exchange.call->request.body_bytes, strlen(bodies[i]));
+        close_exchange(&exchange);
+    }
+    struct exchange exchange =
+        ask_json("api.openai.com", "/v1/chat/completions", "no json at all, it may all be text");
+    REQUIRE(exchange.call != NULL);
+    CHECK_STR(exchange.call->request.model, "");
+    CHECK(exchange.call->request.text_bytes >= strlen("no json at all, it may all be text") - 2);
+    close_exchange(&exchange);
+}
+
+TEST(all_that_follows_what_is_no_json_may_be_text)
+{
+    struct ns_wire *wire = ns_wire_new(NULL, NULL);
+    struct ns_wire_written written;
+    const char *text = "POST /v1/responses HTTP/1.1\r\nHost: api.openai.com\r\n"
+                       "Content-Length: 30\r\n\r\n{\"input\":NaN, \"x\":\"012345678\"}";
+    (void)ns_wire_write(wire, (const uint8_t *)text, strlen(text), BOUND, &written);
+    REQUIRE(written.class == NS_WIRE_CALL);
+    CHECK(written.call->request.text_bytes >= strlen("aN, \"x\":\"012345678\"}"));
+    ns_wire_free(wire);
+}
+
+TEST(a_request_in_a_content_coding_is_read)
+{
+    const char *json = "{\"model\":\"gpt-5\",\"input\":\"abc\"}";
+    Bytef packed[256];
+    z_stream stream = {.next_in = (Bytef *)(uintptr_t)json,
+                       .avail_in = (uInt)strlen(json),
+                       .next_out = packed,
+                       .avail_out = sizeof(packed)};
+    REQUIRE(deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+    CHECK_INT(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    (void)deflateEnd(&stream);
+    struct exchange exchange = ask("api.openai.com", "/v1/responses", "Content-Encoding: gzip\r\n",
+                                   packed, stream.total_out);
+    REQUIRE(exchange.call != NULL);
+    CHECK_STR(exchange.call->request.model, "gpt-5");
+    CHECK_INT(exchange.call->request.text_bytes, 3);
+    CHECK_INT(exchange.call->request.body_bytes, strlen(json));
+    close_exchange(&exchange);
+    exchange = ask("api.openai.com", "/v1/responses", "Content-Encoding: klingon\r\n", "abcdef", 6);
+    REQUIRE(exchange.call != NULL);
+    CHECK_INT(exchange.call->request.text_bytes, 6);
+    close_exchange(&exchange);
+}
+
+/* --- answers ------------------------------------------------------------------------------- */
+
+struct meter {
+    enum ns_meter meter;
+    uint64_t count;
+};
+
+static void
+expect_meters(const struct ns_wire_call *call, const struct meter *meters, size_t count)
+{
+    uint64_t listed = 0;
+    for (size_t i = 0; i < count; i++) {
+        listed |= UINT64_C(1) << meters[i].meter;
+        if (ns_usage_get(&call->response.usage, meters[i].meter) != meters[i].count) {
+            NS_FAIL("%s is %" PRIu64 ", not %" PRIu64, ns_meter_name(meters[i].meter),
+                    ns_usage_get(&call->response.usage, meters[i].meter), meters[i].count);
+        }
+    }
+    for (unsigned m = 0; m < NS_METER_COUNT; m++) {
+        if ((listed >> m & 1) == 0 && call->response.usage.count[m] != 0) {
+            NS_FAIL("%s is %" PRIu64, ns_meter_name((enum ns_meter)m),
+                    call->response.usage.count[m]);
+        }
+    }
+}
+
+#define EXPECT(host, path, body, ...)                                                              \
+    do {                                                                                           \
+        const struct meter meters[] = {__VA_ARGS__};                                               \
+        struct exchange exchange = ask_json(host, path, "{}");                                     \
+        REQUIRE(exchange.call != NULL);                                                            \
+        struct ns_wire_call *call = answer(&exchange, 200, body, strlen(body));                    \
+        REQUIRE(call != NULL);                                                                     \
+        CHECK_INT(ns_wire_evidence(call), NS_EVIDENCE_REPORTED);                                   \
+        expect_meters(call, meters, sizeof(meters) / sizeof(meters[0]));                           \
+        ns_wire_call_free(call);                                                                   \
+        close_exchange(&exchange);                                                                 \
+    } while (0)
+
+#define CHAT "/v1/chat/completions"
+
+TEST(classes_of_usage_are_made_disjoint)
+{
+    EXPECT("api.openai.com", CHAT,
+           "{\"usage\":{\"prompt_tokens\":100,\"completion_tokens\":50,\"total_tokens\":150,"
+           "\"prompt_tokens_details\":{\"cached_tokens\":40,\"cache_write_tokens\":10,"
+           "\"audio_tokens\":5},\"completion_tokens_details\":{\"reasoning_tokens\":20,"
+           "\"audio_tokens\":3}}}",
+           {NS_METER_INPUT, 45}, {NS_METER_CACHE_READ, 40}, {NS_METER_CACHE_WRITE, 10},
+           {NS_METER_INPUT_AUDIO, 5}, {NS_METER_OUTPUT, 27}, {NS_METER_OUTPUT_REASONING, 20},
+           {NS_METER_OUTPUT_AUDIO, 3});
+    /* Reasoning beside completion (xAI chat). */
+    EXPECT("api.x.ai", CHAT,
+           "{\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":5,\"total_tokens\":22,"
+           "\"completion_tokens_details\":{\"reasoning_tokens\":7}}}",
+           {NS_METER_INPUT, 10}, {NS_METER_OUTPUT, 5}, {NS_METER_OUTPUT_REASONING, 7});
+    /* Audio beside prompt (Mistral), and a zero under one name of the cached count. */
+    EXPECT("api.mistral.ai", CHAT,
+           "{\"usage\":{\"num_cached_tokens\":4,\"prompt_tokens\":9,\"completion_tokens\":1,"
+           "\"total_tokens\":385,\"prompt_tokens_details\":{\"cached_tokens\":0,"
+           "\"audio_tokens\":375}}}",
+           {NS_METER_INPUT, 5}, {NS_METER_CACHE_READ, 4}, {NS_METER_INPUT_AUDIO, 375},
+           {NS_METER_OUTPUT, 1});
+    /* Thinking that only total tells (Gemini's OpenAI path). */
+    EXPECT("generativelanguage.googleapis.com", "/v1beta/openai/chat/completions",
+           "{\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":5,\"total_tokens\":40}}",
+           {NS_METER_INPUT, 10}, {NS_METER_OUTPUT, 30});
+    /* The same tokens read and written (OpenRouter's Gemini); cached beyond prompt (Grok). */
+    EXPECT("openrouter.ai", "/api/v1/chat/completions",
+           "{\"usage\":{\"prompt_tokens\":2168,\"prompt_tokens_details\":{\"cached_tokens\":2161,"
+           "\"cache_write_tokens\":2161}}}",
+           {NS_METER_INPUT, 7}, {NS_METER_CACHE_READ, 2161}, {NS_METER_CACHE_WRITE, 2161});
+    EXPECT("x.services.ai.azure.com", "/models/chat/completions",
+           "{\"usage\":{\"prompt_tokens\":10,\"prompt_tokens_details\":{\"cached_tokens\":163}}}",
+           {NS_METER_INPUT, 10}, {NS_METER_CACHE_READ, 163});
+    EXPECT("api.anthropic.com", "/v1/messages",
+           "{\"usage\":{\"input_tokens\":3,\"cache_read_input_tokens\":4,"
+           "\"cache_creation_input_tokens\":9,\"cache_creation\":{\"ephemeral_1h_input_tokens\":2},"
+           "\"output_tokens\":8,\"output_tokens_details\":{\"thinking_tokens\":5}}}",
+           {NS_METER_INPUT, 3}, {NS_METER_CACHE_READ, 4}, {NS_METER_CACHE_WRITE, 7},
+           {NS_METER_CACHE_WRITE_1H, 2}, {NS_METER_OUTPUT, 3}, {NS_METER_OUTPUT_REASONING, 5});
+    EXPECT("aiplatform.googleapis.com", "/v1/publishers/google/models/g:generateContent",
+           "{\"usageMetadata\":{\"promptTokenCount\":100,\"cachedContentTokenCount\":40,"
+           "\"candidatesTokenCount\":7,\"thoughtsTokenCount\":6,\"toolUsePromptTokenCount\":5,"
+           "\"promptTokensDetails\":[{\"modality\":\"AUDIO\",\"tokenCount\":30},{\"modality\":2,"
+           "\"tokenCount\":9}],\"cacheTokensDetails\":[{\"modality\":4,\"tokenCount\":10}]}}",
+           {NS_METER_INPUT, 36}, {NS_METER_INPUT_AUDIO, 20}, {NS_METER_INPUT_IMAGE, 9},
+           {NS_METER_CACHE_READ, 30}, {NS_METER_CACHE_AUDIO_READ, 10}, {NS_METER_OUTPUT, 7},
+           {NS_METER_OUTPUT_REASONING, 6});
+}
+
+TEST(a_chunk_without_a_prompt_count_does_not_undo_the_usage_before_it)
+{
+    EXPECT("generativelanguage.googleapis.com", "/v1beta/models/g:streamGenerateContent?alt=sse",
+           "data: {\"usageMetadata\":{\"promptTokenCount\":5,\"candidatesTokenCount\":2}}\r\n\r\n"
+           "data: {\"usageMetadata\":{\"trafficType\":\"ON_DEMAND\"},"
+           "\"candidates\":[{\"finishReason\":\"STOP\"}]}\r\n\r\n",
+           {NS_METER_INPUT, 5}, {NS_METER_OUTPUT, 2});
+}
+
+TEST(usage_that_a_model_wrote_into_its_answer_is_not_believed)
+{
+    EXPECT("api.anthropic.com", "/v1/messages",
+           "{\"content\":[{\"type\":\"tool_use\",\"input\":{\"usage\":{\"input_tokens\":0,"
+           "\"output_tokens\":0}}}],\"usage\":{\"input_tokens\":3,\"output_tokens\":8},"
+           "\"container\":{\"usage\":{\"input_tokens\":0}}}",
+           {NS_METER_INPUT, 3}, {NS_METER_OUTPUT, 8});
+}
+
+TEST(absurd_counts_are_no_counts)
+{
+    EXPECT("api.openai.com", CHAT,
+           "{\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":18446744073709551615,"
+           "\"total_tokens\":-1,\"prompt_tokens_details\":{\"cached_tokens\":1e300,"
+           "\"cache_write_tokens\":18446744073709551610}}}",
+           {NS_METER_INPUT, 5});
+}
+
+TEST(the_providers_own_bill_is_taken_where_it_is_right)
+{
+    static const struct {
+        const char *host, *path, *body;
+        int64_t nanousd;
+    } rows[] = {
+        {"openrouter.ai", "/api/v1/chat/completions",
+         "{\"usage\":{\"prompt_tokens\":1,"
+         "\"cost\":0.0000125}}",
+         12500},
+        {"openrouter.ai", "/api/v1/chat/completions",
+         "{\"usage\":{\"prompt_tokens\":1,"
+         "\"cost\":0}}",
+         0},
+        {"api.x.ai", "/v1/responses",
+         "{\"usage\":{\"input_tokens\":1,"
+         "\"cost_in_usd_ticks\":700000005}}",
+         70000000},
+        {"api.x.ai", "/v1/responses",
+         "{\"usage\":{\"input_tokens\":1,"
+         "\"cost_in_usd_ticks\":700000015}}",
+         70000002},
+        {"api.perplexity.ai", "/chat/completions",
+         "{\"usage\":{\"prompt_tokens\":1,\"cost\":"
+         "{\"total_cost\":0.005}}}",
+         5000000},
+        {"api.openai.com", CHAT, "{\"usage\":{\"prompt_tokens\":1,\"cost\":9}}", 0},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct exchange exchange = ask_json(rows[i].host, rows[i].path, "{}");
+        struct ns_wire_call *call = answer(&exchange, 200, rows[i].body, strlen(rows[i].body));
+        REQUIRE(call != NULL);
+        CHECK_INT(call->response.has_provider_cost, rows[i].nanousd != 0);
+        CHECK_INT(call->response.provider_cost_nanousd, rows[i].nanousd);
+        ns_wire_call_free(call);
+        close_exchange(&exchange);
+    }
+}
+
+TEST(iterations_are_summed_and_parted_by_model)
+{
+    const char *body =
+        "{\"model\":\"a\",\"usage\":{\"input_tokens\":1,\"output_tokens\":9,"
+        "\"output_tokens_details\":{\"thinking_tokens\":2},\"iterations\":["
+        "{\"input_tokens\":10,\"output_tokens\":4},{\"model\":\"b\",\"input_tokens\":100,"
+        "\"output_tokens\":7},{\"input_tokens\":20,\"output_tokens\":5}]}}";
+    struct exchange exchange = ask_json("api.anthropic.com", "/v1/messages", "{}");
+    struct ns_wire_call *call = answer(&exchange, 200, body, strlen(body));
+    REQUIRE(call != NULL && call->part_count == 2);
+    const struct meter sum[] = {
+        {NS_METER_INPUT, 130}, {NS_METER_OUTPUT, 14}, {NS_METER_OUTPUT_REASONING, 2}};
+    expect_meters(call, sum, 3);
+    CHECK_STR(call->parts[0].model, "a");
+    CHECK_INT(ns_usage_get(&call->parts[0].usage, NS_METER_INPUT), 30);
+    CHECK_INT(ns_usage_get(&call->parts[0].usage, NS_METER_OUTPUT), 7);
+    CHECK_STR(call->parts[1].model, "b");
+    CHECK_INT(ns_usage_get(&call->parts[1].usage, NS_METER_INPUT), 100);
+    ns_wire_call_free(call);
+    close_exchange(&exchange);
+}
+
+/* --- evidence ------------------------------------------------------------------------------ */
+
+static void
+expect_evidence(const char *host, const char *path, int status, const char *body, size_t missing,
+                enum ns_evidence evidence)
+{
+    struct exchange exchange = ask_json(host, path, "{\"stream\":true}");
+    REQUIRE(exchange.call != NULL);
+    struct ns_wire_call *call = answer(&exchange, status, body, strlen(body) - missing);
+    REQUIRE(call != NULL);
+    if (ns_wire_evidence(call) != evidence) {
+        NS_FAIL("evidence is %s, not %s, %zu bytes short of: %s",
+                ns_evidence_name(ns_wire_evidence(call)), ns_evidence_name(evidence), missing,
+                body);
+    }
+    ns_wire_call_free(call);
+    close_exchange(&exchange);
+}
+
+TEST(evidence_says_what_was_seen_of_an_answer)
+{
+#define TEXT_CHUNK "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\n"
+#define FINISH_CHUNK "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+#define USAGE_CHUNK "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3}}\n\n"
+#define DONE "data: [DONE]\n\n"
+    const char *openai = "api.openai.com";
+    expect_evidence(openai, CHAT, 200, TEXT_CHUNK FINISH_CHUNK USAGE_CHUNK DONE, 0,
+                    NS_EVIDENCE_REPORTED);
+    expect_evidence(openai, CHAT, 200, TEXT_CHUNK FINISH_CHUNK USAGE_CHUNK DONE, 3,
+                    NS_EVIDENCE_PARTIAL);
+    expect_evidence(openai, CHAT, 200, TEXT_CHUNK FINISH_CHUNK USAGE_CHUNK DONE,
+                    strlen(USAGE_CHUNK DONE), NS_EVIDENCE_COUNTED);
+    expect_evidence(openai, CHAT, 200, TEXT_CHUNK FINISH_CHUNK DONE, 0, NS_EVIDENCE_COUNTED);
+    expect_evidence(openai, CHAT, 200, TEXT_CHUNK, strlen(TEXT_CHUNK), NS_EVIDENCE_ESTIMATED);
+    expect_evidence(openai, CHAT, 200, TEXT_CHUNK USAGE_CHUNK, 0, NS_EVIDENCE_PARTIAL);
+    expect_evidence(openai, CHAT, 200, "data: {\"error\":{\"message\":\"x\"}}\n\n", 0,
+                    NS_EVIDENCE_REPORTED);
+    expect_evidence(openai, CHAT, 429, "{\"error\":{}}", 0, NS_EVIDENCE_REPORTED);
+    expect_evidence(openai, CHAT, 200, "{\"usage\":{\"prompt_tokens\":3}}", 0,
+                    NS_EVIDENCE_REPORTED);
+    expect_evidence(openai, CHAT, 200, "{\"usage\":{\"prompt_tokens\":3}}", 1, NS_EVIDENCE_PARTIAL);
+    expect_evidence(openai, CHAT, 200, "{\"choices\":[]}", 0, NS_EVIDENCE_ESTIMATED);
+    expect_evidence(
+        "api.anthropic.com", "/v1/messages", 200,
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":"
+        "{\"input_tokens\":3,\"output_tokens\":1}}}\n\nevent: message_stop\n"
+        "data: {\"type\":\"message_stop\"}\n\n",
+        0, NS_EVIDENCE_REPORTED);
+    expect_evidence(
+        "api.anthropic.com", "/v1/messages", 200,
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":"
+        "{\"input_tokens\":3,\"output_tokens\":1}}}\n\n",
+        0, NS_EVIDENCE_PARTIAL);
+    expect_evidence("generativelanguage.googleapis.com", "/v1beta/models/g:streamGenerateContent",
+                    200,
+                    "[{\"usageMetadata\":{\"promptTokenCount\":3}},\n"
+                    "{\"candidates\":[{\"finishReason\":\"STOP\"}]}]",
+                    0, NS_EVIDENCE_REPORTED);
+    expect_evidence("generativelanguage.googleapis.com", "/v1beta/models/g:streamGenerateContent",
+                    200,
+                    "[{\"usageMetadata\":{\"promptTokenCount\":3}},\n"
+                    "{\"candidates\":[{\"finishReason\":\"STOP\"}]}]",
+                    5, NS_EVIDENCE_PARTIAL);
+}
+
+/* Clients close at [DONE] and message_stop, and never read the chunk that ends the message. */
+TEST(a_stream_left_after_its_last_event_is_complete)
+{
+    expect_evidence("api.openai.com", CHAT, 200, FINISH_CHUNK USAGE_CHUNK DONE "\n", 1,
+                    NS_EVIDENCE_REPORTED);
+    expect_evidence("api.openai.com", CHAT, 200, FINISH_CHUNK USAGE_CHUNK "\n", 1,
+                    NS_EVIDENCE_PARTIAL);
+    expect_evidence(
+        "api.anthropic.com", "/v1/messages", 200,
+        "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":3}}}\n\n"
+        "data: {\"type\":\"message_stop\"}\n\n\n",
+        1, NS_EVIDENCE_REPORTED);
+}
+
+TEST(an_error_within_a_stream_is_seen)
+{
+    static const struct {
+        const char *host, *path, *body;
+    } rows[] = {
+        {"api.openai.com", CHAT, TEXT_CHUNK "data: {\"error\":{\"message\":\"x\"}}\n\n"},
+        {"api.openai.com", "/v1/responses",
+         "data: {\"type\":\"response.failed\",\"response\":"
+         "{\"status\":\"failed\"}}\n\n"},
+        {"api.anthropic.com", "/v1/messages", "data: {\"type\":\"error\",\"error\":{}}\n\n"},
+        {"generativelanguage.googleapis.com", "/v1beta/models/g:streamGenerateContent",
+         "[{\"error\":{\"code\":500}}]"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct exchange exchange = ask_json(rows[i].host, rows[i].path, "{}");
+        struct ns_wire_call *call = answer(&exchange, 200, rows[i].body, strlen(rows[i].body));
+        REQUIRE(call != NULL);
+        CHECK(call->response.error);
+        ns_wire_call_free(call);
+        close_exchange(&exchange);
+    }
+}
+
+TEST(the_date_of_an_answer_is_read)
+{
+    struct exchange exchange = ask_json("api.openai.com", CHAT, "{}");
+    struct ns_wire_read read;
+    const char *text = "HTTP/1.1 204 X\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n";
+    (void)ns_wire_read(exchange.wire, (const uint8_t *)text, strlen(text), &read);
+    REQUIRE(read.call != NULL);
+    CHECK_INT(read.call->response.date_unix_s, 784111777);
+    ns_wire_call_free(read.call);
+    close_exchange(&exchange);
+}
+
+TEST(an_answer_that_is_no_json_is_unreadable_and_stays_in_step)
+{
+    struct exchange exchange = ask_json("api.openai.com", CHAT, "{}");
+    struct ns_wire_call *call = answer(&exchange, 200, "{\"usage\":{oops", 14);
+    REQUIRE(call != NULL);
+    CHECK(call->response.unreadable && !call->response.has_usage && !call->response.complete);
+    CHECK_INT(ns_wire_outstanding(exchange.wire), 0);
+    CHECK(!ns_wire_is_opaque(exchange.wire));
+    ns_wire_call_free(call);
+    close_exchange(&exchange);
+}

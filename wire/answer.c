@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire/answer.h"
+
+#include <string.h>
+
+#include "wire/text.h"
+
+static const char done_mark[] = "[DONE]";
+
+/* --- the head ------------------------------------------------------------------------------ */
+
+/* Days since 1970-01-01 of a date of the Gregorian calendar (Hinnant, days_from_civil). */
+static int64_t
+days_of(int64_t year, int64_t month, int64_t day)
+{
+    year -= month <= 2;
+    int64_t era = year / 400;
+    int64_t year_of_era = year - era * 400;
+    int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year -
+           719468;
+}
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7); 0 where it is another form. */
+static int64_t
+parse_date(struct ns_http1_text text)
+{
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    static const struct {
+        uint8_t offset, bytes, max;
+    } fields[] = {{5, 2, 31}, {12, 4, 0}, {17, 2, 23}, {20, 2, 59}, {23, 2, 60}};
+    uint64_t values[5];
+    if (text.text == NULL || text.bytes != 29 || memcmp(text.text + 25, " GMT", 4) != 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < 5; i++) {
+        uint64_t max = fields[i].max ? fields[i].max : 9999;
+        if (ns_wire_text_number(text.text + fields[i].offset, fields[i].bytes, max, &values[i]) !=
+            0) {
+            return 0;
+        }
+    }
+    for (int64_t month = 0; month < 12; month++) {
+        if (memcmp(text.text + 8, months + month * 3, 3) == 0 && values[1] >= 1970) {
+            return days_of((int64_t)values[1], month + 1, (int64_t)values[0]) * 86400 +
+                   (int64_t)(values[2] * 3600 + values[3] * 60 + values[4]);
+        }
+    }
+    return 0;
+}
+
+void
+ns_answer_begin(struct ns_answer *answer, const struct ns_http1 *parser,
+                const struct ns_family *family, uint8_t quirks, struct ns_wire_call *call)
+{
+    struct ns_wire_response *response = &call->response;
+    struct ns_http1_text coding = ns_http1_find(parser, "content-encoding");
+    struct ns_http1_text tier = ns_http1_find(parser, "x-gemini-service-tier");
+    response->status = ns_http1_status(parser);
+    response->error = response->status >= 400;
+    response->date_unix_s = parse_date(ns_http1_find(parser, "date"));
+    if (tier.text != NULL && !response->error) {
+        ns_wire_text_copy(response->service_tier, sizeof(response->service_tier), tier.text,
+                          tier.bytes);
+    }
+    memset(&answer->reading, 0, sizeof(answer->reading));
+    answer->reading.call = call;
+    answer->reading.quirks = quirks;
+    answer->family = family;
+    answer->framing = NS_ANSWER_UNKNOWN;
+    answer->document_complete = false;
+    answer->stream_over = false;
+    ns_sse_init(&answer->sse);
+    ns_facts_init(&answer->facts, &family->response);
+    if (answer->json == NULL) {
+        answer->json = ns_json_new();
+    } else {
+        ns_json_reset(answer->json);
+    }
+    if (answer->json == NULL || ns_coding_new(coding.text, coding.bytes, &answer->coding) != 0) {
+        answer->coding = NULL;
+        answer->framing = NS_ANSWER_UNREADABLE;
+        response->unreadable = true;
+    }
+}
+
+/* --- JSON ---------------------------------------------------------------------------------- */
+
+static void
+listen_fact(void *context, int fact, const struct ns_json_input *value)
+{
+    struct ns_answer *answer = context;
+    answer->family->response_fact(&answer->reading, fact, value);
+}
+
+/* Returns false where it is not JSON. */
+static bool
+read_json(struct ns_answer *answer, const uint8_t *bytes, size_t count)
+{
+    struct ns_wire_response *response = &answer->reading.call->response;
+    for (size_t i = 0;;) {
+        struct ns_json_input input;
+        i += ns_json_feed(answer->json, bytes + i, count - i, &input);
+        switch (input.event) {
+        case NS_JSON_MORE:
+            return true;
+        case NS_JSON_ERROR:
+            response->unreadable = true;
+            return false;
+        case NS_JSON_DOCUMENT_END:
+            answer->document_complete = true;
+            response->events += answer->framing == NS_ANSWER_JSON;
+            ns_facts_init(&answer->facts, &answer->family->response);
+            break;
+        default:
+            answer->document_complete = false;
+            ns_facts_event(&answer->facts, &input, listen_fact, answer);
+            break;
+        }
+    }
+}
+
+/* --- server-sent events -------------------------------------------------------------------- */
+
+static void
+feed_event(struct ns_answer *answer, const uint8_t *bytes, size_t count)
+{
+    if (!answer->event_bad && count > 0) {
+        answer->event_fed = true;
+        answer->event_bad = !read_json(answer, bytes, count);
+    }
+}
+
+/* The data of an event, which is JSON or "[DONE]". */
+static void
+event_data(struct ns_answer *answer, const uint8_t *bytes, size_t count)
+{
+    size_t i = 0;
+    while (!answer->event_fed && i < count && answer->done_matched < sizeof(done_mark) - 1 &&
+           bytes[i] == (uint8_t)done_mark[answer->done_matched]) {
+        answer->done_matched++;
+        i++;
+    }
+    if (i == count) {
+        return;
+    }
+    if (!answer->event_fed) { /* it was not that after all */
+        feed_event(answer, (const uint8_t *)done_mark, answer->done_matched);
+        answer->done_matched = 0;
+    }
+    feed_event(answer, bytes + i, count - i);
+}
+
+static void
+event_end(struct ns_answer *answer)
+{
+    struct ns_wire_response *response = &answer->reading.call->response;
+    if (answer->done_matched == sizeof(done_mark) - 1) {
+        answer->reading.finished = true;
+        answer->reading.last_event = true;
+    }
+    answer->stream_over = answer->reading.last_event;
+    if (answer->event_fed) {
+        response->events++;
+        response->unreadable |= !answer->document_complete;
+    }
+    ns_json_reset(answer->json);
+    ns_facts_init(&answer->facts, &answer->family->response);
+    answer->done_matched = 0;
+    answer->event_fed = false;
+    answer->event_bad = false;
+    answer->document_complete = false;
+}
+
+static void
+read_events(struct ns_answer *answer, const uint8_t *bytes, size_t count)
+{
+    for (size_t i = 0;;) {
+        struct ns_sse_input input;
+        i += ns_sse_feed(&answer->sse, bytes + i, count - i, &input);
+        if (input.event == NS_SSE_MORE) {
+            return;
+        }
+        if (input.event == NS_SSE_DATA) {
+            event_data(answer, input.data, input.data_bytes);
+        } else {
+            event_end(answer);
+        }
+    }
+}
+
+/* --- the body ------------------------------------------------------------------------------ */
+
+/* The first byte tells more than Content-Type: errors come as application/octet-stream, and JSON
+ * comes where a stream was asked for. */
+static size_t
+find_framing(struct ns_answer *answer, const uint8_t *bytes, size_t count)
+{
+    size_t i = 0;
+    while (i < count && memchr(" \t\r\n", bytes[i], 4) != NULL) {
+        i++;
+    }
+    if (i < count) {
+        bool json = bytes[i] == '{' || bytes[i] == '[';
+        answer->framing = json ? NS_ANSWER_JSON : NS_ANSWER_EVENTS;
+        answer->event_fed = false;
+        answer->event_bad = false;
+        answer->done_matched = 0;
+    }
+    return i;
+}
+
+static void
+read_decoded(struct ns_answer *answer, const uint8_t *bytes, size_t count)
+{
+    answer->reading.call->response.body_bytes += count;
+    if (answer->framing == NS_ANSWER_UNKNOWN) {
+        size_t blank = find_framing(answer, bytes, count);
+        bytes += blank;
+        count -= blank;
+    }
+    if (answer->framing == NS_ANSWER_JSON && !read_json(answer, bytes, count)) {
+        answer->framing = NS_ANSWER_UNREADABLE;
+    } else if (answer->framing == NS_ANSWER_EVENTS) {
+        read_events(answer, bytes, count);
+    }
+}
+
+void
+ns_answer_body(struct ns_answer *answer, const uint8_t *bytes, size_t count)
+{
+    for (size_t i = 0; answer->coding != NULL;) {
+        size_t consumed;
+        const uint8_t *output;
+        size_t output_bytes;
+        enum ns_coding_status status =
+            ns_coding_feed(answer->coding, bytes + i, count - i, &consumed, &output, &output_bytes);
+        i += consumed;
+        if (status == NS_CODING_OUTPUT) {
+            read_decoded(answer, output, output_bytes);
+            continue;
+        }
+        if (status != NS_CODING_END && status != NS_CODING_MORE) {
+            answer->reading.call->response.unreadable = true;
+            ns_coding_free(answer->coding);
+            answer->coding = NULL;
+        }
+        return;
+    }
+}
+
+/* --- the end ------------------------------------------------------------------------------- */
+
+/* Has the family seen the end of its message? */
+static bool
+message_complete(const struct ns_answer *answer)
+{
+    const struct ns_wire_response *response = &answer->reading.call->response;
+    switch (answer->framing) {
+    case NS_ANSWER_JSON:
+        return answer->document_complete;
+    case NS_ANSWER_EVENTS:
+        return answer->reading.finished || response->error || response->events == 0;
+    default: /* nothing at all is complete where it is an error or no content */
+        return response->body_bytes == 0 && !response->unreadable;
+    }
+}
+
+void
+ns_answer_end(struct ns_answer *answer, bool complete)
+{
+    if (answer->family == NULL) {
+        return;
+    }
+    struct ns_wire_response *response = &answer->reading.call->response;
+    /* Clients leave a stream at its last event; the chunk that ends it as HTTP is nobody's then. */
+    complete |= answer->stream_over;
+    if (answer->framing == NS_ANSWER_EVENTS && (answer->event_fed || answer->done_matched > 0)) {
+        event_end(answer); /* the last event's blank line may be missing */
+    }
+    response->complete = complete && message_complete(answer);
+    answer->family->settle(&answer->reading);
+    ns_coding_free(answer->coding);
+    answer->coding = NULL;
+    answer->family = NULL;
+}
+
+void
+ns_answer_free(struct ns_answer *answer)
+{
+    ns_coding_free(answer->coding);
+    ns_json_free(answer->json);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire/providers/family.h"
+
+#include <string.h>
+
+#include "wire/text.h"
+
+static const struct ns_family *const families[] = {
+    &ns_family_anthropic,
+    &ns_family_gemini,
+    &ns_family_openai,
+};
+
+static bool
+route_fits(const struct ns_route *route, const char *provider, const char *path, size_t bytes)
+{
+    bool here =
+        route->provider == NULL || (provider != NULL && strcmp(route->provider, provider) == 0);
+    return here && ns_wire_text_ends(path, bytes, route->suffix);
+}
+
+const struct ns_family *
+ns_family_find(const struct ns_host *host, const char *path, size_t bytes,
+               const struct ns_route **route)
+{
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+        if ((host->speaks & families[i]->speaks) == 0) {
+            continue;
+        }
+        for (*route = families[i]->routes; (*route)->suffix != NULL; (*route)++) {
+            if (route_fits(*route, host->provider, path, bytes)) {
+                return families[i];
+            }
+        }
+    }
+    *route = NULL;
+    return NULL;
+}
+
+/* Empty strings and null say nothing: what was said before stays. */
+void
+ns_family_text(char *field, size_t field_bytes, const struct ns_json_input *value)
+{
+    if (value->event == NS_JSON_STRING && value->text_bytes > 0) {
+        ns_wire_text_copy(field, field_bytes, value->text, value->text_bytes);
+    }
+}
+
+uint64_t
+ns_family_count(const struct ns_json_input *value, uint64_t otherwise)
+{
+    uint64_t count;
+    if (value->event == NS_JSON_NUMBER && !value->cut &&
+        ns_json_u64(value->text, value->text_bytes, &count) == 0) {
+        return count;
+    }
+    return otherwise;
+}
+
+void
+ns_raw_set(struct ns_raw *raw, unsigned index, const struct ns_json_input *value)
+{
+    uint64_t count = ns_family_count(value, UINT64_MAX);
+    if (count <= NS_RAW_COUNT_MAX) {
+        raw->count[index] = count;
+        raw->present |= UINT32_C(1) << index;
+    }
+}
+
+void
+ns_raw_add(struct ns_raw *raw, unsigned index, uint64_t count)
+{
+    raw->count[index] = ns_smaller(raw->count[index] + count, NS_RAW_COUNT_MAX);
+    raw->present |= UINT32_C(1) << index;
+}
+
+bool
+ns_raw_has(const struct ns_raw *raw, unsigned index)
+{
+    return (raw->present >> index & 1) != 0;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a family (a wire dialect) is: tables of its paths, facts and denials, and the few functions
+ * that give its facts their meaning. Internal to wire/. Adding a family is a file that defines one,
+ * a row in the list at the end of providers/family.c and a bit in hosts.h.
+ */
+#ifndef NS_WIRE_FAMILY_H
+#define NS_WIRE_FAMILY_H
+
+#include "wire/facts.h"
+#include "wire/hosts.h"
+#include "wire/prompt.h"
+#include "wire/wire.h"
+
+enum {
+    NS_ROUTE_STREAMS = 1, /* a path that always streams */
+    NS_ROUTE_USAGE = 2,   /* a stream of it carries its usage unasked */
+    NS_ROUTE_ARRAY = 4,   /* its stream is one JSON array unless SSE is asked for */
+    NS_ROUTE_FORM = 8     /* the request's body may be a form with a file, not JSON */
+};
+
+/* A POST path that costs money. */
+struct ns_route {
+    const char *suffix; /* of the path without its query */
+    const char *operation;
+    uint8_t flags;
+    const char *provider; /* only there; NULL: anywhere */
+};
+
+/* Counters that a family keeps while an answer passes; what each means is the family's. */
+#define NS_RAW_MAX 32
+
+/* What claims more is no count of tokens; sums of a few never overflow. */
+#define NS_RAW_COUNT_MAX (UINT64_C(1) << 53)
+
+struct ns_raw {
+    uint32_t present;
+    uint64_t count[NS_RAW_MAX];
+};
+
+/* How an answer stands. Facts go straight into call->response where they can. */
+struct ns_reading {
+    struct ns_wire_call *call;
+    uint8_t quirks;
+    struct ns_raw usage; /* the usage that counts, so far */
+    struct ns_raw item;  /* the usage object (or iteration) that is passing */
+    char item_model[NS_MODEL_BYTES_MAX + 1];
+    uint32_t detail;       /* the modality of the detail that is passing */
+    bool finished;         /* the family's own end of a message was seen */
+    bool last_event;       /* the event after which a stream has no other */
+    uint64_t tool_uses[4]; /* billed tools seen in the output that is passing */
+    int64_t cost_nanousd;
+};
+
+struct ns_family {
+    const char *name;
+    uint8_t speaks;                /* one bit of hosts.h */
+    const struct ns_route *routes; /* ends with a NULL suffix; the first that fits counts */
+    struct ns_fact_table request;
+    const struct ns_prompt_root *prompt_roots;
+    struct ns_fact_table response;
+    void (*request_fact)(struct ns_wire_request *request, int fact,
+                         const struct ns_json_input *value);
+    void (*response_fact)(struct ns_reading *reading, int fact, const struct ns_json_input *value);
+    /* Makes the usage that counts into disjoint meters; may be called again later. */
+    void (*settle)(struct ns_reading *reading);
+};
+
+extern const struct ns_family ns_family_openai;
+extern const struct ns_family ns_family_anthropic;
+extern const struct ns_family ns_family_gemini;
+
+/* Finds the family and route of a POST to this path on a host. NULL: no call. */
+const struct ns_family *ns_family_find(const struct ns_host *host, const char *path, size_t bytes,
+                                       const struct ns_route **route);
+
+/* Facts as most families need them. */
+void ns_family_text(char *field, size_t field_bytes, const struct ns_json_input *value);
+uint64_t ns_family_count(const struct ns_json_input *value, uint64_t otherwise);
+void ns_raw_set(struct ns_raw *raw, unsigned index, const struct ns_json_input *value);
+void ns_raw_add(struct ns_raw *raw, unsigned index, uint64_t count);
+bool ns_raw_has(const struct ns_raw *raw, unsigned index);
+
+/* a - b, 0 where that is negative. */
+static inline uint64_t
+ns_less(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+static inline uint64_t
+ns_smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+#endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire/request.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "wire/identity.h"
+#include "wire/text.h"
+
+/* --- the head ------------------------------------------------------------------------------ */
+
+static int
+hex_digit(char c)
+{
+    char lower = (char)(c | 0x20);
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+/* The path of a target, percent-decoded once, without query, fragment and closing slash. Returns
+ * its length, 0 where it is too long. */
+static size_t
+decode_path(struct ns_http1_text target, char path[NS_PATH_BYTES_MAX])
+{
+    size_t used = 0;
+    for (size_t i = 0; i < target.bytes; i++) {
+        char c = target.text[i];
+        if (c == '?' || c == '#') {
+            break;
+        }
+        if (c == '%' && i + 2 < target.bytes && hex_digit(target.text[i + 1]) >= 0 &&
+            hex_digit(target.text[i + 2]) >= 0) {
+            c = (char)(hex_digit(target.text[i + 1]) << 4 | hex_digit(target.text[i + 2]));
+            i += 2;
+        }
+        if (used == NS_PATH_BYTES_MAX) {
+            return 0;
+        }
+        path[used++] = c;
+    }
+    while (used > 1 && path[used - 1] == '/') {
+        used--;
+    }
+    return used;
+}
+
+/* Where a path names the model. */
+static void
+model_of_path(struct ns_wire_request *request, const char *path, size_t bytes)
+{
+    static const struct {
+        const char *before;
+        char after;
+    } places[] = {{"/models/", ':'}, {"/tunedModels/", ':'}, {"/deployments/", '/'}};
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        size_t before = strlen(places[i].before);
+        const char *place = memmem(path, bytes, places[i].before, before);
+        if (place == NULL) {
+            continue;
+        }
+        const char *model = place + before;
+        size_t left = bytes - (size_t)(model - path);
+        /* The verb stands after the last colon: a model's name may contain one. */
+        const char *end = places[i].after == ':' ? memrchr(model, ':', left)
+                                                 : memchr(model, places[i].after, left);
+        if (end != NULL) {
+            ns_wire_text_copy(request->model, sizeof(request->model), model, (size_t)(end - model));
+        }
+    }
+}
+
+/* Without alt=sse, Gemini's streams are one JSON array. */
+static bool
+asks_for_sse(struct ns_http1_text target)
+{
+    const char *query = memchr(target.text, '?', target.bytes);
+    size_t bytes = query ? target.bytes - (size_t)(query - target.text) : 0;
+    return bytes > 0 && memmem(query, bytes, "alt=sse", 7) != NULL;
+}
+
+/* "?key=…", where the Gemini API takes one. */
+static void
+credential_of_query(struct ns_wire_request *request, struct ns_http1_text method,
+                    struct ns_http1_text target)
+{
+    const char *query = memchr(target.text, '?', target.bytes);
+    const char *end = target.text + target.bytes;
+    while (query != NULL) {
+        const char *name = query + 1;
+        query = memchr(name, '&', (size_t)(end - name));
+        size_t bytes = (size_t)((query ? query : end) - name);
+        if (ns_wire_text_begins(name, bytes, "key=")) {
+            uint32_t offset = (uint32_t)(name + 4 - method.text); /* the line begins with it */
+            ns_identity_credential(request, name + 4, bytes - 4, offset);
+        }
+    }
+}
+
+static void
+read_host(struct ns_wire_request *request, const struct ns_http1 *parser,
+          const struct ns_wire_hosts *hosts, const char *server_name, struct ns_host *host)
+{
+    struct ns_http1_text said = ns_http1_find(parser, "host");
+    size_t bytes = server_name ? strlen(server_name) : 0;
+    const char *name = server_name;
+    uint16_t port = 0;
+    if (said.text != NULL && said.bytes > 0) {
+        name = ns_hosts_split(said.text, said.bytes, &bytes, &port);
+    }
+    if (name == NULL || bytes > NS_HOST_BYTES_MAX) {
+        memset(host, 0, sizeof(*host));
+        return;
+    }
+    ns_wire_text_copy(request->host, sizeof(request->host), name, bytes);
+    for (char *c = request->host; *c != '\0'; c++) {
+        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c;
+    }
+    (void)ns_hosts_find(hosts, name, bytes, port, host);
+}
+
+/* A form with a file: its model stands in a field that is not looked for. */
+static bool
+is_form(const struct ns_http1 *parser)
+{
+    struct ns_http1_text type = ns_http1_find(parser, "content-type");
+    return type.text != NULL && ns_wire_text_begins_nocase(type.text, type.bytes, "multipart/");
+}
+
+static int
+open_body(struct ns_request *request, const struct ns_http1 *parser)
+{
+    struct ns_http1_text coding = ns_http1_find(parser, "content-encoding");
+    if (request->json == NULL) {
+        request->json = ns_json_new();
+    } else {
+        ns_json_reset(request->json);
+    }
+    if (request->json == NULL) {
+        return -ENOMEM;
+    }
+    int result = ns_coding_new(coding.text, coding.bytes, &request->coding);
+    request->readable = result == 0 && !is_form(parser);
+    request->content_length = ns_http1_content_length(parser);
+    request->sent_bytes = 0;
+    ns_facts_init(&request->facts, &request->family->request);
+    ns_prompt_init(&request->prompt, request->family->prompt_roots, &request->call->request);
+    return result == -ENOMEM ? result : 0;
+}
+
+int
+ns_request_head(struct ns_request *request, const struct ns_http1 *parser,
+                const struct ns_wire_hosts *hosts, const char *server_name,
+                struct ns_wire_call *call)
+{
+    struct ns_wire_request *facts = &call->request;
+    struct ns_host host;
+    char path[NS_PATH_BYTES_MAX];
+    struct ns_http1_text target = ns_http1_target(parser);
+    struct ns_http1_text method = ns_http1_method(parser);
+    request->family = NULL;
+    request->call = call;
+    for (size_t i = 0; i < ns_http1_header_count(parser); i++) {
+        ns_identity_header(facts, ns_http1_header_at(parser, i));
+    }
+    read_host(facts, parser, hosts, server_name, &host);
+    if (host.speaks == 0 || !ns_wire_text_is(method.text, method.bytes, "POST")) {
+        return 0;
+    }
+    size_t path_bytes = decode_path(target, path);
+    const struct ns_family *family = ns_family_find(&host, path, path_bytes, &request->route);
+    if (family == NULL || request->route->operation == NULL) {
+        return 0;
+    }
+    credential_of_query(facts, method, target);
+    model_of_path(facts, path, path_bytes);
+    request->family = family;
+    request->quirks = host.quirks;
+    facts->family = family->name;
+    facts->provider = host.provider ? host.provider : facts->host;
+    facts->operation = request->route->operation;
+    facts->array = (request->route->flags & NS_ROUTE_ARRAY) != 0 && !asks_for_sse(target);
+    int result = open_body(request, parser);
+    if (result != 0) {
+        request->family = NULL;
+    }
+    return result;
+}
+
+/* --- the body ------------------------------------------------------------------------------ */
+
+static void
+listen_fact(void *context, int fact, const struct ns_json_input *value)
+{
+    struct ns_request *request = context;
+    request->family->request_fact(&request->call->request, fact, value);
+}
+
+static void
+read_json(struct ns_request *request, const uint8_t *bytes, size_t count)
+{
+    struct ns_wire_request *facts = &request->call->request;
+    facts->body_bytes += count;
+    for (size_t i = 0; request->readable;) {
+        struct ns_json_input input;
+        i += ns_json_feed(request->json, bytes + i, count - i, &input);
+        if (input.event == NS_JSON_MORE) {
+            return;
+        }
+        if (input.event == NS_JSON_ERROR) { /* what is not understood may all be text */
+            request->readable = false;
+            facts->text_bytes += count - i;
+            return;
+        }
+        ns_facts_event(&request->facts, &input, listen_fact, request);
+        ns_prompt_event(&request->prompt, &input);
+    }
+}
+
+/* Bytes of which only the number is known. */
+static void
+count_unread(struct ns_request *request, uint64_t count)
+{
+    struct ns_wire_request *facts = &request->call->request;
+    facts->body_bytes += count;
+    if ((request->route->flags & NS_ROUTE_FORM) != 0) {
+        facts->attachment_bytes += count;
+    } else {
+        facts->text_bytes += count;
+    }
+}
+
+void
+ns_request_body(struct ns_request *request, const uint8_t *bytes, size_t count)
+{
+    request->sent_bytes += count;
+    for (size_t i = 0; i < count || request->readable;) {
+        if (!request->readable) {
+            count_unread(request, count - i);
+            return;
+        }
+        size_t consumed;
+        const uint8_t *output;
+        size_t output_bytes;
+        enum ns_coding_status status = ns_coding_feed(request->coding, bytes + i, count - i,
+                                                      &consumed, &output, &output_bytes);
+        i += consumed;
+        if (status == NS_CODING_OUTPUT) {
+            read_json(request, output, output_bytes);
+        } else if (status == NS_CODING_MORE || (status == NS_CODING_END && i == count)) {
+            return;
+        } else {
+            request->readable = false;
+        }
+    }
+}
+
+void
+ns_request_finish(struct ns_request *request, bool complete)
+{
+    struct ns_wire_request *facts = &request->call->request;
+    bool form = (request->route->flags & NS_ROUTE_FORM) != 0;
+    facts->body_complete = complete;
+    if (!complete && request->content_length > 0) {
+        count_unread(request, ns_less((uint64_t)request->content_length, request->sent_bytes));
+    }
+    ns_prompt_finish(&request->prompt);
+    if (form && facts->attachment_bytes > 0) {
+        bool image = strcmp(facts->operation, "images") == 0;
+        *(image ? &facts->images : &facts->audios) += 1;
+    }
+    facts->streamed |= (request->route->flags & NS_ROUTE_STREAMS) != 0;
+    facts->usage_asked |= (request->route->flags & NS_ROUTE_USAGE) != 0 ||
+                          (request->quirks & NS_QUIRK_USAGE_UNASKED) != 0;
+    facts->choices = facts->choices > 0 ? facts->choices : 1;
+    ns_coding_free(request->coding);
+    request->coding = NULL;
+}
+
+void
+ns_request_free(struct ns_request *request)
+{
+    ns_coding_free(request->coding);
+    ns_json_free(request->json);
+}
