@@ -133,9 +133,10 @@ $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(ROOMS)
 
 # Programs that end-to-end tests drive.
 TEST_PROGRAMS := $(patsubst tests/programs/%.c,$(B)/programs/%,$(wildcard tests/programs/*.c))
+$(B)/programs/tls_client: TLS := -lssl -lcrypto
 $(B)/programs/%: $(B)/obj/tests/programs/%.o $(ROOMS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
 
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 $(B)/bench/governed_call $(B)/bench/shim: TLS := -lssl -lcrypto

@@ -30,6 +30,7 @@ struct record {
 
 #define SUFFIX ".spool"
 #define NAME_BYTES_MAX 96
+#define OPEN_ATTEMPTS 16
 
 /* --- names --------------------------------------------------------------------------------------
  */
@@ -53,21 +54,26 @@ put_prefix(char *name, const char *endpoint)
     return bytes;
 }
 
-/* "ENDPOINT-UNIQUE.spool", where UNIQUE is this process's (a pid may come again, a UUID not). */
-static void
-put_name(char *name, const char *endpoint, bool another)
+/* What a thread of this process wrote to last; 0: nothing yet. A child of fork may go on with it:
+ * the file's lock keeps them apart. */
+static uint64_t last_unique;
+
+/* A pid may come again, this not. */
+static uint64_t
+new_unique(void)
 {
-    static uint64_t unique;
-    static pid_t owner;
-    if (owner != getpid() || another) {
-        struct ns_uuid uuid = ns_uuid_new();
-        uint64_t word;
-        memcpy(&word, uuid.bytes + 8, sizeof word);
-        __atomic_store_n(&unique, word, __ATOMIC_RELAXED);
-        owner = getpid();
-    }
+    struct ns_uuid uuid = ns_uuid_new();
+    uint64_t unique;
+    memcpy(&unique, uuid.bytes + 8, sizeof unique);
+    return unique | 1;
+}
+
+/* "ENDPOINT-UNIQUE.spool" */
+static void
+put_name(char *name, const char *endpoint, uint64_t unique)
+{
     size_t bytes = put_prefix(name, endpoint);
-    bytes += put_hex(name + bytes, __atomic_load_n(&unique, __ATOMIC_RELAXED));
+    bytes += put_hex(name + bytes, unique);
     memcpy(name + bytes, SUFFIX, sizeof SUFFIX);
 }
 
@@ -111,19 +117,23 @@ open_directory(const char *path, bool make)
     return fd < 0 ? -errno : fd;
 }
 
-/* Opens the process's file and takes its lock, or makes another where somebody else has it. */
+/* Opens the process's file and takes its lock, or makes another where somebody has it: a thread of
+ * this process, or who posts it. Of a new file only the latter can be first, in an instant. */
 static int
 open_locked(int directory, const char *endpoint, struct stat *status)
 {
-    for (int attempt = 0; attempt < 3; attempt++) {
+    uint64_t unique = __atomic_load_n(&last_unique, __ATOMIC_RELAXED);
+    for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++, unique = 0) {
         char name[NAME_BYTES_MAX];
-        put_name(name, endpoint, attempt > 0);
+        unique = unique != 0 ? unique : new_unique();
+        put_name(name, endpoint, unique);
         int fd = openat(directory, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0) {
             return -errno;
         }
         if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, status) == 0 && status->st_nlink > 0 &&
             status->st_uid == geteuid()) {
+            __atomic_store_n(&last_unique, unique, __ATOMIC_RELAXED);
             return fd;
         }
         close(fd);
@@ -153,7 +163,7 @@ write_all(int fd, const void *bytes, size_t count, off_t offset)
 static int
 append(int fd, off_t end, const void *message, size_t bytes)
 {
-    if (end == 0) {
+    if (end < (off_t)sizeof(struct head)) { /* new, or the disk was full when it was */
         struct head head = {.posted = sizeof head};
         memcpy(head.magic, magic, sizeof magic);
         int error = write_all(fd, &head, sizeof head, 0);
@@ -163,7 +173,7 @@ append(int fd, off_t end, const void *message, size_t bytes)
         end = sizeof head;
     }
     if ((uint64_t)end + sizeof(struct record) + bytes > NS_SPOOL_FILE_BYTES_MAX) {
-        return -ENOSPC;
+        return -EFBIG;
     }
     struct record record = {(uint32_t)bytes, ns_crc32c(0, message, bytes)};
     /* The message first: a record whose head is there is whole. */
@@ -187,12 +197,17 @@ ns_spool_append(const char *directory, const char *endpoint, const void *message
     if (place < 0) {
         return place;
     }
-    struct stat status = {0};
-    int error = open_locked(place, endpoint, &status);
-    if (error >= 0) {
-        int fd = error;
-        error = append(fd, status.st_size, message, bytes);
-        close(fd);
+    int error = -EFBIG;
+    for (int attempt = 0; attempt < 2 && error == -EFBIG; attempt++) {
+        struct stat status = {0};
+        int fd = open_locked(place, endpoint, &status);
+        error = fd < 0 ? fd : append(fd, status.st_size, message, bytes);
+        if (error == -EFBIG) { /* full: the next one is begun */
+            __atomic_store_n(&last_unique, 0, __ATOMIC_RELAXED);
+        }
+        if (fd >= 0) {
+            close(fd);
+        }
     }
     close(place);
     return error;
@@ -246,8 +261,11 @@ static int
 post_file(int fd, uint8_t *buffer, const struct ns_spool_poster *poster, bool *damaged)
 {
     struct head head;
-    if (read_at(fd, &head, sizeof head, 0) != (ssize_t)sizeof head ||
-        memcmp(head.magic, magic, sizeof magic) != 0 || head.posted < sizeof head) {
+    ssize_t got = read_at(fd, &head, sizeof head, 0);
+    if (got >= 0 && got < (ssize_t)sizeof head) {
+        return 1; /* nothing was ever written behind it */
+    }
+    if (got < 0 || memcmp(head.magic, magic, sizeof magic) != 0 || head.posted < sizeof head) {
         *damaged = true;
         return 1;
     }

@@ -7,7 +7,8 @@
  * Whoever writes or posts a file holds its flock; a file that is posted whole is removed, under the
  * lock, so a writer that got the lock later sees no name any more and makes a new one. A file whose
  * process is gone is posted by the next process that reaches the collector. Posting twice does no
- * harm: the collector knows the call's id.
+ * harm: the collector knows the call's id. Only the disk bounds how much is kept: what was spent
+ * while nobody could be asked must be known in the end.
  */
 #ifndef NS_SHIM_SPOOL_H
 #define NS_SHIM_SPOOL_H
@@ -16,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One spool file at most: some 30,000 reports. Beyond it reports are lost, and counted. */
+/* One spool file at most: some 30,000 reports. What comes then goes into another. */
 #define NS_SPOOL_FILE_BYTES_MAX (16 << 20)
 
 /* Appends one message. Returns 0 or a negative errno. */

@@ -21,7 +21,7 @@ COSTS = {"gpt-4o-mini": 210_000, "text-embedding-3-small": 20_000,
 
 # client: (model, the exception that the program sees, its status)
 OPENAI = ("gpt-4o-mini", "openai.APIStatusError", 402)
-ANTHROPIC = ("claude-sonnet-4-5", "anthropic.APIStatusError", 402)
+ANTHROPIC = ("claude-sonnet-4-5", "anthropic.PaymentRequiredError", 402)
 GEMINI = ("gemini-2.5-flash", "google.genai.errors.ClientError", 403)
 PLAIN = ("gpt-4o-mini", "__main__.HttpError", 402)
 EXPECTED = {

@@ -33,7 +33,8 @@ class Load:
             [sys.executable, HAMMER, "3", "0", str(first)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True,
             env=laboratory.governed(NULLSPEND_CUSTOMER=customer,
-                                    NULLSPEND_ON_UNREACHABLE=policy))
+                                    NULLSPEND_ON_UNREACHABLE=policy,
+                                    NULLSPEND_LOG=laboratory.directory + "/shim.log"))
         self.answers = []
         self.reader = threading.Thread(target=self.read)
         self.reader.start()
@@ -94,6 +95,12 @@ def nothing_lost_nothing_twice(laboratory, database):
     stored = collections.Counter(int(row[0]) for row in rows)
     check(len(reached) > CRASHES, f"only {len(reached)} calls: the load was none")
     missing, surplus = reached - stored, stored - reached
+    if missing or surplus:
+        print("# outcomes:", laboratory.sql("select outcome, evidence, count(*) from nullspend.calls "
+                                            "group by 1, 2"))
+        print("# refused:", laboratory.sql("select count(*) from nullspend.refused_records"))
+        print("# surplus:", sorted(surplus), "spool:", os.listdir(laboratory.spool))
+        print("# status:", laboratory.json("status"), flush=True)
     equal(sorted(missing), [], "calls that reached the provider and are not in Postgres")
     equal(sorted(surplus), [], "rows of calls that the provider has not seen so often")
     held = laboratory.sql("select coalesce(sum(held_usd), 0), (sum(spent_usd) * 1e9)::bigint "

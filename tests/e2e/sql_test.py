@@ -10,11 +10,12 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import lab  # noqa: E402
 import postgres  # noqa: E402
 from tap import check, equal, main, skip, test  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FOLLOW = os.path.join(os.environ.get("NS_BUILD", os.path.join(ROOT, "build")), "programs", "follow")
+FOLLOW = lab.program("programs/follow")
 
 CALLS = """call_id started_at ended_at duration_ms source provider family operation model
 requested_model service_tier customer agent feature session tags trace_id key_hint host pid process

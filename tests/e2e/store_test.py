@@ -13,11 +13,12 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import lab  # noqa: E402
 import postgres  # noqa: E402
 from tap import check, equal, main, test  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FOLLOW = os.path.join(os.environ.get("NS_BUILD", os.path.join(ROOT, "build")), "programs", "follow")
+FOLLOW = lab.program("programs/follow")
 SEED = int(os.environ.get("NS_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 KILLS = int(os.environ.get("NS_TEST_KILLS", "25"))
 # An event that has not come by then never will; nothing is measured by it.

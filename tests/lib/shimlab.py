@@ -26,14 +26,8 @@ def enter():
 
 
 def program(name):
-    """Builds a C program of tests/programs; returns its path."""
-    source = os.path.join(ROOT, "tests/programs", name + ".c")
-    target = os.path.join(lab.BUILD, "tests", "programs", name)
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    if not os.path.exists(target) or os.path.getmtime(target) < os.path.getmtime(source):
-        subprocess.run(["gcc", "-std=c17", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra",
-                        "-Werror", "-o", target, source, "-lssl", "-lcrypto", "-ldl"], check=True)
-    return target
+    """The path of a program of tests/programs, which `make e2e` builds."""
+    return lab.program("programs/" + name)
 
 
 def request(body=b"", path="/v1/chat/completions", method="POST", host=HOST, headers=(),

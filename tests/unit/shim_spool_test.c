@@ -187,14 +187,38 @@ TEST(damage_is_set_aside_after_what_stands_before_it)
     end();
 }
 
-TEST(a_spool_file_has_a_largest_size)
+TEST(what_one_file_does_not_take_goes_into_the_next)
 {
     start();
     static char large[30000];
-    int taken = 0;
-    while (ns_spool_append(place, ENDPOINT, large, sizeof large) == 0 && taken < 1000) {
-        taken++;
+    int one_file = (NS_SPOOL_FILE_BYTES_MAX - 16) / (30000 + 8);
+    for (int i = 0; i < one_file; i++) {
+        CHECK_INT(ns_spool_append(place, ENDPOINT, large, sizeof large), 0);
     }
-    CHECK_INT(taken, (NS_SPOOL_FILE_BYTES_MAX - 16) / (30000 + 8));
+    CHECK_INT(shell("test $(ls | wc -l) = 1"), 0);
+    CHECK_INT(ns_spool_append(place, ENDPOINT, large, sizeof large), 0);
+    CHECK_INT(shell("test $(ls | wc -l) = 2"), 0);
+    batches_left = 1000;
+    CHECK_INT(post(), 0);
+    CHECK_INT(sent, one_file + 1);
+    CHECK_INT(shell("test $(ls | wc -l) = 0"), 0);
+    end();
+}
+
+TEST(a_file_whose_beginning_could_not_be_written_is_begun_again)
+{
+    start();
+    CHECK_INT(ns_spool_append(place, ENDPOINT, "abc", 3), 0);
+    CHECK_INT(shell("for f in *; do truncate -s 5 $f; done"), 0);
+    CHECK_INT(ns_spool_append(place, ENDPOINT, "def", 3), 0);
+    CHECK_INT(shell("test $(ls | wc -l) = 1"), 0);
+    CHECK_INT(post(), 0);
+    CHECK_INT(text_bytes, 3);
+    CHECK_INT(memcmp(text, "def", 3), 0);
+    CHECK_INT(ns_spool_append(place, ENDPOINT, "abc", 3), 0);
+    CHECK_INT(shell("for f in *; do truncate -s 0 $f; done"), 0);
+    CHECK_INT(post(), 0);
+    CHECK_INT(sent, 0);
+    CHECK_INT(shell("test $(ls | wc -l) = 0"), 0);
     end();
 }
