@@ -29,8 +29,6 @@
 #define STREAMS 600
 #define CONNECTIONS 200
 
-extern char **environ;
-
 static void
 fail(const char *what)
 {
@@ -176,9 +174,10 @@ measure_first_token(void)
         SSL_write(pair.server, head, sizeof head - 1);
         SSL_write(pair.server, token, sizeof token - 1);
         double begin = seconds(CLOCK_MONOTONIC);
-        if (SSL_read(pair.client, text, sizeof text) <= 0 ||
-            SSL_read(pair.client, text, sizeof text) <= 0) {
-            fail("no answer");
+        for (int record = 0; record < 2; record++) { /* head, token */
+            if (SSL_read(pair.client, text, sizeof text) <= 0) {
+                fail("no answer");
+            }
         }
         times[i] = seconds(CLOCK_MONOTONIC) - begin;
         part(pair);
