@@ -79,3 +79,20 @@ ns_raw_has(const struct ns_raw *raw, unsigned index)
 {
     return (raw->present >> index & 1) != 0;
 }
+
+struct ns_usage *
+ns_family_part(struct ns_wire_call *call, const char *model)
+{
+    uint8_t i = 0;
+    while (i < call->part_count && strcmp(call->parts[i].model, model) != 0) {
+        i++;
+    }
+    if (i == NS_WIRE_PARTS_MAX) {
+        i--;
+    } else if (i == call->part_count) {
+        memset(&call->parts[i], 0, sizeof(call->parts[i]));
+        ns_wire_text_copy(call->parts[i].model, sizeof(call->parts[i].model), model, strlen(model));
+        call->part_count++;
+    }
+    return &call->parts[i].usage;
+}
