@@ -215,8 +215,8 @@ ns_wire_outstanding(const struct ns_wire *wire)
 const struct ns_wire_range *
 ns_wire_strips(const struct ns_wire *wire, size_t *count)
 {
-    *count = wire->strip_count;
-    return wire->strip;
+    *count = wire->request.strip_count;
+    return wire->request.strip;
 }
 
 /* --- evidence ------------------------------------------------------------------------------ */

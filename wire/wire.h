@@ -73,8 +73,6 @@ struct ns_wire_request {
     char credential[8];     /* last four characters of the credential; "" where none */
     struct ns_wire_range credential_range; /* the credential within the request, for hashing it */
     struct ns_wire_identity identity;
-    struct ns_wire_range strip[NS_STRIP_RANGES_MAX]; /* header lines that must not leave */
-    uint8_t strip_count;
 };
 
 /* What an answer says, merged by the rule of its family. */
