@@ -113,7 +113,7 @@ read_host(struct ns_wire_request *request, const struct ns_http1 *parser,
         memset(host, 0, sizeof(*host));
         return;
     }
-    ns_wire_text_copy(request->host, sizeof(request->host), name, bytes);
+    ns_wire_text_copy(request->host, sizeof(request->host), name, ns_hosts_bare(name, bytes));
     for (char *c = request->host; *c != '\0'; c++) {
         *c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c;
     }

@@ -14,8 +14,9 @@ static const struct ns_route routes[] = {
     {"/v1/messages", "messages", NS_ROUTE_USAGE, NULL},
     {"/v1/complete", "completions", 0, NULL},
     {"/models/count-tokens:rawPredict", NULL, 0, NULL}, /* costs nothing */
-    {":rawPredict", "messages", NS_ROUTE_USAGE, NULL},
-    {":streamRawPredict", "messages", NS_ROUTE_USAGE | NS_ROUTE_STREAMS, NULL},
+    {"/publishers/anthropic/*:rawPredict", "messages", NS_ROUTE_USAGE, NULL},
+    {"/publishers/anthropic/*:streamRawPredict", "messages", NS_ROUTE_USAGE | NS_ROUTE_STREAMS,
+     NULL},
     {NULL, NULL, 0, NULL},
 };
 

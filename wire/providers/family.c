@@ -11,12 +11,25 @@ static const struct ns_family *const families[] = {
     &ns_family_openai,
 };
 
+/* Does the path end so? What stands before a '*' may stand anywhere earlier in it. */
+static bool
+path_fits(const char *suffix, const char *path, size_t bytes)
+{
+    const char *star = strchr(suffix, '*');
+    if (star == NULL) {
+        return ns_wire_text_ends(path, bytes, suffix);
+    }
+    size_t end = strlen(star + 1);
+    return ns_wire_text_ends(path, bytes, star + 1) &&
+           memmem(path, bytes - end, suffix, (size_t)(star - suffix)) != NULL;
+}
+
 static bool
 route_fits(const struct ns_route *route, const char *provider, const char *path, size_t bytes)
 {
     bool here =
         route->provider == NULL || (provider != NULL && strcmp(route->provider, provider) == 0);
-    return here && ns_wire_text_ends(path, bytes, route->suffix);
+    return here && path_fits(route->suffix, path, bytes);
 }
 
 const struct ns_family *

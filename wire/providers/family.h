@@ -21,7 +21,7 @@ enum {
 
 /* A POST path that costs money. */
 struct ns_route {
-    const char *suffix; /* of the path without its query */
+    const char *suffix; /* of the path without its query: "end", or "earlier*end" */
     const char *operation;
     uint8_t flags;
     const char *provider; /* only there; NULL: anywhere */

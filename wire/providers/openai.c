@@ -21,6 +21,8 @@ static const struct ns_route routes[] = {
     {"/completions", "completions", 0, NULL},
     {"/responses", "responses", NS_ROUTE_USAGE, NULL},
     {"/responses/compact", "responses", NS_ROUTE_USAGE, NULL},
+    {":rawPredict", "chat", NS_ROUTE_USAGE, "vertex"}, /* of other publishers than Anthropic */
+    {":streamRawPredict", "chat", NS_ROUTE_USAGE | NS_ROUTE_STREAMS, "vertex"},
     {"/embeddings", "embeddings", 0, NULL},
     {"/images/generations", "images", NS_ROUTE_USAGE, NULL},
     {"/images/edits", "images", NS_ROUTE_USAGE | NS_ROUTE_FORM, NULL},
