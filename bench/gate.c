@@ -385,7 +385,7 @@ main(int argc, char **argv)
     printf("  check+report pairs, journal on               %9.0f pairs/s\n", gate_rate);
     printf("  reference: bare libzmq, same messages echoed %9.0f pairs/s\n", echo_rate);
     print_latency("check -> verdict, ns_zmtp client", check_ns, LATENCY_ROUNDS);
-    print_latency("check -> verdict, report -> ack (fsync)", pair_ns, LATENCY_ROUNDS);
+    print_latency("check -> verdict, report -> ack (next group commit)", pair_ns, LATENCY_ROUNDS);
     print_latency("reference: 128 B echo, ns_zmtp client", zmtp_ns, LATENCY_ROUNDS);
     print_latency("reference: 128 B echo, libzmq DEALER", dealer_ns, LATENCY_ROUNDS);
     snprintf(command, sizeof command, "rm -rf '%s'", directory);

@@ -140,7 +140,10 @@ struct ns_gate {
     char entity_text[NS_ENTITIES_MAX][NS_ENTITY_BYTES_MAX + 1];
     const char *entity[NS_ENTITIES_MAX];
     char denial_text[512];
-    bool sent; /* since the sockets were last found empty */
+    bool sent;                             /* since the sockets were last found empty */
+    uint32_t batch_limit[NS_GATE_SOCKETS]; /* of the next batch: small when little comes, so that
+                                              the first message need not wait for a look for more */
+    bool disconnects;                      /* a monitor has something to tell */
 
     /* acknowledgements that wait for the disk: a ring */
     struct ns_gate_ack *ack;
@@ -168,6 +171,10 @@ int ns_gate_open(struct ns_gate *gate, char error[static 512]);
 /* Stops listening; what has arrived can still be taken. */
 void ns_gate_unbind(struct ns_gate *gate);
 void ns_gate_close(struct ns_gate *gate);
+
+/* epoll tells of the gate's own sockets with such numbers, and nothing above. */
+enum { NS_GATE_EVENT_MESSAGE, NS_GATE_EVENT_DISCONNECT };
+void ns_gate_event(struct ns_gate *gate, uint32_t number);
 
 /* Takes at most one batch, answers it. Returns whether there may be more at once. */
 bool ns_gate_turn(struct ns_gate *gate);
