@@ -255,7 +255,7 @@ start_collector(const char *program, const char *directory, const char *endpoint
 int
 main(int argc, char **argv)
 {
-    static struct load load;
+    struct load load = {0};
     load.pairs = argc > 1 ? strtoull(argv[1], NULL, 10) : 300000;
     load.clients = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 64;
     load.window = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 128;

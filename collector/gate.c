@@ -524,14 +524,14 @@ ns_gate_turn(struct ns_gate *gate)
     bool disconnects = gate->disconnects;
     gate->disconnects = false;
     gate->sent = false;
-    for (uint8_t kind = 0; kind < NS_GATE_SOCKETS; kind++) {
+    for (int kind = 0; kind < NS_GATE_SOCKETS; kind++) {
         if (gate->socket[kind].router == NULL) {
             continue;
         }
         if (disconnects) {
-            drain_monitor(gate, kind);
+            drain_monitor(gate, (uint8_t)kind);
         }
-        dry = !take_batch(gate, kind) && dry;
+        dry = !take_batch(gate, (uint8_t)kind) && dry;
     }
     ns_gate_flush(gate);
     ns_gate_acknowledge(gate); /* of what was known and durable before */
