@@ -40,7 +40,7 @@ struct ns_prices {
 static int
 read_file(const char *path, char **text, size_t *bytes)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not stop the daemon */
     if (fd < 0) {
         return -errno;
     }
@@ -276,15 +276,24 @@ has_parts(const struct ns_report *report)
     return report->parts.count > 0;
 }
 
+/* No answer tells it, but some models bill the call itself, whatever it used. */
+static void
+count_call(const struct ns_price_model *model, const struct ns_price_terms *terms,
+           struct ns_usage *usage)
+{
+    if (model != NULL && ns_price_has(model, NS_METER_REQUESTS, terms->at_unix_s)) {
+        ns_usage_set(usage, NS_METER_REQUESTS, 1);
+    }
+}
+
 /* The catalogue's price of the usage that was reported. Returns as ns_price_cost. */
 static int
-price_usage(struct ns_prices *prices, const struct ns_report *report,
+price_usage(struct ns_prices *prices, const struct ns_report *report, const struct ns_usage *usage,
             const struct ns_price_model *model, const struct ns_price_terms *terms, int64_t *cost)
 {
     enum ns_meter unpriced;
     if (!has_parts(report)) {
-        return model == NULL ? -ENOENT
-                             : ns_price_cost(model, terms, &report->usage, cost, &unpriced);
+        return model == NULL ? -ENOENT : ns_price_cost(model, terms, usage, cost, &unpriced);
     }
     struct ns_price_part part[NS_PROTOCOL_PARTS_MAX];
     for (uint32_t i = 0; i < report->parts.count; i++) {
@@ -309,7 +318,7 @@ guess_usage(const struct ns_check *call, uint64_t input_tokens, uint64_t output_
     ns_usage_set(usage, NS_METER_OUTPUT, output_tokens);
 }
 
-/* Adds the price of output tokens to the likely price of the input. */
+/* Adds the price of output tokens, and the fee of the call, to the likely price of the input. */
 static int
 price_guess(const struct ns_price_model *model, const struct ns_price_terms *terms,
             const struct ns_price_estimate *before, uint64_t output_tokens, int64_t *cost)
@@ -317,9 +326,9 @@ price_guess(const struct ns_price_model *model, const struct ns_price_terms *ter
     struct ns_usage output = {0};
     enum ns_meter unpriced;
     ns_usage_set(&output, NS_METER_OUTPUT, output_tokens);
+    count_call(model, terms, &output);
     int64_t output_nanousd = 0;
-    int error =
-        output_tokens == 0 ? 0 : ns_price_cost(model, terms, &output, &output_nanousd, &unpriced);
+    int error = ns_price_cost(model, terms, &output, &output_nanousd, &unpriced);
     *cost = ns_money_add(before->input_nanousd, output_nanousd);
     return error;
 }
@@ -357,6 +366,7 @@ bill_without_usage(const struct ns_message *message, const struct ns_price_model
         cost = before.typical_nanousd;
     }
     guess_usage(&message->as.check, before.input_tokens_likely, output_tokens, &bill->usage);
+    count_call(model, terms, &bill->usage);
     set_cost(bill, error, cost);
 }
 
@@ -391,7 +401,10 @@ bill_with(struct ns_prices *prices, const struct ns_message *message,
     bill->evidence =
         report->evidence == NS_EVIDENCE_UNPRICED ? NS_EVIDENCE_REPORTED : report->evidence;
     sum_usage(report, &bill->usage);
-    int error = price_usage(prices, report, model, terms, &cost);
+    if (!has_parts(report)) {
+        count_call(model, terms, &bill->usage);
+    }
+    int error = price_usage(prices, report, &bill->usage, model, terms, &cost);
     set_cost(bill, error, cost);
 }
 
@@ -402,13 +415,10 @@ ns_prices_bill(struct ns_prices *prices, const struct ns_message *report,
     const struct ns_report *said = &report->as.report;
     struct terms room;
     const struct ns_price_terms *terms = terms_of_report(said, &room);
-    const struct ns_price_model *model = NULL;
-    if (said->model.bytes > 0) {
-        model = find(prices, said->provider, said->model);
-    }
-    if (model == NULL) { /* deployments and routers name a model as nobody else does */
-        model = find(prices, said->provider, said->requested_model);
-    }
+    /* Never by the one asked for where another answered: routers turn to other models, and a free
+     * one must not make a dear one free. */
+    const struct ns_price_model *model =
+        find(prices, said->provider, said->model.bytes > 0 ? said->model : said->requested_model);
     bill_with(prices, report, model, terms, typical_output_tokens, bill);
     if (!bill->priced && prices->unknown == NS_UNKNOWN_MODEL_DEAREST) {
         model = find_dearest(prices, &report->as.check, terms->at_unix_s);
@@ -448,11 +458,13 @@ ns_prices_bill_lost(struct ns_prices *prices, const struct ns_message *check,
     uint64_t output_tokens = ns_price_tokens_of_text(text_bytes);
     int64_t cost = 0;
     guess_usage(call, before.input_tokens_likely, output_tokens, &bill->usage);
+    count_call(model, terms, &bill->usage);
     int error = priced ? price_guess(model, terms, &before, output_tokens, &cost) : -ENOENT;
     if (progress != NULL && progress->usage.present != 0) {
         /* What the stream told, and the text counted since where that is more. */
         bill->evidence = NS_EVIDENCE_PARTIAL;
         bill->usage = progress->usage;
+        count_call(model, terms, &bill->usage);
         if (ns_usage_output_tokens(&bill->usage) < output_tokens) {
             ns_usage_set(&bill->usage, NS_METER_OUTPUT, output_tokens);
         }

@@ -119,6 +119,13 @@ ns_price_set_at(const struct ns_price_model *model, int64_t at_unix_s)
     return NULL;
 }
 
+bool
+ns_price_has(const struct ns_price_model *model, enum ns_meter meter, int64_t at_unix_s)
+{
+    const struct ns_price_set *set = ns_price_set_at(model, at_unix_s);
+    return set != NULL && set->row_of_meter[meter] != 0;
+}
+
 static const struct ns_price_row *
 row_of(const struct ns_catalogue *catalogue, const struct ns_price_set *set, enum ns_meter meter,
        uint64_t total_input_tokens)

@@ -57,14 +57,40 @@ TEST(what_a_provider_reports_is_priced_exactly)
     ns_prices_free(prices);
 }
 
-TEST(a_model_served_under_an_unknown_name_is_priced_as_requested)
+TEST(the_model_that_answered_is_priced_and_the_one_asked_for_only_where_none_is_named)
 {
     struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
     struct ns_message message = report("gpt-4o-mini", 100, 50);
-    message.as.report.model = T("my-deployment");
     struct ns_bill bill;
+    message.as.report.model = T("");
     ns_prices_bill(prices, &message, 0, &bill);
     CHECK_INT(bill.cost_nanousd, 45000);
+    message.as.report.model = T("nobody-knows"); /* a router took another */
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK(!bill.priced);
+    CHECK_INT(bill.evidence, NS_EVIDENCE_UNPRICED);
+    ns_prices_free(prices);
+}
+
+TEST(a_model_that_bills_the_call_itself_is_charged_for_it_once)
+{
+    struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    struct ns_message message =
+        report("sonar", 100, 50); /* 1 and 1 dollars a million, 5 a thousand */
+    message.as.report.provider = T("perplexity");
+    struct ns_bill bill;
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, 150 * 1000 + 5000000);
+    CHECK_INT(ns_usage_get(&bill.usage, NS_METER_REQUESTS), 1);
+    /* An answer of which only text is known, too. */
+    message.as.report.usage = (struct ns_usage){0};
+    message.as.report.output_text_bytes = 400;
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, (1000 + 100) * 1000 + 5000000);
+    /* Others have no such meter in their usage. */
+    message = report("gpt-4o-mini", 100, 50);
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK(!ns_usage_has(&bill.usage, NS_METER_REQUESTS));
     ns_prices_free(prices);
 }
 
