@@ -14,10 +14,13 @@
 #include "base/money.h"
 #include "collector/buffer.h"
 #include "collector/limits.h"
+#include "collector/service.h"
 
 #define NANO INT64_C(1000000000)
 /* Rows found before, by provider and model: finding one anew means matching patterns. */
 #define FOUND_PLACES 2048
+/* Models without a price that the log names, until other prices come: strangers name models. */
+#define WARNED_MAX 100
 
 struct found {
     uint8_t digest[16];
@@ -29,6 +32,7 @@ struct ns_prices {
     struct ns_catalogue *catalogue;
     enum ns_unknown_model unknown;
     uint64_t refused;
+    uint32_t warned;
     uint8_t key[16]; /* of digests: models are named by strangers */
     struct found found[FOUND_PLACES];
     char file[4096]; /* "": none */
@@ -36,31 +40,39 @@ struct ns_prices {
 
 /* --- the catalogue ---------------------------------------------------------------------------- */
 
-/* Returns 0 with *text from malloc, or a negative errno. */
+/* Returns 0 with *text from malloc, or a negative errno and in *why what it means here. */
 static int
-read_file(const char *path, char **text, size_t *bytes)
+read_file(const char *path, char **text, size_t *bytes, const char **why)
 {
+    *why = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not stop the daemon */
     if (fd < 0) {
         return -errno;
     }
     struct stat status;
-    int error = fstat(fd, &status) != 0                       ? -errno
-                : !S_ISREG(status.st_mode)                    ? -EINVAL
-                : status.st_size > (off_t)NS_PRICES_BYTES_MAX ? -EFBIG
-                                                              : 0;
+    int error = fstat(fd, &status) != 0 ? -errno : 0;
+    if (error == 0 && !S_ISREG(status.st_mode)) {
+        *why = "not a regular file";
+        error = -EINVAL;
+    } else if (error == 0 && status.st_size > (off_t)NS_PRICES_BYTES_MAX) {
+        *why = "larger than 16 MiB";
+        error = -EFBIG;
+    }
     char *all = error == 0 ? malloc((size_t)status.st_size + 1) : NULL;
+    error = error == 0 && all == NULL ? -ENOMEM : error;
     size_t got = 0;
-    while (all != NULL && got < (size_t)status.st_size) {
+    while (error == 0 && got < (size_t)status.st_size) {
         ssize_t n = read(fd, all + got, (size_t)status.st_size - got);
-        if (n <= 0) {
-            break;
+        if (n == 0) {
+            break; /* cut off meanwhile: the checksum tells */
         }
-        got += (size_t)n;
+        error = n < 0 ? -errno : 0;
+        got += n > 0 ? (size_t)n : 0;
     }
     close(fd);
-    if (all == NULL) {
-        return error != 0 ? error : -ENOMEM;
+    if (error != 0) {
+        free(all);
+        return error;
     }
     all[got] = '\0';
     *text = all;
@@ -74,6 +86,7 @@ take_catalogue(struct ns_prices *prices, struct ns_catalogue *catalogue)
     ns_catalogue_free(prices->catalogue);
     prices->catalogue = catalogue;
     memset(prices->found, 0, sizeof prices->found);
+    prices->warned = 0;
 }
 
 int
@@ -85,24 +98,22 @@ ns_prices_reload(struct ns_prices *prices, char error[static NS_PRICES_ERROR_BYT
     if (prices->file[0] == '\0') {
         return 0;
     }
-    int result = read_file(prices->file, &text, &bytes);
+    const char *why = NULL;
+    int result = read_file(prices->file, &text, &bytes, &why);
     if (result == -ENOENT) {
         return 0;
     }
-    if (result != 0) {
-        prices->refused++;
-        snprintf(error, NS_PRICES_ERROR_BYTES, "%.200s: %s; the prices in force stay", prices->file,
-                 strerror(-result));
-        return result;
-    }
-    char why[NS_CATALOGUE_ERROR_BYTES] = "";
+    char wrong[NS_CATALOGUE_ERROR_BYTES] = "";
     struct ns_catalogue *catalogue = NULL;
-    result = ns_catalogue_load(text, bytes, &catalogue, why);
-    free(text);
+    if (result == 0) {
+        result = ns_catalogue_load(text, bytes, &catalogue, wrong);
+        why = wrong;
+        free(text);
+    }
     if (result != 0) {
         prices->refused++;
         snprintf(error, NS_PRICES_ERROR_BYTES, "%.200s: %s; the prices in force stay", prices->file,
-                 why[0] != '\0' ? why : strerror(-result));
+                 why != NULL ? why : strerror(-result));
         return result;
     }
     take_catalogue(prices, catalogue);
@@ -157,6 +168,19 @@ ns_prices_refused(const struct ns_prices *prices)
     return prices->refused;
 }
 
+/* For people, once a model: its calls have no cost, or not their own. */
+static void
+warn_unpriced(struct ns_prices *prices, const char *provider, const char *model)
+{
+    if (prices->warned < WARNED_MAX) {
+        prices->warned++;
+        ns_log("no price for model %.100s of %.100s: its calls are %s", model, provider,
+               prices->unknown == NS_UNKNOWN_MODEL_DENY      ? "denied"
+               : prices->unknown == NS_UNKNOWN_MODEL_DEAREST ? "charged as the dearest model's"
+                                                             : "recorded as unpriced");
+    }
+}
+
 /* The row of a model, remembered. */
 static const struct ns_price_model *
 find(struct ns_prices *prices, struct ns_text provider, struct ns_text model)
@@ -177,6 +201,9 @@ find(struct ns_prices *prices, struct ns_text provider, struct ns_text model)
         memcpy(found->digest, digest, sizeof digest);
         found->model =
             model_bytes == 0 ? NULL : ns_catalogue_find(prices->catalogue, name, name + 257);
+        if (found->model == NULL && model_bytes > 0) {
+            warn_unpriced(prices, name, name + 257);
+        }
     }
     return found->model;
 }
