@@ -181,10 +181,37 @@ warn_unpriced(struct ns_prices *prices, const char *provider, const char *model)
     }
 }
 
+/* Behind a router ("huggingface") stands another provider ("huggingface_nebius"). */
+static struct ns_text
+provider_of(const struct ns_check *call, char room[static 257])
+{
+    if (call->upstream.bytes == 0) {
+        return call->provider;
+    }
+    snprintf(room, 257, "%.*s_%.*s", (int)call->provider.bytes, call->provider.text,
+             (int)call->upstream.bytes, call->upstream.text);
+    return ns_text_of(room);
+}
+
+/* A model may be asked for as "model:upstream". */
+static struct ns_text
+model_of(const struct ns_check *call, struct ns_text model)
+{
+    uint32_t tail = call->upstream.bytes + 1;
+    if (tail > 1 && model.bytes > tail && model.text[model.bytes - tail] == ':' &&
+        memcmp(model.text + model.bytes - tail + 1, call->upstream.text, tail - 1) == 0) {
+        model.bytes -= tail;
+    }
+    return model;
+}
+
 /* The row of a model, remembered. */
 static const struct ns_price_model *
-find(struct ns_prices *prices, struct ns_text provider, struct ns_text model)
+find(struct ns_prices *prices, const struct ns_check *call, struct ns_text named)
 {
+    char room[257];
+    struct ns_text provider = provider_of(call, room);
+    struct ns_text model = model_of(call, named);
     char name[2 * 257];
     ns_text_copy(provider, name, 257);
     ns_text_copy(model, name + 257, 257);
@@ -234,6 +261,8 @@ terms_of_check(const struct ns_check *check, int64_t at_ns, struct terms *terms)
     terms->terms = (struct ns_price_terms){
         .at_unix_s = at_ns / NANO,
         .service_tier = ns_text_copy(check->requested_tier, terms->tier, sizeof terms->tier),
+        .speed = ns_text_copy(check->requested_speed, terms->speed, sizeof terms->speed),
+        .region = ns_text_copy(check->requested_region, terms->region, sizeof terms->region),
         .host = ns_text_copy(check->host, terms->host, sizeof terms->host),
     };
     return &terms->terms;
@@ -285,7 +314,7 @@ ns_prices_quote(struct ns_prices *prices, const struct ns_message *message,
     const struct ns_check *check = &message->as.check;
     struct terms terms;
     const struct ns_price_terms *at = terms_of_check(check, now_ns, &terms);
-    const struct ns_price_model *model = find(prices, check->provider, check->requested_model);
+    const struct ns_price_model *model = find(prices, check, check->requested_model);
     *quote = (struct ns_quote){0};
     quote->priced = estimate(model, check, at, typical_output_tokens, &quote->estimate);
     if (!quote->priced) {
@@ -315,9 +344,11 @@ count_call(const struct ns_price_model *model, const struct ns_price_terms *term
 
 /* The catalogue's price of the usage that was reported. Returns as ns_price_cost. */
 static int
-price_usage(struct ns_prices *prices, const struct ns_report *report, const struct ns_usage *usage,
-            const struct ns_price_model *model, const struct ns_price_terms *terms, int64_t *cost)
+price_usage(struct ns_prices *prices, const struct ns_message *message,
+            const struct ns_usage *usage, const struct ns_price_model *model,
+            const struct ns_price_terms *terms, int64_t *cost)
 {
+    const struct ns_report *report = &message->as.report;
     enum ns_meter unpriced;
     if (!has_parts(report)) {
         return model == NULL ? -ENOENT : ns_price_cost(model, terms, usage, cost, &unpriced);
@@ -325,7 +356,8 @@ price_usage(struct ns_prices *prices, const struct ns_report *report, const stru
     struct ns_price_part part[NS_PROTOCOL_PARTS_MAX];
     for (uint32_t i = 0; i < report->parts.count; i++) {
         const struct ns_part *said = &report->parts.part[i];
-        part[i].model = said->model.bytes > 0 ? find(prices, report->provider, said->model) : model;
+        part[i].model =
+            said->model.bytes > 0 ? find(prices, &message->as.check, said->model) : model;
         part[i].usage = &said->usage;
         if (part[i].model == NULL) {
             return -ENOENT;
@@ -431,7 +463,7 @@ bill_with(struct ns_prices *prices, const struct ns_message *message,
     if (!has_parts(report)) {
         count_call(model, terms, &bill->usage);
     }
-    int error = price_usage(prices, report, &bill->usage, model, terms, &cost);
+    int error = price_usage(prices, message, &bill->usage, model, terms, &cost);
     set_cost(bill, error, cost);
 }
 
@@ -444,8 +476,8 @@ ns_prices_bill(struct ns_prices *prices, const struct ns_message *report,
     const struct ns_price_terms *terms = terms_of_report(said, &room);
     /* Never by the one asked for where another answered: routers turn to other models, and a free
      * one must not make a dear one free. */
-    const struct ns_price_model *model =
-        find(prices, said->provider, said->model.bytes > 0 ? said->model : said->requested_model);
+    const struct ns_price_model *model = find(
+        prices, &report->as.check, said->model.bytes > 0 ? said->model : said->requested_model);
     bill_with(prices, report, model, terms, typical_output_tokens, bill);
     if (!bill->priced && prices->unknown == NS_UNKNOWN_MODEL_DEAREST) {
         model = find_dearest(prices, &report->as.check, terms->at_unix_s);
@@ -472,9 +504,9 @@ ns_prices_bill_lost(struct ns_prices *prices, const struct ns_message *check,
     const struct ns_price_terms *terms = terms_of_check(call, now_ns, &room);
     const struct ns_price_model *model = NULL;
     if (progress != NULL && progress->model.bytes > 0) {
-        model = find(prices, call->provider, progress->model);
+        model = find(prices, call, progress->model);
     }
-    model = model != NULL ? model : find(prices, call->provider, call->requested_model);
+    model = model != NULL ? model : find(prices, call, call->requested_model);
     if (model == NULL && prices->unknown == NS_UNKNOWN_MODEL_DEAREST) {
         model = find_dearest(prices, call, terms->at_unix_s);
     }

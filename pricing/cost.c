@@ -180,8 +180,7 @@ region_of(const struct ns_price_model *model, const struct ns_price_terms *terms
 {
     const struct ns_catalogue *catalogue = model->catalogue;
     for (uint32_t i = 0; terms->host != NULL && i < catalogue->regional_count; i++) {
-        if (catalogue->regional[i].provider == model->provider &&
-            ns_price_host_matches(&catalogue->regional[i], terms->host)) {
+        if (ns_price_host_matches(&catalogue->regional[i], terms->host)) {
             return "regional";
         }
     }

@@ -97,6 +97,40 @@ TEST(a_model_that_bills_the_call_itself_is_charged_for_it_once)
     ns_prices_free(prices);
 }
 
+TEST(behind_a_router_the_provider_that_it_uses_is_priced)
+{
+    struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    struct ns_message message = report("deepseek-ai/DeepSeek-R1", 100, 50);
+    struct ns_bill bill;
+    message.as.report.provider = T("huggingface");
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK(!bill.priced);                        /* nobody knows which */
+    message.as.report.upstream = T("together"); /* 3 and 7 dollars a million */
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, 100 * 3000 + 50 * 7000);
+    message.as.report.model = T("");
+    message.as.report.requested_model = T("deepseek-ai/DeepSeek-R1:together");
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, 100 * 3000 + 50 * 7000);
+    ns_prices_free(prices);
+}
+
+TEST(a_hold_counts_the_speed_and_the_region_that_are_asked_for)
+{
+    struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    struct ns_message message = report("claude-opus-4-6", 100, 50);
+    struct ns_quote standard, fast;
+    message.as.report.provider = message.as.report.family = T("anthropic");
+    message.as.report.output_tokens_max = 1000;
+    ns_prices_quote(prices, &message, 0, INT64_C(1780000000000000000), &standard);
+    message.as.report.requested_speed = T("fast");
+    message.as.report.requested_region = T("us");
+    ns_prices_quote(prices, &message, 0, INT64_C(1780000000000000000), &fast);
+    CHECK(standard.estimate.bound_nanousd > 0);
+    CHECK_INT(fast.estimate.bound_nanousd * 10, standard.estimate.bound_nanousd * 66);
+    ns_prices_free(prices);
+}
+
 TEST(parts_of_two_models_are_summed)
 {
     struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
