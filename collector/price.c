@@ -282,7 +282,8 @@ terms_of_report(const struct ns_report *report, struct terms *terms)
     return &terms->terms;
 }
 
-static bool
+/* Returns as ns_price_estimate; -ENOENT where there is no row. */
+static int
 estimate(const struct ns_price_model *model, const struct ns_check *check,
          const struct ns_price_terms *terms, uint64_t typical, struct ns_price_estimate *result)
 {
@@ -303,7 +304,7 @@ estimate(const struct ns_price_model *model, const struct ns_check *check,
         .operation = ns_text_copy(check->operation, operation, sizeof operation),
     };
     *result = (struct ns_price_estimate){0};
-    return model != NULL && ns_price_estimate(model, terms, &request, typical, result) == 0;
+    return model == NULL ? -ENOENT : ns_price_estimate(model, terms, &request, typical, result);
 }
 
 void
@@ -316,12 +317,14 @@ ns_prices_quote(struct ns_prices *prices, const struct ns_message *message,
     const struct ns_price_terms *at = terms_of_check(check, now_ns, &terms);
     const struct ns_price_model *model = find(prices, check, check->requested_model);
     *quote = (struct ns_quote){0};
-    quote->priced = estimate(model, check, at, typical_output_tokens, &quote->estimate);
-    if (!quote->priced) {
-        quote->denied = prices->unknown == NS_UNKNOWN_MODEL_DENY;
-        estimate(find_dearest(prices, check, at->at_unix_s), check, at, typical_output_tokens,
-                 &quote->estimate);
+    int error = estimate(model, check, at, typical_output_tokens, &quote->estimate);
+    quote->priced = error != -ENOENT;
+    if (error != 0) {
+        (void)estimate(find_dearest(prices, check, at->at_unix_s), check, at, typical_output_tokens,
+                       &quote->estimate);
+        quote->estimate.input_nanousd = 0; /* another model's */
     }
+    quote->denied = !quote->priced && prices->unknown == NS_UNKNOWN_MODEL_DENY;
 }
 
 /* --- after the call --------------------------------------------------------------------------- */
@@ -415,7 +418,7 @@ bill_without_usage(const struct ns_message *message, const struct ns_price_model
         return;
     }
     struct ns_price_estimate before;
-    bool priced = estimate(model, &message->as.check, terms, typical, &before);
+    bool priced = estimate(model, &message->as.check, terms, typical, &before) == 0;
     uint64_t output_tokens = ns_price_tokens_of_text(report->output_text_bytes);
     int64_t cost = 0;
     int error = priced ? price_guess(model, terms, &before, output_tokens, &cost) : -ENOENT;
@@ -512,7 +515,7 @@ ns_prices_bill_lost(struct ns_prices *prices, const struct ns_message *check,
     }
     *bill = (struct ns_bill){.evidence = NS_EVIDENCE_ESTIMATED};
     struct ns_price_estimate before;
-    bool priced = estimate(model, call, terms, 0, &before);
+    bool priced = estimate(model, call, terms, 0, &before) == 0;
     uint64_t text_bytes = progress != NULL ? progress->text_bytes : 0;
     uint64_t output_tokens = ns_price_tokens_of_text(text_bytes);
     int64_t cost = 0;

@@ -118,8 +118,8 @@ struct ns_price_estimate {
 
 /*
  * What a request reserves. typical_output_tokens is what such calls usually use (0: no history yet,
- * NS_TYPICAL_OUTPUT_TOKENS). Saturates at INT64_MAX. Returns 0 or -ENOENT where the model has no
- * price for text.
+ * NS_TYPICAL_OUTPUT_TOKENS). Saturates at INT64_MAX. Returns 0; -ENOENT where the model has no
+ * price; -EDOM where it has, but by units that no request tells (seconds of sound, pages).
  */
 int ns_price_estimate(const struct ns_price_model *model, const struct ns_price_terms *terms,
                       const struct ns_price_request *request, uint64_t typical_output_tokens,

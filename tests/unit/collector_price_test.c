@@ -194,6 +194,19 @@ TEST(an_unknown_model_is_priced_by_policy)
     ns_prices_free(dearest);
 }
 
+TEST(a_model_that_is_billed_by_pages_is_held_for_and_never_denied_as_unpriced)
+{
+    struct ns_message message = report("mistral-ocr-latest", 0, 0);
+    message.as.report.provider = T("mistral");
+    struct ns_quote quote;
+    struct ns_prices *deny = open_prices(NS_UNKNOWN_MODEL_DENY);
+    ns_prices_quote(deny, &message, 0, INT64_C(1780000000000000000), &quote);
+    CHECK(quote.priced && !quote.denied);
+    CHECK(quote.estimate.bound_nanousd > 0);
+    CHECK_INT(quote.estimate.input_nanousd, 0);
+    ns_prices_free(deny);
+}
+
 TEST(an_answer_without_usage_costs_what_was_counted_or_estimated_and_never_nothing)
 {
     struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
