@@ -175,9 +175,10 @@ warn_unpriced(struct ns_prices *prices, const char *provider, const char *model)
     if (prices->warned < WARNED_MAX) {
         prices->warned++;
         ns_log("no price for model %.100s of %.100s: its calls are %s", model, provider,
-               prices->unknown == NS_UNKNOWN_MODEL_DENY      ? "denied"
-               : prices->unknown == NS_UNKNOWN_MODEL_DEAREST ? "charged as the dearest model's"
-                                                             : "recorded as unpriced");
+               prices->unknown == NS_UNKNOWN_MODEL_DENY ? "denied"
+               : prices->unknown == NS_UNKNOWN_MODEL_DEAREST
+                   ? "charged as the dearest model's"
+                   : "unpriced, but for what the provider bills itself");
     }
 }
 

@@ -71,14 +71,13 @@ model_of_path(struct ns_wire_request *request, const char *path, size_t bytes)
     }
 }
 
-/* "/nebius/v1/…": the first part of a router's path, where that is no version. */
+/* "/nebius/v1/…": the first part of a router's path, where that is not its own version. */
 static void
 upstream_of_path(struct ns_wire_request *request, const char *path, size_t bytes)
 {
-    const char *name = bytes > 0 ? path + 1 : path;
-    const char *end = bytes > 0 ? memchr(name, '/', bytes - 1) : NULL;
-    bool version = end != NULL && name[0] == 'v' && name[1] >= '0' && name[1] <= '9';
-    if (end != NULL && !version) {
+    const char *name = path + 1;
+    const char *end = bytes > 1 ? memchr(name, '/', bytes - 1) : NULL;
+    if (end != NULL && !ns_wire_text_is(name, (size_t)(end - name), "v1")) {
         ns_wire_text_copy(request->upstream, sizeof(request->upstream), name, (size_t)(end - name));
     }
 }
