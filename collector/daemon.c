@@ -179,6 +179,9 @@ reload_prices(struct daemon *daemon)
         ns_log("%s", error);
     } else if (result > 0) {
         ns_log("prices %s are in force", ns_prices_version(daemon->gate->prices));
+    } else {
+        ns_log("%s is not there; prices %s stay in force", daemon->effective.prices,
+               ns_prices_version(daemon->gate->prices));
     }
 }
 
@@ -213,7 +216,8 @@ read_inotify(struct daemon *daemon)
     while ((count = read(daemon->inotify_fd, events, sizeof events)) > 0) {
         for (ssize_t at = 0; at < count;) {
             const struct inotify_event *event = (const void *)(events + at);
-            mine = mine || (event->len > 0 && strcmp(event->name, name) == 0);
+            mine = mine || (event->mask & IN_Q_OVERFLOW) != 0 ||
+                   (event->len > 0 && strcmp(event->name, name) == 0);
             at += (ssize_t)(sizeof *event + event->len);
         }
     }
@@ -376,6 +380,10 @@ open_gate(struct daemon *daemon)
     }
     if (result != 0) {
         return result;
+    }
+    if (daemon->options->prices[0] != '\0' && access(daemon->options->prices, F_OK) != 0) {
+        ns_log("%s: %s; the built-in prices %s are in force until it comes",
+               daemon->options->prices, strerror(errno), ns_prices_version(gate->prices));
     }
     gate->peers = ns_peers_new(gate->epoll_fd, TAG_PROCESS, gate->hash_key);
     if (gate->peers == NULL) {
