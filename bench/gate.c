@@ -5,8 +5,7 @@
  *   pairs    many DEALER clients, each with a window of calls; a pair is CHECK → VERDICT and
  *            REPORT → ACK, with the journal on disk. Reference: the same messages, and as many
  *            replies, echoed by a bare ROUTER.
- *   check    one blocking ns_zmtp client: CHECK → VERDICT, p50 and p99. Reference: 128 bytes
- *            echoed by a bare ROUTER to the same client, and to a libzmq DEALER.
+ * What one call waits for is measured by governed_call.
  *
  *     build/bench/gate [PAIRS [CLIENTS [WINDOW]]]
  */
@@ -27,8 +26,6 @@
 #include "protocol/zmtp.h"
 
 #define CLIENTS_MAX 512
-#define DEADLINE_NS INT64_C(10000000000)
-#define LATENCY_ROUNDS 20000
 /* Of a call's id within an encoded message: after the head and the field's own head. */
 #define CALL_ID_AT 9
 
@@ -221,81 +218,6 @@ run_load(struct load *load)
 /* --- latency -----------------------------------------------------------------------------------
  */
 
-static int
-by_value(const void *a, const void *b)
-{
-    const int64_t *first = a;
-    const int64_t *second = b;
-    return *first < *second ? -1 : *first > *second;
-}
-
-static void
-print_latency(const char *name, int64_t *ns, size_t count)
-{
-    qsort(ns, count, sizeof *ns, by_value);
-    int64_t p50_ns = ns[count / 2];
-    int64_t p99_ns = ns[count * 99 / 100];
-    printf("  %-44s p50 %7.1f us   p99 %7.1f us\n", name, (double)p50_ns / 1e3,
-           (double)p99_ns / 1e3);
-}
-
-static void
-ask(struct ns_zmtp *zmtp, const struct encoded *message, uint8_t *reply, size_t room)
-{
-    int64_t deadline = ns_monotonic_ns() + DEADLINE_NS;
-    if (ns_zmtp_send(zmtp, message->bytes, message->count, deadline) != 0 ||
-        ns_zmtp_receive(zmtp, reply, room, deadline) < 0) {
-        die("the collector does not answer");
-    }
-}
-
-static void
-measure_gate(struct load *load, int64_t *check_ns, int64_t *pair_ns)
-{
-    static struct ns_zmtp zmtp = NS_ZMTP_CLOSED;
-    uint8_t reply[2048];
-    if (ns_zmtp_connect(&zmtp, load->endpoint, ns_monotonic_ns() + DEADLINE_NS) != 0) {
-        die("connect");
-    }
-    ask(&zmtp, &load->hello, reply, sizeof reply);
-    for (uint64_t i = 0; i < LATENCY_ROUNDS; i++) {
-        number(&load->check, UINT64_C(1) << 62 | i);
-        number(&load->report, UINT64_C(1) << 62 | i);
-        int64_t start = ns_monotonic_ns();
-        ask(&zmtp, &load->check, reply, sizeof reply);
-        check_ns[i] = ns_monotonic_ns() - start;
-        ask(&zmtp, &load->report, reply, sizeof reply);
-        pair_ns[i] = ns_monotonic_ns() - start;
-    }
-    ns_zmtp_close(&zmtp);
-}
-
-static void
-measure_echo(const char *endpoint, int64_t *zmtp_ns, int64_t *dealer_ns)
-{
-    static struct ns_zmtp zmtp = NS_ZMTP_CLOSED;
-    struct encoded message = {.count = 128};
-    uint8_t reply[2048];
-    if (ns_zmtp_connect(&zmtp, endpoint, ns_monotonic_ns() + DEADLINE_NS) != 0) {
-        die("connect");
-    }
-    void *context = zmq_ctx_new();
-    void *dealer = zmq_socket(context, ZMQ_DEALER);
-    zmq_connect(dealer, endpoint);
-    for (int i = 0; i < LATENCY_ROUNDS; i++) {
-        int64_t start = ns_monotonic_ns();
-        ask(&zmtp, &message, reply, sizeof reply);
-        zmtp_ns[i] = ns_monotonic_ns() - start;
-        start = ns_monotonic_ns();
-        zmq_send(dealer, message.bytes, message.count, 0);
-        zmq_recv(dealer, reply, sizeof reply, 0);
-        dealer_ns[i] = ns_monotonic_ns() - start;
-    }
-    ns_zmtp_close(&zmtp);
-    zmq_close(dealer);
-    zmq_ctx_term(context);
-}
-
 /* --- the collector -----------------------------------------------------------------------------
  */
 
@@ -333,7 +255,7 @@ start_collector(const char *program, const char *directory, const char *endpoint
 int
 main(int argc, char **argv)
 {
-    static struct load load;
+    struct load load = {0};
     load.pairs = argc > 1 ? strtoull(argv[1], NULL, 10) : 300000;
     load.clients = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 64;
     load.window = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 128;
@@ -364,8 +286,6 @@ main(int argc, char **argv)
     pthread_create(&thread, NULL, echo, router);
     load.endpoint = echo_endpoint;
     double echo_rate = run_load(&load);
-    static int64_t zmtp_ns[LATENCY_ROUNDS], dealer_ns[LATENCY_ROUNDS];
-    measure_echo(echo_endpoint, zmtp_ns, dealer_ns);
 
     const char *program = getenv("NS_NULLSPENDD");
     if (program == NULL) {
@@ -375,8 +295,6 @@ main(int argc, char **argv)
     load.endpoint = gate_endpoint;
     load.gate = true;
     double gate_rate = run_load(&load);
-    static int64_t check_ns[LATENCY_ROUNDS], pair_ns[LATENCY_ROUNDS];
-    measure_gate(&load, check_ns, pair_ns);
     kill(collector, SIGTERM);
     waitpid(collector, NULL, 0);
 
@@ -384,10 +302,6 @@ main(int argc, char **argv)
            load.clients, load.window);
     printf("  check+report pairs, journal on               %9.0f pairs/s\n", gate_rate);
     printf("  reference: bare libzmq, same messages echoed %9.0f pairs/s\n", echo_rate);
-    print_latency("check -> verdict, ns_zmtp client", check_ns, LATENCY_ROUNDS);
-    print_latency("check -> verdict, report -> ack (fsync)", pair_ns, LATENCY_ROUNDS);
-    print_latency("reference: 128 B echo, ns_zmtp client", zmtp_ns, LATENCY_ROUNDS);
-    print_latency("reference: 128 B echo, libzmq DEALER", dealer_ns, LATENCY_ROUNDS);
     snprintf(command, sizeof command, "rm -rf '%s'", directory);
     zmq_ctx_shutdown(context);
     pthread_join(thread, NULL);

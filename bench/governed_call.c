@@ -3,22 +3,18 @@
  * What a governed call costs a program: check, journalled hold, verdict and report, beside one bare
  * libzmq DEALER-ROUTER echo of 128 bytes over ipc:// in the same run.
  *
- * A TLS server (a process of its own, not governed) answers keep-alive chat requests for
- * api.openai.com on loopback; a client makes the same calls with the preload library and without,
- * in turns, so that both see the same machine. The collector is the real one, with its journal; its
+ * A client makes keep-alive chat requests to api.openai.com with the preload library and without,
+ * in turns, so that both see the same machine. The provider is the other end of a pair of BIOs in
+ * the client's own thread: with a process or a network between them, where the scheduler puts that
+ * process would be most of the difference. The collector is the real one, with its journal; its
  * Postgres is away, which is what the gate never waits for.
  *
  * usage: governed_call [CALLS]      run from the repository's root
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -26,9 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -60,7 +53,7 @@ ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* --- the server ------------------------------------------------------------------------------ */
+/* --- the provider ----------------------------------------------------------------------------- */
 
 static const char answer_body[] =
     "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1700000000,"
@@ -92,46 +85,51 @@ give_certificate(SSL_CTX *context)
     EVP_PKEY_free(key);
 }
 
-/* Answers each request (whose body ends in "]}") at once. */
+/* Reads one request, whose body ends in "]}", and answers it. */
 static void
-serve_connection(SSL_CTX *context, int fd)
+serve(SSL *ssl)
 {
     char request[8192], response[2048];
-    int n = 0, response_bytes =
-                   snprintf(response, sizeof response,
-                            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-                            "Date: Mon, 23 Nov 2026 10:00:00 GMT\r\nContent-Length: %zu\r\n\r\n%s",
-                            sizeof answer_body - 1, answer_body);
-    SSL *ssl = SSL_new(context);
-    SSL_set_fd(ssl, fd);
-    if (SSL_accept(ssl) == 1) {
-        int used = 0;
-        while ((n = SSL_read(ssl, request + used, (int)sizeof request - used)) > 0) {
-            used += n;
-            if (used >= 2 && memcmp(request + used - 2, "]}", 2) == 0) {
-                SSL_write(ssl, response, response_bytes);
-                used = 0;
-            }
+    int used = 0, n = 0;
+    while ((n = SSL_read(ssl, request + used, (int)sizeof request - used)) > 0) {
+        used += n;
+        if (memcmp(request + used - 2, "]}", 2) == 0) {
+            int bytes =
+                snprintf(response, sizeof response,
+                         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                         "Date: Mon, 23 Nov 2026 10:00:00 GMT\r\nContent-Length: %zu\r\n\r\n%s",
+                         sizeof answer_body - 1, answer_body);
+            SSL_write(ssl, response, bytes);
+            return;
         }
     }
-    SSL_free(ssl);
-    close(fd);
+    fail("no request");
 }
 
-static int
-server(int listener)
+/* Both ends of a connection, hands shaken. */
+static void
+connect_ends(SSL **client, SSL **provider)
 {
-    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
-    give_certificate(context);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (;;) {
-        int one = 1, fd = accept(listener, NULL, NULL);
-        if (fd < 0) {
-            return 0;
-        }
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        serve_connection(context, fd);
+    SSL_CTX *provider_context = SSL_CTX_new(TLS_server_method());
+    SSL_CTX *client_context = SSL_CTX_new(TLS_client_method());
+    BIO *one = NULL, *other = NULL;
+    give_certificate(provider_context);
+    *client = SSL_new(client_context);
+    *provider = SSL_new(provider_context);
+    if (BIO_new_bio_pair(&one, 0, &other, 0) != 1) {
+        fail("BIO_new_bio_pair");
     }
+    SSL_set_bio(*client, one, one);
+    SSL_set_bio(*provider, other, other);
+    SSL_set_tlsext_host_name(*client, "api.openai.com");
+    for (int steps = 0; SSL_connect(*client) != 1 || SSL_accept(*provider) != 1; steps++) {
+        if (steps == 8) {
+            fail("no handshake");
+        }
+        SSL_accept(*provider);
+    }
+    SSL_CTX_free(client_context);
+    SSL_CTX_free(provider_context);
 }
 
 /* --- the client: prints one duration a call, in ns -------------------------------------------- */
@@ -144,13 +142,14 @@ static const char request_text[] =
     "\"What is a margin? Be brief.\"}]}";
 
 static void
-one_call(SSL *ssl)
+one_call(SSL *ssl, SSL *provider)
 {
     char answer[4096];
     int used = 0, n = 0;
     if (SSL_write(ssl, request_text, (int)sizeof request_text - 1) <= 0) {
         fail("SSL_write");
     }
+    serve(provider);
     while ((n = SSL_read(ssl, answer + used, (int)sizeof answer - used)) > 0) {
         used += n;
         if (used >= 3 && memcmp(answer + used - 3, "}}}", 3) == 0) {
@@ -163,34 +162,20 @@ one_call(SSL *ssl)
 }
 
 static int
-client(int port, int calls)
+client(int calls)
 {
-    int one = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
-        fail("connect");
-    }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-    SSL *ssl = SSL_new(context);
-    SSL_set_fd(ssl, fd);
-    SSL_set_tlsext_host_name(ssl, "api.openai.com");
-    if (SSL_connect(ssl) != 1) {
-        fail("SSL_connect");
-    }
+    SSL *ssl, *provider;
+    connect_ends(&ssl, &provider);
     for (int i = 0; i < CLIENT_WARM_UP; i++) {
-        one_call(ssl);
+        one_call(ssl, provider);
     }
     for (int i = 0; i < calls; i++) {
         int64_t start = now_ns();
-        one_call(ssl);
+        one_call(ssl, provider);
         printf("%lld\n", (long long)(now_ns() - start));
     }
     SSL_free(ssl);
-    SSL_CTX_free(context);
-    close(fd);
+    SSL_free(provider);
     return 0;
 }
 
@@ -287,15 +272,13 @@ start_collector(const char *directory, const char *endpoint)
 
 /* Runs the client, governed or not; appends its durations. */
 static int
-run_client(const char *self, int port, int calls, bool governed, const char *endpoint,
-           int64_t *durations)
+run_client(const char *self, int calls, bool governed, const char *endpoint, int64_t *durations)
 {
     char command[512];
     int count = 0;
-    snprintf(command, sizeof command, "%s%s %s %s --client %d %d",
+    snprintf(command, sizeof command, "%s%s %s %s --client %d",
              governed ? "LD_PRELOAD=build/libnullspend.so NULLSPEND_COLLECTOR=" : "env",
-             governed ? endpoint : "", governed ? "NULLSPEND_CUSTOMER=bench" : "", self, port,
-             calls);
+             governed ? endpoint : "", governed ? "NULLSPEND_CUSTOMER=bench" : "", self, calls);
     FILE *output = popen(command, "r"); // NOLINT(cert-env33-c)
     char line[64];
     while (output != NULL && fgets(line, sizeof line, output) != NULL && count < calls) {
@@ -331,28 +314,16 @@ measure(const char *self, int calls)
         fail("mkdtemp");
     }
     snprintf(endpoint, sizeof endpoint, "ipc://%s/c", directory);
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    if (bind(listener, (struct sockaddr *)&address, length) != 0 || listen(listener, 8) != 0 ||
-        getsockname(listener, (struct sockaddr *)&address, &length) != 0) {
-        fail("listen");
-    }
-    pid_t server_pid = fork();
-    if (server_pid == 0) {
-        _exit(server(listener));
-    }
     pid_t collector_pid = start_collector(directory, endpoint);
     size_t all = (size_t)calls * ROUNDS;
     int64_t *plain = calloc(all, sizeof *plain), *governed = calloc(all, sizeof *governed);
     int64_t *echoes = calloc(all, sizeof *echoes);
-    int port = ntohs(address.sin_port);
     if (plain == NULL || governed == NULL || echoes == NULL) {
         fail("memory");
     }
     for (int i = 0; i < ROUNDS; i++) {
-        run_client(self, port, calls, false, endpoint, plain + (size_t)i * (size_t)calls);
-        run_client(self, port, calls, true, endpoint, governed + (size_t)i * (size_t)calls);
+        run_client(self, calls, false, endpoint, plain + (size_t)i * (size_t)calls);
+        run_client(self, calls, true, endpoint, governed + (size_t)i * (size_t)calls);
         echo(directory, echoes + (size_t)i * (size_t)calls, calls);
     }
     print("call, ungoverned", plain, (int)all);
@@ -363,8 +334,6 @@ measure(const char *self, int calls)
     verdict(99, governed[p99] - plain[p99], 2 * echoes[p99]);
     kill(collector_pid, SIGTERM);
     waitpid(collector_pid, NULL, 0);
-    kill(server_pid, SIGKILL);
-    waitpid(server_pid, NULL, 0);
     free(plain);
     free(governed);
     free(echoes);
@@ -376,8 +345,8 @@ int
 main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
-    if (argc == 4 && strcmp(argv[1], "--client") == 0) {
-        return client((int)strtol(argv[2], NULL, 10), (int)strtol(argv[3], NULL, 10));
+    if (argc == 3 && strcmp(argv[1], "--client") == 0) {
+        return client((int)strtol(argv[2], NULL, 10));
     }
     return measure(argv[0], argc > 1 ? (int)strtol(argv[1], NULL, 10) : 2000);
 }

@@ -27,12 +27,14 @@
 /* While something waits for the end of a process or for Postgres, the loop looks this often. */
 #define SOON_NS INT64_C(20000000)
 #define STOP_TURNS_MAX 256
+/* Batches taken before the other events are looked at. */
+#define TURNS_MAX 8
 /* A private cluster that did not start is tried again. */
 #define CLUSTER_RETRY_NS (30 * SECOND_NS)
 
-/* Tags of epoll events; gate.c adds its sockets with tag 0, which only wakes the loop. */
+/* Tags of epoll events, above their numbers; gate.c adds its sockets itself, with tag 0. */
 enum tag {
-    TAG_WAKE,
+    TAG_GATE,
     TAG_PROCESS,
     TAG_SIGNAL,
     TAG_SYNCER,
@@ -177,6 +179,9 @@ reload_prices(struct daemon *daemon)
         ns_log("%s", error);
     } else if (result > 0) {
         ns_log("prices %s are in force", ns_prices_version(daemon->gate->prices));
+    } else {
+        ns_log("%s is not there; prices %s stay in force", daemon->effective.prices,
+               ns_prices_version(daemon->gate->prices));
     }
 }
 
@@ -211,7 +216,8 @@ read_inotify(struct daemon *daemon)
     while ((count = read(daemon->inotify_fd, events, sizeof events)) > 0) {
         for (ssize_t at = 0; at < count;) {
             const struct inotify_event *event = (const void *)(events + at);
-            mine = mine || (event->len > 0 && strcmp(event->name, name) == 0);
+            mine = mine || (event->mask & IN_Q_OVERFLOW) != 0 ||
+                   (event->len > 0 && strcmp(event->name, name) == 0);
             at += (ssize_t)(sizeof *event + event->len);
         }
     }
@@ -375,6 +381,10 @@ open_gate(struct daemon *daemon)
     if (result != 0) {
         return result;
     }
+    if (daemon->options->prices[0] != '\0' && access(daemon->options->prices, F_OK) != 0) {
+        ns_log("%s: %s; the built-in prices %s are in force until it comes",
+               daemon->options->prices, strerror(errno), ns_prices_version(gate->prices));
+    }
     gate->peers = ns_peers_new(gate->epoll_fd, TAG_PROCESS, gate->hash_key);
     if (gate->peers == NULL) {
         return -ENOMEM;
@@ -490,7 +500,8 @@ handle_event(struct daemon *daemon, uint64_t data)
     uint32_t number = (uint32_t)data;
     int64_t now = ns_monotonic_ns();
     switch ((enum tag)(data >> 32)) {
-    case TAG_WAKE:
+    case TAG_GATE:
+        ns_gate_event(daemon->gate, number);
         break;
     case TAG_PROCESS:
         ns_peers_died(daemon->gate->peers, number, now);
@@ -554,6 +565,9 @@ loop(struct daemon *daemon)
         /* After anything is sent the sockets are asked again before the loop sleeps: sending may
          * have consumed libzmq's sign that a message came. */
         bool busy = ns_gate_turn(gate);
+        for (int turns = 1; busy && turns < TURNS_MAX; turns++) {
+            busy = ns_gate_turn(gate);
+        }
         int64_t now = ns_monotonic_ns();
         int count = epoll_wait(gate->epoll_fd, events, 64, patience(daemon, busy, now));
         for (int i = 0; i < count; i++) {
@@ -587,7 +601,7 @@ flush_all(struct daemon *daemon)
     }
     ns_gate_snapshot(gate);
     ns_gate_counters(gate);
-    ns_syncer_want(gate->syncer, ns_journal_written(gate->journal));
+    ns_syncer_want(gate->syncer, ns_journal_written(gate->journal), true);
     ns_syncer_stop(gate->syncer); /* when that is done */
     gate->syncer = NULL;
     ns_gate_acknowledge(gate);

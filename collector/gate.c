@@ -85,9 +85,10 @@ open_socket(struct ns_gate *gate, int kind)
         zmq_getsockopt(socket->monitor, ZMQ_FD, &monitor_fd, &size) != 0) {
         return error != 0 ? error : -zmq_errno();
     }
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0};
-    return epoll_ctl(gate->epoll_fd, EPOLL_CTL_ADD, socket->fd, &event) == 0 &&
-                   epoll_ctl(gate->epoll_fd, EPOLL_CTL_ADD, monitor_fd, &event) == 0
+    struct epoll_event message = {.events = EPOLLIN, .data.u64 = NS_GATE_EVENT_MESSAGE};
+    struct epoll_event disconnect = {.events = EPOLLIN, .data.u64 = NS_GATE_EVENT_DISCONNECT};
+    return epoll_ctl(gate->epoll_fd, EPOLL_CTL_ADD, socket->fd, &message) == 0 &&
+                   epoll_ctl(gate->epoll_fd, EPOLL_CTL_ADD, monitor_fd, &disconnect) == 0
                ? 0
                : -errno;
 }
@@ -317,7 +318,8 @@ ns_gate_flush(struct ns_gate *gate)
                          reply->bytes);
         }
         if (gate->ack_count > 0) {
-            ns_syncer_want(gate->syncer, ns_journal_written(gate->journal));
+            ns_syncer_want(gate->syncer, ns_journal_written(gate->journal),
+                           gate->ack_count >= NS_SYNC_ACKS);
         }
     }
     gate->reply_count = 0;
@@ -400,6 +402,29 @@ read_address(const struct ns_gate_from *from, zmq_msg_t *part, struct ns_peer_ad
     address->fd = zmq_msg_get(part, ZMQ_SRCFD);
 }
 
+/* Connections that ended. Read before the messages: what a closed one sent is all there then. Read
+ * before a hello, too, which may come by the descriptor of one that has ended: libzmq tells of the
+ * end before it gives the descriptor back. */
+static void
+drain_monitor(struct ns_gate *gate, uint8_t kind)
+{
+    zmq_msg_t part;
+    zmq_msg_init(&part);
+    while (zmq_msg_recv(&part, gate->socket[kind].monitor, ZMQ_DONTWAIT) >= 0) {
+        if (zmq_msg_more(&part) && zmq_msg_size(&part) == 6) { /* event u16, value u32, in one */
+            const uint8_t *bytes = zmq_msg_data(&part);
+            uint16_t event;
+            int32_t fd;
+            memcpy(&event, bytes, sizeof event);
+            memcpy(&fd, bytes + 2, sizeof fd);
+            if (event == ZMQ_EVENT_DISCONNECTED) {
+                ns_peers_disconnected(gate->peers, kind, fd);
+            }
+        }
+    }
+    zmq_msg_close(&part);
+}
+
 static void
 handle(struct ns_gate *gate, uint8_t socket, uint32_t routing, zmq_msg_t *part)
 {
@@ -421,6 +446,7 @@ handle(struct ns_gate *gate, uint8_t socket, uint32_t routing, zmq_msg_t *part)
     if (gate->message.kind == NS_MESSAGE_HELLO || gate->message.kind == NS_MESSAGE_QUERY) {
         read_address(&from, part, &address);
         if (gate->message.kind == NS_MESSAGE_HELLO) {
+            drain_monitor(gate, socket);
             ns_gate_hello(gate, &from, &address);
         } else {
             ns_gate_query(gate, &from, &address);
@@ -469,48 +495,43 @@ take_message(struct ns_gate *gate, uint8_t socket)
     return 0;
 }
 
-/* Connections that ended. Read before the messages: what a closed one sent is all there then. */
-static void
-drain_monitor(struct ns_gate *gate, uint8_t kind)
+void
+ns_gate_event(struct ns_gate *gate, uint32_t number)
 {
-    zmq_msg_t part;
-    zmq_msg_init(&part);
-    while (zmq_msg_recv(&part, gate->socket[kind].monitor, ZMQ_DONTWAIT) >= 0) {
-        if (zmq_msg_more(&part) && zmq_msg_size(&part) == 6) { /* event u16, value u32, in one */
-            const uint8_t *bytes = zmq_msg_data(&part);
-            uint16_t event;
-            int32_t fd;
-            memcpy(&event, bytes, sizeof event);
-            memcpy(&fd, bytes + 2, sizeof fd);
-            if (event == ZMQ_EVENT_DISCONNECTED) {
-                ns_peers_disconnected(gate->peers, kind, fd);
-            }
-        }
+    gate->disconnects = gate->disconnects || number == NS_GATE_EVENT_DISCONNECT;
+}
+
+/* Takes a batch. Returns whether the socket may have more: to see that it has none costs as much as
+ * a message, so after a single one the answer goes out first. */
+static bool
+take_batch(struct ns_gate *gate, uint8_t kind)
+{
+    uint32_t limit = gate->batch_limit[kind] > 0 ? gate->batch_limit[kind] : 1;
+    uint32_t count = 0;
+    while (count < limit && gate->failure == 0 && take_message(gate, kind) >= 0) {
+        count++;
     }
-    zmq_msg_close(&part);
+    bool full = count == limit;
+    gate->batch_limit[kind] = !full ? 1 : limit < NS_GATE_BATCH / 2 ? 2 * limit : NS_GATE_BATCH;
+    gate->counters.batches += count > 0;
+    return full;
 }
 
 bool
 ns_gate_turn(struct ns_gate *gate)
 {
-    int taken = 0;
     bool dry = true;
+    bool disconnects = gate->disconnects;
+    gate->disconnects = false;
     gate->sent = false;
-    for (int i = 0; i < NS_GATE_SOCKETS; i++) {
-        uint8_t kind = (uint8_t)i;
+    for (int kind = 0; kind < NS_GATE_SOCKETS; kind++) {
         if (gate->socket[kind].router == NULL) {
             continue;
         }
-        drain_monitor(gate, kind);
-        int count = 0;
-        while (count < NS_GATE_BATCH && gate->failure == 0 && take_message(gate, kind) >= 0) {
-            count++;
+        if (disconnects) {
+            drain_monitor(gate, (uint8_t)kind);
         }
-        dry = dry && count < NS_GATE_BATCH;
-        taken += count;
-    }
-    if (taken > 0) {
-        gate->counters.batches++;
+        dry = !take_batch(gate, (uint8_t)kind) && dry;
     }
     ns_gate_flush(gate);
     ns_gate_acknowledge(gate); /* of what was known and durable before */
@@ -585,7 +606,7 @@ ns_gate_tick(struct ns_gate *gate, int64_t monotonic_ns)
     ns_peers_watch(gate->peers, monotonic_ns);
     tick_ledger(gate, monotonic_ns);
     ns_gate_flush(gate);
-    ns_syncer_want(gate->syncer, ns_journal_written(gate->journal));
+    ns_syncer_want(gate->syncer, ns_journal_written(gate->journal), false);
     ns_gate_counters(gate);
     if (gate->state.sequence - gate->snapshot_sequence >= NS_SNAPSHOT_RECORDS) {
         ns_gate_snapshot(gate);

@@ -44,6 +44,7 @@
     X(progress, "Progress messages.")                                                              \
     X(reports, "Calls recorded.")                                                                  \
     X(reports_unasked, "Of those, calls let through without a verdict.")                           \
+    X(reports_unpriced, "Of those, calls whose cost is not known.")                                \
     X(corrected, "Reports that came after their call was given up as lost.")                       \
     X(releases, "Calls given back before they left.")                                              \
     X(lost, "Calls whose process died without a report.")                                          \
@@ -140,7 +141,10 @@ struct ns_gate {
     char entity_text[NS_ENTITIES_MAX][NS_ENTITY_BYTES_MAX + 1];
     const char *entity[NS_ENTITIES_MAX];
     char denial_text[512];
-    bool sent; /* since the sockets were last found empty */
+    bool sent;                             /* since the sockets were last found empty */
+    uint32_t batch_limit[NS_GATE_SOCKETS]; /* of the next batch: small when little comes, so that
+                                              the first message need not wait for a look for more */
+    bool disconnects;                      /* a monitor has something to tell */
 
     /* acknowledgements that wait for the disk: a ring */
     struct ns_gate_ack *ack;
@@ -168,6 +172,10 @@ int ns_gate_open(struct ns_gate *gate, char error[static 512]);
 /* Stops listening; what has arrived can still be taken. */
 void ns_gate_unbind(struct ns_gate *gate);
 void ns_gate_close(struct ns_gate *gate);
+
+/* epoll tells of the gate's own sockets with such numbers, and nothing above. */
+enum { NS_GATE_EVENT_MESSAGE, NS_GATE_EVENT_DISCONNECT };
+void ns_gate_event(struct ns_gate *gate, uint32_t number);
 
 /* Takes at most one batch, answers it. Returns whether there may be more at once. */
 bool ns_gate_turn(struct ns_gate *gate);

@@ -176,7 +176,7 @@ take_budgets(struct ns_gate *gate)
         gate->revision = next->revision;
         ns_gate_counters(gate); /* so that `budget list` shows it at once */
         ns_store_enforced(gate->store, next->revision);
-        ns_syncer_want(gate->syncer, ns_journal_written(gate->journal));
+        ns_syncer_want(gate->syncer, ns_journal_written(gate->journal), true);
     }
     ns_store_budgets_free(next);
 }

@@ -340,6 +340,7 @@ fill_report(struct ns_gate *gate, const struct ns_bill *bill, const struct ns_le
     }
     gate->counters.reports++;
     gate->counters.reports_unasked += report->checked ? 0 : 1;
+    gate->counters.reports_unpriced += bill->priced ? 0 : 1;
     gate->counters.corrected += effect->corrected ? 1 : 0;
     gate->counters.cost_nanousd += bill->cost_nanousd;
     gate->counters.overshoot_nanousd += effect->overshoot_nanousd;

@@ -144,7 +144,7 @@ query_sync(struct ns_gate *gate, const struct ns_gate_from *from, uint64_t id)
                               .deadline_ns = ns_monotonic_ns() + NS_GATE_SYNC_WAIT_NS,
                               .routing = from->routing,
                               .socket = from->socket};
-    ns_syncer_want(gate->syncer, ns_journal_written(gate->journal));
+    ns_syncer_want(gate->syncer, ns_journal_written(gate->journal), true);
 }
 
 static const struct {

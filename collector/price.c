@@ -14,10 +14,13 @@
 #include "base/money.h"
 #include "collector/buffer.h"
 #include "collector/limits.h"
+#include "collector/service.h"
 
 #define NANO INT64_C(1000000000)
 /* Rows found before, by provider and model: finding one anew means matching patterns. */
 #define FOUND_PLACES 2048
+/* Models without a price that the log names, until other prices come: strangers name models. */
+#define WARNED_MAX 100
 
 struct found {
     uint8_t digest[16];
@@ -29,6 +32,7 @@ struct ns_prices {
     struct ns_catalogue *catalogue;
     enum ns_unknown_model unknown;
     uint64_t refused;
+    uint32_t warned;
     uint8_t key[16]; /* of digests: models are named by strangers */
     struct found found[FOUND_PLACES];
     char file[4096]; /* "": none */
@@ -36,31 +40,39 @@ struct ns_prices {
 
 /* --- the catalogue ---------------------------------------------------------------------------- */
 
-/* Returns 0 with *text from malloc, or a negative errno. */
+/* Returns 0 with *text from malloc, or a negative errno and in *why what it means here. */
 static int
-read_file(const char *path, char **text, size_t *bytes)
+read_file(const char *path, char **text, size_t *bytes, const char **why)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    *why = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not stop the daemon */
     if (fd < 0) {
         return -errno;
     }
     struct stat status;
-    int error = fstat(fd, &status) != 0                       ? -errno
-                : !S_ISREG(status.st_mode)                    ? -EINVAL
-                : status.st_size > (off_t)NS_PRICES_BYTES_MAX ? -EFBIG
-                                                              : 0;
+    int error = fstat(fd, &status) != 0 ? -errno : 0;
+    if (error == 0 && !S_ISREG(status.st_mode)) {
+        *why = "not a regular file";
+        error = -EINVAL;
+    } else if (error == 0 && status.st_size > (off_t)NS_PRICES_BYTES_MAX) {
+        *why = "larger than 16 MiB";
+        error = -EFBIG;
+    }
     char *all = error == 0 ? malloc((size_t)status.st_size + 1) : NULL;
+    error = error == 0 && all == NULL ? -ENOMEM : error;
     size_t got = 0;
-    while (all != NULL && got < (size_t)status.st_size) {
+    while (error == 0 && got < (size_t)status.st_size) {
         ssize_t n = read(fd, all + got, (size_t)status.st_size - got);
-        if (n <= 0) {
-            break;
+        if (n == 0) {
+            break; /* cut off meanwhile: the checksum tells */
         }
-        got += (size_t)n;
+        error = n < 0 ? -errno : 0;
+        got += n > 0 ? (size_t)n : 0;
     }
     close(fd);
-    if (all == NULL) {
-        return error != 0 ? error : -ENOMEM;
+    if (error != 0) {
+        free(all);
+        return error;
     }
     all[got] = '\0';
     *text = all;
@@ -74,6 +86,7 @@ take_catalogue(struct ns_prices *prices, struct ns_catalogue *catalogue)
     ns_catalogue_free(prices->catalogue);
     prices->catalogue = catalogue;
     memset(prices->found, 0, sizeof prices->found);
+    prices->warned = 0;
 }
 
 int
@@ -85,24 +98,22 @@ ns_prices_reload(struct ns_prices *prices, char error[static NS_PRICES_ERROR_BYT
     if (prices->file[0] == '\0') {
         return 0;
     }
-    int result = read_file(prices->file, &text, &bytes);
+    const char *why = NULL;
+    int result = read_file(prices->file, &text, &bytes, &why);
     if (result == -ENOENT) {
         return 0;
     }
-    if (result != 0) {
-        prices->refused++;
-        snprintf(error, NS_PRICES_ERROR_BYTES, "%.200s: %s; the prices in force stay", prices->file,
-                 strerror(-result));
-        return result;
-    }
-    char why[NS_CATALOGUE_ERROR_BYTES] = "";
+    char wrong[NS_CATALOGUE_ERROR_BYTES] = "";
     struct ns_catalogue *catalogue = NULL;
-    result = ns_catalogue_load(text, bytes, &catalogue, why);
-    free(text);
+    if (result == 0) {
+        result = ns_catalogue_load(text, bytes, &catalogue, wrong);
+        why = wrong;
+        free(text);
+    }
     if (result != 0) {
         prices->refused++;
         snprintf(error, NS_PRICES_ERROR_BYTES, "%.200s: %s; the prices in force stay", prices->file,
-                 why[0] != '\0' ? why : strerror(-result));
+                 why != NULL ? why : strerror(-result));
         return result;
     }
     take_catalogue(prices, catalogue);
@@ -157,10 +168,51 @@ ns_prices_refused(const struct ns_prices *prices)
     return prices->refused;
 }
 
+/* For people, once a model: its calls have no cost, or not their own. */
+static void
+warn_unpriced(struct ns_prices *prices, const char *provider, const char *model)
+{
+    if (prices->warned < WARNED_MAX) {
+        prices->warned++;
+        ns_log("no price for model %.100s of %.100s: its calls are %s", model, provider,
+               prices->unknown == NS_UNKNOWN_MODEL_DENY ? "denied"
+               : prices->unknown == NS_UNKNOWN_MODEL_DEAREST
+                   ? "charged as the dearest model's"
+                   : "unpriced, but for what the provider bills itself");
+    }
+}
+
+/* Behind a router ("huggingface") stands another provider ("huggingface_nebius"). */
+static struct ns_text
+provider_of(const struct ns_check *call, char room[static 257])
+{
+    if (call->upstream.bytes == 0) {
+        return call->provider;
+    }
+    snprintf(room, 257, "%.*s_%.*s", (int)call->provider.bytes, call->provider.text,
+             (int)call->upstream.bytes, call->upstream.text);
+    return ns_text_of(room);
+}
+
+/* A model may be asked for as "model:upstream". */
+static struct ns_text
+model_of(const struct ns_check *call, struct ns_text model)
+{
+    uint32_t tail = call->upstream.bytes + 1;
+    if (tail > 1 && model.bytes > tail && model.text[model.bytes - tail] == ':' &&
+        memcmp(model.text + model.bytes - tail + 1, call->upstream.text, tail - 1) == 0) {
+        model.bytes -= tail;
+    }
+    return model;
+}
+
 /* The row of a model, remembered. */
 static const struct ns_price_model *
-find(struct ns_prices *prices, struct ns_text provider, struct ns_text model)
+find(struct ns_prices *prices, const struct ns_check *call, struct ns_text named)
 {
+    char room[257];
+    struct ns_text provider = provider_of(call, room);
+    struct ns_text model = model_of(call, named);
     char name[2 * 257];
     ns_text_copy(provider, name, 257);
     ns_text_copy(model, name + 257, 257);
@@ -177,6 +229,9 @@ find(struct ns_prices *prices, struct ns_text provider, struct ns_text model)
         memcpy(found->digest, digest, sizeof digest);
         found->model =
             model_bytes == 0 ? NULL : ns_catalogue_find(prices->catalogue, name, name + 257);
+        if (found->model == NULL && model_bytes > 0) {
+            warn_unpriced(prices, name, name + 257);
+        }
     }
     return found->model;
 }
@@ -207,6 +262,8 @@ terms_of_check(const struct ns_check *check, int64_t at_ns, struct terms *terms)
     terms->terms = (struct ns_price_terms){
         .at_unix_s = at_ns / NANO,
         .service_tier = ns_text_copy(check->requested_tier, terms->tier, sizeof terms->tier),
+        .speed = ns_text_copy(check->requested_speed, terms->speed, sizeof terms->speed),
+        .region = ns_text_copy(check->requested_region, terms->region, sizeof terms->region),
         .host = ns_text_copy(check->host, terms->host, sizeof terms->host),
     };
     return &terms->terms;
@@ -226,7 +283,8 @@ terms_of_report(const struct ns_report *report, struct terms *terms)
     return &terms->terms;
 }
 
-static bool
+/* Returns as ns_price_estimate; -ENOENT where there is no row. */
+static int
 estimate(const struct ns_price_model *model, const struct ns_check *check,
          const struct ns_price_terms *terms, uint64_t typical, struct ns_price_estimate *result)
 {
@@ -247,7 +305,7 @@ estimate(const struct ns_price_model *model, const struct ns_check *check,
         .operation = ns_text_copy(check->operation, operation, sizeof operation),
     };
     *result = (struct ns_price_estimate){0};
-    return model != NULL && ns_price_estimate(model, terms, &request, typical, result) == 0;
+    return model == NULL ? -ENOENT : ns_price_estimate(model, terms, &request, typical, result);
 }
 
 void
@@ -258,14 +316,16 @@ ns_prices_quote(struct ns_prices *prices, const struct ns_message *message,
     const struct ns_check *check = &message->as.check;
     struct terms terms;
     const struct ns_price_terms *at = terms_of_check(check, now_ns, &terms);
-    const struct ns_price_model *model = find(prices, check->provider, check->requested_model);
+    const struct ns_price_model *model = find(prices, check, check->requested_model);
     *quote = (struct ns_quote){0};
-    quote->priced = estimate(model, check, at, typical_output_tokens, &quote->estimate);
-    if (!quote->priced) {
-        quote->denied = prices->unknown == NS_UNKNOWN_MODEL_DENY;
-        estimate(find_dearest(prices, check, at->at_unix_s), check, at, typical_output_tokens,
-                 &quote->estimate);
+    int error = estimate(model, check, at, typical_output_tokens, &quote->estimate);
+    quote->priced = error != -ENOENT;
+    if (error != 0) {
+        (void)estimate(find_dearest(prices, check, at->at_unix_s), check, at, typical_output_tokens,
+                       &quote->estimate);
+        quote->estimate.input_nanousd = 0; /* another model's */
     }
+    quote->denied = !quote->priced && prices->unknown == NS_UNKNOWN_MODEL_DENY;
 }
 
 /* --- after the call --------------------------------------------------------------------------- */
@@ -276,20 +336,32 @@ has_parts(const struct ns_report *report)
     return report->parts.count > 0;
 }
 
+/* No answer tells it, but some models bill the call itself, whatever it used. */
+static void
+count_call(const struct ns_price_model *model, const struct ns_price_terms *terms,
+           struct ns_usage *usage)
+{
+    if (model != NULL && ns_price_has(model, NS_METER_REQUESTS, terms->at_unix_s)) {
+        ns_usage_set(usage, NS_METER_REQUESTS, 1);
+    }
+}
+
 /* The catalogue's price of the usage that was reported. Returns as ns_price_cost. */
 static int
-price_usage(struct ns_prices *prices, const struct ns_report *report,
-            const struct ns_price_model *model, const struct ns_price_terms *terms, int64_t *cost)
+price_usage(struct ns_prices *prices, const struct ns_message *message,
+            const struct ns_usage *usage, const struct ns_price_model *model,
+            const struct ns_price_terms *terms, int64_t *cost)
 {
+    const struct ns_report *report = &message->as.report;
     enum ns_meter unpriced;
     if (!has_parts(report)) {
-        return model == NULL ? -ENOENT
-                             : ns_price_cost(model, terms, &report->usage, cost, &unpriced);
+        return model == NULL ? -ENOENT : ns_price_cost(model, terms, usage, cost, &unpriced);
     }
     struct ns_price_part part[NS_PROTOCOL_PARTS_MAX];
     for (uint32_t i = 0; i < report->parts.count; i++) {
         const struct ns_part *said = &report->parts.part[i];
-        part[i].model = said->model.bytes > 0 ? find(prices, report->provider, said->model) : model;
+        part[i].model =
+            said->model.bytes > 0 ? find(prices, &message->as.check, said->model) : model;
         part[i].usage = &said->usage;
         if (part[i].model == NULL) {
             return -ENOENT;
@@ -309,7 +381,7 @@ guess_usage(const struct ns_check *call, uint64_t input_tokens, uint64_t output_
     ns_usage_set(usage, NS_METER_OUTPUT, output_tokens);
 }
 
-/* Adds the price of output tokens to the likely price of the input. */
+/* Adds the price of output tokens, and the fee of the call, to the likely price of the input. */
 static int
 price_guess(const struct ns_price_model *model, const struct ns_price_terms *terms,
             const struct ns_price_estimate *before, uint64_t output_tokens, int64_t *cost)
@@ -317,9 +389,9 @@ price_guess(const struct ns_price_model *model, const struct ns_price_terms *ter
     struct ns_usage output = {0};
     enum ns_meter unpriced;
     ns_usage_set(&output, NS_METER_OUTPUT, output_tokens);
+    count_call(model, terms, &output);
     int64_t output_nanousd = 0;
-    int error =
-        output_tokens == 0 ? 0 : ns_price_cost(model, terms, &output, &output_nanousd, &unpriced);
+    int error = ns_price_cost(model, terms, &output, &output_nanousd, &unpriced);
     *cost = ns_money_add(before->input_nanousd, output_nanousd);
     return error;
 }
@@ -347,7 +419,7 @@ bill_without_usage(const struct ns_message *message, const struct ns_price_model
         return;
     }
     struct ns_price_estimate before;
-    bool priced = estimate(model, &message->as.check, terms, typical, &before);
+    bool priced = estimate(model, &message->as.check, terms, typical, &before) == 0;
     uint64_t output_tokens = ns_price_tokens_of_text(report->output_text_bytes);
     int64_t cost = 0;
     int error = priced ? price_guess(model, terms, &before, output_tokens, &cost) : -ENOENT;
@@ -357,6 +429,7 @@ bill_without_usage(const struct ns_message *message, const struct ns_price_model
         cost = before.typical_nanousd;
     }
     guess_usage(&message->as.check, before.input_tokens_likely, output_tokens, &bill->usage);
+    count_call(model, terms, &bill->usage);
     set_cost(bill, error, cost);
 }
 
@@ -391,7 +464,10 @@ bill_with(struct ns_prices *prices, const struct ns_message *message,
     bill->evidence =
         report->evidence == NS_EVIDENCE_UNPRICED ? NS_EVIDENCE_REPORTED : report->evidence;
     sum_usage(report, &bill->usage);
-    int error = price_usage(prices, report, model, terms, &cost);
+    if (!has_parts(report)) {
+        count_call(model, terms, &bill->usage);
+    }
+    int error = price_usage(prices, message, &bill->usage, model, terms, &cost);
     set_cost(bill, error, cost);
 }
 
@@ -402,13 +478,10 @@ ns_prices_bill(struct ns_prices *prices, const struct ns_message *report,
     const struct ns_report *said = &report->as.report;
     struct terms room;
     const struct ns_price_terms *terms = terms_of_report(said, &room);
-    const struct ns_price_model *model = NULL;
-    if (said->model.bytes > 0) {
-        model = find(prices, said->provider, said->model);
-    }
-    if (model == NULL) { /* deployments and routers name a model as nobody else does */
-        model = find(prices, said->provider, said->requested_model);
-    }
+    /* Never by the one asked for where another answered: routers turn to other models, and a free
+     * one must not make a dear one free. */
+    const struct ns_price_model *model = find(
+        prices, &report->as.check, said->model.bytes > 0 ? said->model : said->requested_model);
     bill_with(prices, report, model, terms, typical_output_tokens, bill);
     if (!bill->priced && prices->unknown == NS_UNKNOWN_MODEL_DEAREST) {
         model = find_dearest(prices, &report->as.check, terms->at_unix_s);
@@ -435,24 +508,26 @@ ns_prices_bill_lost(struct ns_prices *prices, const struct ns_message *check,
     const struct ns_price_terms *terms = terms_of_check(call, now_ns, &room);
     const struct ns_price_model *model = NULL;
     if (progress != NULL && progress->model.bytes > 0) {
-        model = find(prices, call->provider, progress->model);
+        model = find(prices, call, progress->model);
     }
-    model = model != NULL ? model : find(prices, call->provider, call->requested_model);
+    model = model != NULL ? model : find(prices, call, call->requested_model);
     if (model == NULL && prices->unknown == NS_UNKNOWN_MODEL_DEAREST) {
         model = find_dearest(prices, call, terms->at_unix_s);
     }
     *bill = (struct ns_bill){.evidence = NS_EVIDENCE_ESTIMATED};
     struct ns_price_estimate before;
-    bool priced = estimate(model, call, terms, 0, &before);
+    bool priced = estimate(model, call, terms, 0, &before) == 0;
     uint64_t text_bytes = progress != NULL ? progress->text_bytes : 0;
     uint64_t output_tokens = ns_price_tokens_of_text(text_bytes);
     int64_t cost = 0;
     guess_usage(call, before.input_tokens_likely, output_tokens, &bill->usage);
+    count_call(model, terms, &bill->usage);
     int error = priced ? price_guess(model, terms, &before, output_tokens, &cost) : -ENOENT;
     if (progress != NULL && progress->usage.present != 0) {
         /* What the stream told, and the text counted since where that is more. */
         bill->evidence = NS_EVIDENCE_PARTIAL;
         bill->usage = progress->usage;
+        count_call(model, terms, &bill->usage);
         if (ns_usage_output_tokens(&bill->usage) < output_tokens) {
             ns_usage_set(&bill->usage, NS_METER_OUTPUT, output_tokens);
         }

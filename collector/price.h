@@ -46,7 +46,8 @@ uint64_t ns_prices_refused(const struct ns_prices *prices); /* broken files sinc
 
 /* Before the call: message is a CHECK (or any with its identity). */
 struct ns_quote {
-    bool priced; /* the model has a price; else the estimate is its provider's dearest, or zero */
+    bool priced; /* the model has a price. Where it has none, or none by tokens, the estimate is its
+                    provider's dearest model's, or zero */
     bool denied; /* by the policy for unknown models */
     struct ns_price_estimate estimate;
 };

@@ -8,6 +8,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "collector/limits.h"
+#include "protocol/zmtp.h"
+
+#define NS_PER_S INT64_C(1000000000)
+
 struct ns_syncer {
     struct ns_journal *journal;
     pthread_t thread;
@@ -15,6 +20,9 @@ struct ns_syncer {
     pthread_cond_t wanted_changed;
     uint64_t wanted;
     bool stopping;
+    int64_t begin_ns;  /* no sync begins before it (CLOCK_MONOTONIC) */
+    bool gathering;    /* a sync will begin anyhow: what is wanted more needs no signal */
+    bool urgent;       /* it is not to wait */
     uint8_t *snapshot; /* NULL: none to write */
     size_t snapshot_bytes;
     uint64_t snapshot_at;
@@ -71,6 +79,21 @@ work(struct ns_syncer *syncer)
     }
 }
 
+/* Lets NS_SYNC_GAP_NS pass since the last sync began, so that what comes meanwhile shares the next
+ * one; called and left with the lock held. */
+static void
+gather(struct ns_syncer *syncer)
+{
+    struct timespec until = {syncer->begin_ns / NS_PER_S, syncer->begin_ns % NS_PER_S};
+    syncer->gathering = true;
+    while (!syncer->urgent && !syncer->stopping && syncer->snapshot == NULL &&
+           pthread_cond_clockwait(&syncer->wanted_changed, &syncer->lock, CLOCK_MONOTONIC,
+                                  &until) != ETIMEDOUT) {
+    }
+    syncer->gathering = syncer->urgent = false;
+    syncer->begin_ns = ns_monotonic_ns() + NS_SYNC_GAP_NS;
+}
+
 static void *
 run(void *argument)
 {
@@ -80,6 +103,7 @@ run(void *argument)
         bool behind = syncer->wanted > ns_journal_durable(syncer->journal) &&
                       atomic_load(&syncer->error) == 0;
         if (behind || syncer->snapshot != NULL) {
+            gather(syncer);
             work(syncer);
         } else if (syncer->stopping) {
             break;
@@ -136,11 +160,14 @@ ns_syncer_stop(struct ns_syncer *syncer)
 }
 
 void
-ns_syncer_want(struct ns_syncer *syncer, uint64_t sequence)
+ns_syncer_want(struct ns_syncer *syncer, uint64_t sequence, bool urgent)
 {
     pthread_mutex_lock(&syncer->lock);
-    if (sequence > syncer->wanted) {
-        syncer->wanted = sequence;
+    bool more = sequence > syncer->wanted;
+    bool hurry = urgent && !syncer->urgent && (more || syncer->gathering);
+    syncer->wanted = more ? sequence : syncer->wanted;
+    syncer->urgent = syncer->urgent || hurry;
+    if (hurry || (more && !syncer->gathering)) {
         pthread_cond_signal(&syncer->wanted_changed);
     }
     pthread_mutex_unlock(&syncer->lock);

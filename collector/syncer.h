@@ -20,8 +20,8 @@ int ns_syncer_start(struct ns_journal *journal, struct ns_syncer **syncer);
 /* Finishes what it does and ends; what was wanted last is durable then, if the disk lets it. */
 void ns_syncer_stop(struct ns_syncer *syncer);
 
-/* Records up to sequence (which are written) shall be durable soon. */
-void ns_syncer_want(struct ns_syncer *syncer, uint64_t sequence);
+/* Records up to sequence (which are written) shall be durable soon; urgent: as soon as can be. */
+void ns_syncer_want(struct ns_syncer *syncer, uint64_t sequence, bool urgent);
 
 /* Readable when more became durable, or a snapshot was written, or an error is there. */
 int ns_syncer_event_fd(const struct ns_syncer *syncer);

@@ -19,7 +19,7 @@ import sys
 from decimal import ROUND_HALF_EVEN, Decimal
 
 FORMAT = 1
-NAME = "genai-prices-0.1.8+1"
+NAME = "genai-prices-0.1.8+2"
 OUTPUT_MAX_DEFAULT = 131072
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -239,6 +239,9 @@ def write_provider(out, provider, overlay, units, known):
     out.extend(("fallback", other) for other in provider.get("fallback_model_providers") or [])
     for model in provider["models"]:
         write_model(out, model, name, overlay, units, known)
+    for kind, pattern in overlay.of("free_name", name):
+        out.append(("model", pattern, "-", OUTPUT_MAX_DEFAULT, "free"))
+        out.append(("match", kind, pattern, "-"))
 
 
 def convert(folder, name):

@@ -119,6 +119,13 @@ ns_price_set_at(const struct ns_price_model *model, int64_t at_unix_s)
     return NULL;
 }
 
+bool
+ns_price_has(const struct ns_price_model *model, enum ns_meter meter, int64_t at_unix_s)
+{
+    const struct ns_price_set *set = ns_price_set_at(model, at_unix_s);
+    return set != NULL && set->row_of_meter[meter] != 0;
+}
+
 static const struct ns_price_row *
 row_of(const struct ns_catalogue *catalogue, const struct ns_price_set *set, enum ns_meter meter,
        uint64_t total_input_tokens)
@@ -173,8 +180,7 @@ region_of(const struct ns_price_model *model, const struct ns_price_terms *terms
 {
     const struct ns_catalogue *catalogue = model->catalogue;
     for (uint32_t i = 0; terms->host != NULL && i < catalogue->regional_count; i++) {
-        if (catalogue->regional[i].provider == model->provider &&
-            ns_price_host_matches(&catalogue->regional[i], terms->host)) {
+        if (ns_price_host_matches(&catalogue->regional[i], terms->host)) {
             return "regional";
         }
     }

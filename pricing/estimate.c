@@ -304,5 +304,5 @@ ns_price_estimate(const struct ns_price_model *model, const struct ns_price_term
         status = price_most(model, terms, request, typical, typical_total,
                             answers ? times(usual, choices) : 0, &estimate->typical_nanousd);
     }
-    return status;
+    return status == -ENOENT && model->set_count > 0 ? -EDOM : status;
 }

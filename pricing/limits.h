@@ -6,11 +6,13 @@
 
 #include <stdint.h>
 
-#define NS_CATALOGUE_BYTES_MAX (64u << 20)  /* the built-in one has 0.4 MB */
-#define NS_CATALOGUE_FIELDS_MAX 8           /* a line: the longest record has 6 */
-#define NS_CATALOGUE_FIELD_BYTES_MAX 255    /* names and patterns; the longest known has 77 */
-#define NS_CATALOGUE_PROVIDERS_MAX 4096     /* 44 */
-#define NS_CATALOGUE_PRICES_OF_SET_MAX 1000 /* meters times context tiers; 22 */
+#define NS_CATALOGUE_BYTES_MAX (64u << 20)    /* the built-in one has 0.4 MB */
+#define NS_CATALOGUE_FIELDS_MAX 8             /* a line: the longest record has 6 */
+#define NS_CATALOGUE_FIELD_BYTES_MAX 255      /* names and patterns; the longest known has 77 */
+#define NS_CATALOGUE_PROVIDERS_MAX 4096       /* 44 */
+#define NS_CATALOGUE_PRICES_OF_SET_MAX 1000   /* meters times context tiers; 22 */
+#define NS_CATALOGUE_SETS_OF_MODEL_MAX 1000   /* dates times daily windows; 4 */
+#define NS_CATALOGUE_SCALES_OF_MODEL_MAX 1000 /* tiers, speeds and regions times meters; 10 */
 
 /* A million dollars; times any count of 64 bits it fits in 128 bits. */
 #define NS_PRICE_RATE_PUSD_MAX INT64_C(1000000000000000000)

@@ -73,6 +73,9 @@ struct ns_price_terms {
 int ns_price_cost(const struct ns_price_model *model, const struct ns_price_terms *terms,
                   const struct ns_usage *usage, int64_t *cost_nanousd, enum ns_meter *unpriced);
 
+/* Has this meter a rate (its own or one that stands in) at this time? False for a free model. */
+bool ns_price_has(const struct ns_price_model *model, enum ns_meter meter, int64_t at_unix_s);
+
 /* One summand of a bill: models of one answer may differ. */
 struct ns_price_part {
     const struct ns_price_model *model;
@@ -115,8 +118,8 @@ struct ns_price_estimate {
 
 /*
  * What a request reserves. typical_output_tokens is what such calls usually use (0: no history yet,
- * NS_TYPICAL_OUTPUT_TOKENS). Saturates at INT64_MAX. Returns 0 or -ENOENT where the model has no
- * price for text.
+ * NS_TYPICAL_OUTPUT_TOKENS). Saturates at INT64_MAX. Returns 0; -ENOENT where the model has no
+ * price; -EDOM where it has, but by units that no request tells (seconds of sound, pages).
  */
 int ns_price_estimate(const struct ns_price_model *model, const struct ns_price_terms *terms,
                       const struct ns_price_request *request, uint64_t typical_output_tokens,

@@ -328,6 +328,17 @@ read_set(struct ns_price_loader *loader, char **field)
         return ns_price_refuse(loader, "%.40s to %.40s is no daily window (HH:MM:SS, UTC)",
                                field[2], field[3]);
     }
+    for (uint32_t i = model_now(c)->set_first; i < c->set_count; i++) {
+        if (c->sets[i].from_unix_s == set.from_unix_s &&
+            c->sets[i].utc_start_s == set.utc_start_s && c->sets[i].utc_end_s == set.utc_end_s) {
+            return ns_price_refuse(loader, "a second set of %.60s for the same time",
+                                   model_now(c)->id);
+        }
+    }
+    if (model_now(c)->set_count == NS_CATALOGUE_SETS_OF_MODEL_MAX) {
+        return ns_price_refuse(loader, "more than %d sets of a model",
+                               NS_CATALOGUE_SETS_OF_MODEL_MAX);
+    }
     if (model_now(c)->set_count == 0 && (set.from_unix_s != INT64_MIN || windowed)) {
         return ns_price_refuse(loader, "the first set of a model holds always");
     }
@@ -408,6 +419,19 @@ read_scale(struct ns_price_loader *loader, char **field)
                                NS_PRICE_RATIO_MAX, field[4], field[5]);
     }
     ns_price_lower_text(field[2]);
+    if (field[2][0] == '\0') {
+        return ns_price_refuse(loader, "a scale without a value");
+    }
+    for (uint32_t i = model_now(c)->scale_first; i < c->scale_count; i++) {
+        if (c->scales[i].signal == signal && c->scales[i].meter == meter &&
+            strcmp(c->scales[i].value, field[2]) == 0) {
+            return ns_price_refuse(loader, "a second scale of %.60s for %.40s", field[3], field[2]);
+        }
+    }
+    if (model_now(c)->scale_count == NS_CATALOGUE_SCALES_OF_MODEL_MAX) {
+        return ns_price_refuse(loader, "more than %d scales of a model",
+                               NS_CATALOGUE_SCALES_OF_MODEL_MAX);
+    }
     c->scales[c->scale_count++] = (struct ns_price_scale){
         .value = field[2],
         .numerator = (uint16_t)numerator,

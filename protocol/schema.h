@@ -83,11 +83,14 @@
     F(26, choices, u32, OPTIONAL, 0)                                                               \
     F(27, history_elsewhere, bool, OPTIONAL, 0)                                                    \
     F(28, cache_write, bool, OPTIONAL, 0)                                                          \
-    F(29, requested_tier, text, OPTIONAL, 32)
+    F(29, requested_tier, text, OPTIONAL, 32)                                                      \
+    F(30, requested_speed, text, OPTIONAL, 32)                                                     \
+    F(31, requested_region, text, OPTIONAL, 32)                                                    \
+    F(32, upstream, text, OPTIONAL, 32) /* of a router: the provider that it is told to use */
 
 #define NS_FIELDS_CHECK(F)                                                                         \
     NS_FIELDS_IDENTITY(F)                                                                          \
-    F(30, denial_status, u32, OPTIONAL, 999) /* what the family answers to a spent budget */
+    F(33, denial_status, u32, OPTIONAL, 999) /* what the family answers to a spent budget */
 
 #define NS_FIELDS_VERDICT(F)                                                                       \
     F(1, call_id, uuid, REQUIRED, 0)                                                               \

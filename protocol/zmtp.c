@@ -3,9 +3,10 @@
  * ZMTP 3.1 (rfc.zeromq.org/spec/37), NULL mechanism, as a DEALER that talks to a ROUTER.
  *
  * What it costs: connecting is one send (greeting and READY together, which NULL allows) and as
- * many receives as the peer makes pieces; a message is one sendmsg; a reply is one blocking recv,
- * which SO_RCVTIMEO ends. That timeout is set again only when the time left has another order of
- * magnitude, and is at most half of it; what remains is waited for by poll, to the nanosecond.
+ * many receives as the peer makes pieces; a message is one sendmsg; a reply is looked for while
+ * awake for RECEIVE_AWAKE_NS, then by one blocking recv, which SO_RCVTIMEO ends. That timeout is
+ * set again only when the time left has another order of magnitude, and is at most half of it; what
+ * remains is waited for by poll, to the nanosecond.
  */
 #include "protocol/zmtp.h"
 
@@ -14,6 +15,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -32,6 +34,9 @@
 #define PING_CONTEXT_BYTES_MAX 16
 #define RECEIVE_WAIT_MS_MIN 4 /* shorter waits go to poll, which is exact */
 #define RECEIVE_WAIT_MS_MAX 4096
+
+/* A verdict takes some 50 us; a thread that went to sleep needs up to as long again to be woken. */
+#define RECEIVE_AWAKE_NS 100000
 
 #define NS_PER_MS INT64_C(1000000)
 #define NS_PER_S INT64_C(1000000000)
@@ -98,12 +103,33 @@ receive_wait_ms(int64_t left_ns)
     return wait_ms;
 }
 
+/* Looks again and again for a while, leaving the processor to whoever wants it. Returns as recv. */
+static ssize_t
+receive_awake(int fd, void *bytes, size_t count, int64_t deadline_ns)
+{
+    int64_t now_ns = ns_monotonic_ns();
+    int64_t until_ns =
+        now_ns + RECEIVE_AWAKE_NS < deadline_ns ? now_ns + RECEIVE_AWAKE_NS : deadline_ns;
+    ssize_t got = recv(fd, bytes, count, MSG_DONTWAIT);
+    while (got < 0 && errno == EAGAIN && ns_monotonic_ns() < until_ns) {
+        sched_yield();
+        got = recv(fd, bytes, count, MSG_DONTWAIT);
+    }
+    return got;
+}
+
 /* Receives at least one byte. Returns how many, -ETIMEDOUT, -EAGAIN (deadline 0), -ECONNRESET or
  * another negative errno. */
 static ssize_t
 receive_some(struct ns_zmtp *zmtp, void *bytes, size_t count, int64_t deadline_ns)
 {
     bool waited = false; /* the receive timeout has passed once: poll for the rest */
+    if (deadline_ns != 0) {
+        ssize_t got = receive_awake(zmtp->fd, bytes, count, deadline_ns);
+        if (got > 0) {
+            return got;
+        }
+    }
     for (;;) {
         int flags = MSG_DONTWAIT;
         int64_t left_ns = deadline_ns == 0 ? 0 : deadline_ns - ns_monotonic_ns();

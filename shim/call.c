@@ -124,6 +124,9 @@ clean_report(struct ns_report *fields)
         (to)->history_elsewhere = r_->history_elsewhere;                                           \
         (to)->cache_write = r_->cache_write;                                                       \
         (to)->requested_tier = ns_text_of(r_->service_tier);                                       \
+        (to)->requested_speed = ns_text_of(r_->speed);                                             \
+        (to)->requested_region = ns_text_of(r_->region);                                           \
+        (to)->upstream = ns_text_of(r_->upstream);                                                 \
     } while (0)
 
 static void

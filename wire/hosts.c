@@ -34,7 +34,7 @@ static const struct {
     {"zai", NS_QUIRK_USAGE_UNASKED},
     {"ollama", 0},
     {"voyage", 0},
-    {"huggingface", 0},
+    {"huggingface", NS_QUIRK_UPSTREAM},
     {"writer", 0},
     {"alibaba", 0},
     {"snowflake", 0},

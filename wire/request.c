@@ -71,6 +71,17 @@ model_of_path(struct ns_wire_request *request, const char *path, size_t bytes)
     }
 }
 
+/* "/nebius/v1/…": the first part of a router's path, where that is not its own version. */
+static void
+upstream_of_path(struct ns_wire_request *request, const char *path, size_t bytes)
+{
+    const char *name = path + 1;
+    const char *end = bytes > 1 ? memchr(name, '/', bytes - 1) : NULL;
+    if (end != NULL && !ns_wire_text_is(name, (size_t)(end - name), "v1")) {
+        ns_wire_text_copy(request->upstream, sizeof(request->upstream), name, (size_t)(end - name));
+    }
+}
+
 /* Without alt=sse, Gemini's streams are one JSON array. */
 static bool
 asks_for_sse(struct ns_http1_text target)
@@ -195,6 +206,9 @@ ns_request_head(struct ns_request *request, const struct ns_http1 *parser,
     }
     credential_of_query(facts, method, target);
     model_of_path(facts, path, path_bytes);
+    if ((host.quirks & NS_QUIRK_UPSTREAM) != 0) {
+        upstream_of_path(facts, path, path_bytes);
+    }
     request->family = family;
     request->quirks = host.quirks;
     facts->family = family->name;
@@ -293,6 +307,10 @@ ns_request_finish(struct ns_request *request, bool complete)
     facts->streamed |= (request->route->flags & NS_ROUTE_STREAMS) != 0;
     facts->usage_asked |= (request->route->flags & NS_ROUTE_USAGE) != 0 ||
                           (request->quirks & NS_QUIRK_USAGE_UNASKED) != 0;
+    const char *colon = strrchr(facts->model, ':');
+    if ((request->quirks & NS_QUIRK_UPSTREAM) != 0 && facts->upstream[0] == '\0' && colon != NULL) {
+        ns_wire_text_copy(facts->upstream, sizeof(facts->upstream), colon + 1, strlen(colon + 1));
+    }
     facts->choices = facts->choices > 0 ? facts->choices : 1;
     ns_coding_free(request->coding);
     request->coding = NULL;

@@ -53,6 +53,9 @@ struct ns_wire_request {
     const char *operation;            /* "chat", "responses", "messages", "generate_content", … */
     char model[NS_MODEL_BYTES_MAX + 1]; /* as asked for; "" where not said */
     char service_tier[NS_WORD_BYTES_MAX + 1];
+    char speed[NS_WORD_BYTES_MAX + 1];    /* Anthropic fast mode */
+    char region[NS_WORD_BYTES_MAX + 1];   /* Anthropic inference_geo */
+    char upstream[NS_WORD_BYTES_MAX + 1]; /* of a router: the provider that it is told to use */
     bool streamed;
     bool array;          /* the stream is a JSON array, not SSE (Gemini without alt=sse) */
     bool usage_asked;    /* a stream will carry its usage without our asking */
@@ -67,8 +70,8 @@ struct ns_wire_request {
     uint64_t attachment_bytes;  /* decoded size of the inline ones */
     uint64_t output_tokens_max; /* the cap in the request; 0: none */
     uint32_t choices;           /* n, candidateCount, best_of: at least 1 */
-    bool history_elsewhere; /* previous_response_id, conversation, cachedContent, file ids: input
-                               that is billed and was not seen */
+    bool history_elsewhere; /* previous_response_id, conversation, cachedContent, file ids, tools
+                               that run at the provider: input that is billed and was not seen */
     bool cache_write;       /* asks for a prompt cache write */
     char credential[8];     /* last four characters of the credential; "" where none */
     struct ns_wire_range credential_range; /* the credential within the request, for hashing it */

@@ -492,21 +492,63 @@ def unknown_models_are_allowed_unpriced_or_denied_by_policy():
 # --- prices ----------------------------------------------------------------------------------------
 
 
+def newer_prices(path, name):
+    """The built-in catalogue under another name, sealed by the converter."""
+    with open(os.path.join(ROOT, "pricing", "catalogue.tsv"), encoding="utf-8") as file:
+        lines = file.read().split("\n")
+    lines[0] = f"catalogue\t1\t{name}"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines))
+    subprocess.run([sys.executable, os.path.join(ROOT, "pricing", "convert.py"), "--seal", path],
+                   check=True)
+
+
 @test
-def a_broken_price_file_is_refused_and_the_old_prices_stay():
+def newer_prices_are_taken_while_the_daemon_runs_and_broken_ones_refused():
     with Collector() as collector, collector.client() as client:
+        prices = os.path.join(collector.state, "prices.tsv")
         before = status(client)["prices"]
-        mark = len(collector.text())
-        with open(os.path.join(collector.state, "prices.tsv"), "w", encoding="utf-8") as file:
-            file.write("not a catalogue\n")
-        collector.await_text("stay", mark)
-        check("prices.tsv" in collector.text(mark), collector.text(mark))
+
+        def says(text, act):
+            mark = len(collector.text().encode())
+            act()
+            collector.await_text(text, mark)
+            return collector.text(mark)
+
+        def write(text):
+            with open(prices, "w", encoding="utf-8") as file:
+                file.write(text)
+
+        def hang_up():
+            collector.process.send_signal(signal.SIGHUP)
+
+        said = says("stay", lambda: write("catalogue\t1\tx\nnonsense\n"))
+        check("prices.tsv: line 2: the closing checksum line is missing" in said, said)
         equal(status(client)["prices"], before, "prices")
-        collector.process.send_signal(signal.SIGHUP)
-        collector.await_text("stay", len(collector.text()) - 1 if False else mark)
-        shutil.copy(os.path.join(ROOT, "pricing", "catalogue.tsv"),
-                    os.path.join(collector.state, "prices.tsv"))
-        collector.await_text("are in force", mark)
+        says("line 2", hang_up)  # asked again, it says so again
+        beside = prices + ".new"
+        newer_prices(beside, "newer+1")
+        says("prices newer+1 are in force", lambda: os.rename(beside, prices))
+        equal(status(client)["prices"], "newer+1", "prices")
+        says("prices newer+2 are in force", lambda: newer_prices(prices, "newer+2"))
+        os.unlink(prices)
+        says("not there; prices newer+2 stay", hang_up)
+        os.mkdir(prices)
+        says("not a regular file", hang_up)
+        equal(status(client)["prices"], "newer+2", "prices")
+
+
+@test
+def a_price_file_that_was_asked_for_and_is_not_there_is_said():
+    with tempfile.TemporaryDirectory() as folder:
+        missing = os.path.join(folder, "mine.tsv")
+        with Collector("--prices", missing) as collector, collector.client() as client:
+            check(f"{missing}: No such file" in collector.text(), collector.text())
+            newer_prices(missing, "mine+1")
+            collector.await_text("prices mine+1 are in force")
+            client.hello()
+            client.ask("CHECK", **messages.call(requested_model="not-a-model"))
+            collector.await_text("no price for model not-a-model of openai")
 
 
 # --- http ------------------------------------------------------------------------------------------

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/price.h"
 
+#include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "collector/history.h"
 #include "collector/limits.h"
 #include "tests/harness.h"
@@ -57,14 +60,74 @@ TEST(what_a_provider_reports_is_priced_exactly)
     ns_prices_free(prices);
 }
 
-TEST(a_model_served_under_an_unknown_name_is_priced_as_requested)
+TEST(the_model_that_answered_is_priced_and_the_one_asked_for_only_where_none_is_named)
 {
     struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
     struct ns_message message = report("gpt-4o-mini", 100, 50);
-    message.as.report.model = T("my-deployment");
     struct ns_bill bill;
+    message.as.report.model = T("");
     ns_prices_bill(prices, &message, 0, &bill);
     CHECK_INT(bill.cost_nanousd, 45000);
+    message.as.report.model = T("nobody-knows"); /* a router took another */
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK(!bill.priced);
+    CHECK_INT(bill.evidence, NS_EVIDENCE_UNPRICED);
+    ns_prices_free(prices);
+}
+
+TEST(a_model_that_bills_the_call_itself_is_charged_for_it_once)
+{
+    struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    struct ns_message message =
+        report("sonar", 100, 50); /* 1 and 1 dollars a million, 5 a thousand */
+    message.as.report.provider = T("perplexity");
+    struct ns_bill bill;
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, 150 * 1000 + 5000000);
+    CHECK_INT(ns_usage_get(&bill.usage, NS_METER_REQUESTS), 1);
+    /* An answer of which only text is known, too. */
+    message.as.report.usage = (struct ns_usage){0};
+    message.as.report.output_text_bytes = 400;
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, (1000 + 100) * 1000 + 5000000);
+    /* Others have no such meter in their usage. */
+    message = report("gpt-4o-mini", 100, 50);
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK(!ns_usage_has(&bill.usage, NS_METER_REQUESTS));
+    ns_prices_free(prices);
+}
+
+TEST(behind_a_router_the_provider_that_it_uses_is_priced)
+{
+    struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    struct ns_message message = report("deepseek-ai/DeepSeek-R1", 100, 50);
+    struct ns_bill bill;
+    message.as.report.provider = T("huggingface");
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK(!bill.priced);                        /* nobody knows which */
+    message.as.report.upstream = T("together"); /* 3 and 7 dollars a million */
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, 100 * 3000 + 50 * 7000);
+    message.as.report.model = T("");
+    message.as.report.requested_model = T("deepseek-ai/DeepSeek-R1:together");
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, 100 * 3000 + 50 * 7000);
+    ns_prices_free(prices);
+}
+
+TEST(a_hold_counts_the_speed_and_the_region_that_are_asked_for)
+{
+    struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    struct ns_message message = report("claude-opus-4-6", 100, 50);
+    struct ns_quote standard, fast;
+    message.as.report.provider = message.as.report.family = T("anthropic");
+    message.as.report.output_tokens_max = 1000;
+    ns_prices_quote(prices, &message, 0, INT64_C(1780000000000000000), &standard);
+    message.as.report.requested_speed = T("fast");
+    message.as.report.requested_region = T("us");
+    ns_prices_quote(prices, &message, 0, INT64_C(1780000000000000000), &fast);
+    CHECK(standard.estimate.bound_nanousd > 0);
+    CHECK_INT(fast.estimate.bound_nanousd * 10, standard.estimate.bound_nanousd * 66);
     ns_prices_free(prices);
 }
 
@@ -129,6 +192,19 @@ TEST(an_unknown_model_is_priced_by_policy)
     CHECK(bill.priced && bill.cost_nanousd > 45000);
     CHECK_INT(bill.evidence, NS_EVIDENCE_ESTIMATED);
     ns_prices_free(dearest);
+}
+
+TEST(a_model_that_is_billed_by_pages_is_held_for_and_never_denied_as_unpriced)
+{
+    struct ns_message message = report("mistral-ocr-latest", 0, 0);
+    message.as.report.provider = T("mistral");
+    struct ns_quote quote;
+    struct ns_prices *deny = open_prices(NS_UNKNOWN_MODEL_DENY);
+    ns_prices_quote(deny, &message, 0, INT64_C(1780000000000000000), &quote);
+    CHECK(quote.priced && !quote.denied);
+    CHECK(quote.estimate.bound_nanousd > 0);
+    CHECK_INT(quote.estimate.input_nanousd, 0);
+    ns_prices_free(deny);
 }
 
 TEST(an_answer_without_usage_costs_what_was_counted_or_estimated_and_never_nothing)
@@ -199,29 +275,108 @@ TEST(a_lost_call_is_charged_by_its_last_word)
     ns_prices_free(prices);
 }
 
-TEST(a_broken_price_file_is_refused_and_a_good_one_taken)
+/* A catalogue of one model, gpt-4o-mini, at a rate of input in pico-dollars a token. */
+#define RECORDS(rate, more)                                                                        \
+    "catalogue\t1\tnewer+1\nprovider\topenai\nmodel\tgpt-4o-mini\t-\t100\t-\n"                     \
+    "match\tequals\tgpt-4o-mini\t-\nset\t-\t-\t-\nprice\tinput_tokens\t" rate                      \
+    "\t1\t0\nprice\toutput_tokens\t0\t1\t0\n" more
+
+/* Writes records and their closing line, or the records as they are. */
+static void
+write_prices(const char *path, const char *records, bool sealed)
 {
-    char path[] = "/tmp/ns-prices-XXXXXX";
-    int fd = mkstemp(path);
-    char error[NS_PRICES_ERROR_BYTES];
-    struct ns_prices *prices = NULL;
-    REQUIRE(fd >= 0 && write(fd, "broken\n", 7) == 7);
-    CHECK_INT(ns_prices_open(path, NS_UNKNOWN_MODEL_ALLOW, &prices, error), 0);
-    CHECK(strstr(error, path) != NULL && strstr(error, "stay") != NULL);
-    CHECK_INT(ns_prices_refused(prices), 1);
+    FILE *file = fopen(path, "w");
+    REQUIRE(file != NULL);
+    fputs(records, file);
+    if (sealed) {
+        fprintf(file, "checksum\tcrc32c\t%08x\n", ns_crc32c(0, records, strlen(records)));
+    }
+    REQUIRE(fclose(file) == 0);
+}
+
+static int64_t
+cost_now(struct ns_prices *prices)
+{
     struct ns_message message = report("gpt-4o-mini", 100, 50);
     struct ns_bill bill;
     ns_prices_bill(prices, &message, 0, &bill);
-    CHECK_INT(bill.cost_nanousd, 45000);
-    CHECK(ftruncate(fd, 0) == 0 && pwrite(fd, ns_catalogue_builtin, ns_catalogue_builtin_bytes,
-                                          0) == (ssize_t)ns_catalogue_builtin_bytes);
+    return bill.cost_nanousd;
+}
+
+TEST(a_newer_price_file_is_in_force_at_once_and_a_broken_one_never)
+{
+    static const struct {
+        const char *records;
+        bool sealed;
+        const char *error;
+    } broken[] = {
+        {"", false, ": line 1: the last line is cut off"},
+        {"broken\n", false, ": line 1: the closing checksum line is missing"},
+        {RECORDS("9000", ""), false, ": line 7: the closing checksum line is missing"},
+        {RECORDS("9000", "checksum\tcrc32c\t00000000\n"), false, ": line 8: the checksum is"},
+        {RECORDS("9000", "checksum\tcrc32c\t0000"), false, ": line 8: the last line is cut off"},
+        {RECORDS("-1", ""), true, ": line 6: a rate is pico-dollars"},
+        {RECORDS("1.5", ""), true, ": line 6: a rate is pico-dollars"},
+        {RECORDS("1000000000000000001", ""), true, ": line 6: a rate is pico-dollars"},
+        {RECORDS("9000", "price\tinput_tokens\t1\t1\t0\n"), true, ": line 8: the tiers of"},
+        {RECORDS("9000", "provider\topenai\n"), true, ": line 8: a second provider"},
+        {"catalogue\t2\tnewer+2\n", true, ": line 1: format 2 is not known"},
+    };
+    char folder[] = "/tmp/ns-prices-XXXXXX", path[64], error[NS_PRICES_ERROR_BYTES];
+    struct ns_prices *prices = NULL;
+    REQUIRE(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof path, "%s/prices.tsv", folder);
+    write_prices(path, "broken\n", false);
+    CHECK_INT(ns_prices_open(path, NS_UNKNOWN_MODEL_ALLOW, &prices, error), 0);
+    CHECK(strstr(error, path) != NULL && strstr(error, "stay") != NULL);
+    CHECK_INT(cost_now(prices), 45000); /* the built-in one */
+    write_prices(path, RECORDS("7000", ""), true);
     CHECK_INT(ns_prices_reload(prices, error), 1);
     CHECK_STR(error, "");
-    ns_prices_bill(prices, &message, 0, &bill);
-    CHECK_INT(bill.cost_nanousd, 45000);
+    CHECK_STR(ns_prices_version(prices), "newer+1");
+    CHECK_INT(cost_now(prices), 700);
+    for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
+        write_prices(path, broken[i].records, broken[i].sealed);
+        int status = ns_prices_reload(prices, error);
+        if (status >= 0 || strstr(error, broken[i].error) == NULL || cost_now(prices) != 700) {
+            NS_FAIL("file %zu: status %d, \"%s\"", i, status, error);
+        }
+        CHECK_INT(ns_prices_refused(prices), i + 2);
+    }
     unlink(path);
     CHECK_INT(ns_prices_reload(prices, error), 0); /* gone: what is in force stays */
-    close(fd);
+    CHECK_INT(cost_now(prices), 700);
+    rmdir(folder);
+    ns_prices_free(prices);
+}
+
+TEST(what_is_no_readable_file_is_refused_as_such_and_never_waited_for)
+{
+    char folder[] = "/tmp/ns-prices-XXXXXX", path[64], error[NS_PRICES_ERROR_BYTES];
+    struct ns_prices *prices = NULL;
+    REQUIRE(mkdtemp(folder) != NULL);
+    snprintf(path, sizeof path, "%s/prices.tsv", folder);
+    CHECK_INT(ns_prices_open(path, NS_UNKNOWN_MODEL_ALLOW, &prices, error), 0);
+    CHECK_STR(error, "");
+    CHECK_INT(mkfifo(path, 0600), 0); /* no writer ever comes */
+    CHECK_INT(ns_prices_reload(prices, error), -EINVAL);
+    CHECK(strstr(error, "not a regular file") != NULL);
+    unlink(path);
+    CHECK_INT(mkdir(path, 0700), 0);
+    CHECK_INT(ns_prices_reload(prices, error), -EINVAL);
+    rmdir(path);
+    CHECK_INT(symlink(path, path), 0);
+    CHECK_INT(ns_prices_reload(prices, error), -ELOOP);
+    unlink(path);
+    write_prices(path, RECORDS("7000", ""), true);
+    CHECK_INT(truncate(path, NS_PRICES_BYTES_MAX + 1), 0);
+    CHECK_INT(ns_prices_reload(prices, error), -EFBIG);
+    CHECK_INT(truncate(path, NS_PRICES_BYTES_MAX), 0);
+    CHECK_INT(ns_prices_reload(prices, error), -EBADMSG); /* NUL after the last line */
+    CHECK_INT(ns_prices_refused(prices), 5);
+    CHECK_INT(cost_now(prices), 45000);
+    unlink(path);
+    rmdir(folder);
     ns_prices_free(prices);
 }
 

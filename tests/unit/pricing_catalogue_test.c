@@ -108,6 +108,12 @@ TEST(a_broken_record_is_refused_with_its_line)
         {PRICED "price\tinput_tokens\t1\t1\t0\n", "line 7: the tiers of input_tokens do not"},
         {PRICED "price\toutput_tokens\t1\t1\t0\nprice\tinput_tokens\t1\t1\t9\n",
          "line 8: the tiers of input_tokens do not"},
+        {PRICED "set\t2026-01-01\t-\t-\nprice\tinput_tokens\t1\t1\t0\nset\t2026-01-01\t-\t-\n",
+         "line 9: a second set of m1 for the same time"},
+        {PRICED "set\t-\t-\t-\n", "line 7: a second set of m1 for the same time"},
+        {PRICED "scale\ttier\t\ttokens\t1\t2\n", "line 7: a scale without a value"},
+        {PRICED "scale\ttier\tbatch\ttokens\t1\t2\nscale\ttier\tBatch\ttokens\t1\t3\n",
+         "line 8: a second scale of tokens for batch"},
         {PRICED "scale\tmood\tgood\ttokens\t1\t2\n", "line 7: a scale is by tier, speed or"},
         {PRICED "scale\ttier\tbatch\tall\t1\t2\n", "line 7: no meter of tokens all"},
         {PRICED "scale\ttier\tbatch\tweb_searches\t1\t2\n", "line 7: no meter of tokens web"},
@@ -149,6 +155,40 @@ TEST(limits_hold_exactly)
                    "model\tm\t-\t1\t-\nmatch\tequals\tm\t-\n",
                    error),
               0);
+}
+
+/* A model with so many records of a kind, each its own. */
+static int
+load_many(const char *head, const char *form, int count,
+          char error[static NS_CATALOGUE_ERROR_BYTES])
+{
+    size_t bytes = strlen(head) + (size_t)count * 128, used = strlen(head);
+    char *records = malloc(bytes);
+    memcpy(records, head, used + 1);
+    for (int i = 0; i < count; i++) {
+        used += (size_t)snprintf(records + used, bytes - used, form, i / 900, i / 30 % 30, i % 30);
+    }
+    int status = load(records, error);
+    free(records);
+    return status;
+}
+
+TEST(a_model_has_a_bounded_number_of_prices_sets_and_scales)
+{
+    static const char prices[] = "price\toutput_tokens\t1\t1\t%d%02d%02d\n";
+    static const char sets[] = "set\t2%03d-01-01\t00:%02d:%02d\t23:59:59\n"
+                               "price\toutput_tokens\t1\t1\t0\n";
+    static const char scales[] = "scale\ttier\t%d-%02d-%02d\ttokens\t1\t2\n";
+    char error[NS_CATALOGUE_ERROR_BYTES];
+    CHECK_INT(load_many(MODEL "set\t-\t-\t-\n", prices, 1000, error), 0);
+    CHECK_INT(load_many(MODEL "set\t-\t-\t-\n", prices, 1001, error), -EBADMSG);
+    CHECK(strstr(error, "more than 1000 prices in a set") != NULL);
+    CHECK_INT(load_many(PRICED, sets, 999, error), 0);
+    CHECK_INT(load_many(PRICED, sets, 1000, error), -EBADMSG);
+    CHECK(strstr(error, "more than 1000 sets of a model") != NULL);
+    CHECK_INT(load_many(PRICED, scales, 1000, error), 0);
+    CHECK_INT(load_many(PRICED, scales, 1001, error), -EBADMSG);
+    CHECK(strstr(error, "more than 1000 scales of a model") != NULL);
 }
 
 TEST(comments_and_later_sets_are_read)

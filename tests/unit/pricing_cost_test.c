@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <time.h>
 
 #include "pricing/catalogue.h"
 #include "tests/unit/pricing_support.h"
@@ -321,16 +322,24 @@ keep_row(char **field, int count, void *user)
 
 /* A time as texts, to be compared with the file's: date and time of day. */
 struct moment {
-    const char *date, *time;
+    char date[16], time[16];
     int64_t unix_s;
 };
 
-static const struct moment moments[] = {
-    {"2024-06-01", "12:00:00", 1717243200}, {"2025-06-10", "00:00:00", 1749513600},
-    {"2026-03-12", "23:59:59", 1773359999}, {"2026-08-17", "01:00:00", 1786928400},
-    {"2026-08-20", "16:30:00", 1787243400}, {"2026-10-01", "09:59:59", 1790848799},
-    {"2027-01-01", "00:29:59", 1798763399},
-};
+static struct moment
+moment_of(int64_t unix_s)
+{
+    struct moment moment = {.unix_s = unix_s};
+    time_t seconds = (time_t)unix_s;
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    strftime(moment.date, sizeof(moment.date), "%Y-%m-%d", &tm);
+    strftime(moment.time, sizeof(moment.time), "%H:%M:%S", &tm);
+    return moment;
+}
+
+/* 2024-06-01 12:00, 2025-06-10, 2026-03-12 23:59:59, 2026-08-20 16:30, 2027-01-01 00:29:59 */
+static const int64_t any_times[] = {1717243200, 1749513600, 1773359999, 1787243400, 1798763399};
 
 static bool
 row_holds(const struct shared_row *row, const struct moment *at)
@@ -395,10 +404,18 @@ overlaid(const struct shared_row *row)
             strcmp(row->model, "sonar-deep-research") != 0);
 }
 
-/* One random usage of the model's own meters, priced by both. */
+static uint64_t
+input_tokens_of(const struct ns_usage *usage)
+{
+    return ns_usage_input_tokens(usage) + ns_usage_cached_input_tokens(usage) +
+           ns_usage_cache_write_tokens(usage);
+}
+
+/* One random usage of the model's own meters, priced by both; total_input_tokens: 0, or what the
+ * input is to add up to. */
 static void
 check_model(const struct ns_catalogue *builtin, size_t first, size_t end, const struct moment *at,
-            uint64_t scale)
+            uint64_t scale, uint64_t total_input_tokens)
 {
     const struct shared_row *set = set_of_moment(first, end, at);
     struct ns_usage usage = {0};
@@ -407,8 +424,11 @@ check_model(const struct ns_catalogue *builtin, size_t first, size_t end, const 
             ns_usage_set(&usage, (enum ns_meter)shared_rows[i].meter, ns_test_random() % scale);
         }
     }
-    uint64_t total = ns_usage_input_tokens(&usage) + ns_usage_cached_input_tokens(&usage) +
-                     ns_usage_cache_write_tokens(&usage);
+    if (total_input_tokens > 0) {
+        usage.count[NS_METER_INPUT] = 0;
+        ns_usage_set(&usage, NS_METER_INPUT, total_input_tokens - input_tokens_of(&usage));
+    }
+    uint64_t total = input_tokens_of(&usage);
     unsigned __int128 parts = 0;
     for (int m = 0; m < NS_METER_COUNT; m++) {
         const struct shared_row *row = rate_of(first, end, set, m, total);
@@ -433,6 +453,55 @@ check_model(const struct ns_catalogue *builtin, size_t first, size_t end, const 
     }
 }
 
+static size_t vectors;
+
+/* Small and large, and at each of the row's context tiers: the last token below and the first
+ * above. */
+static void
+check_at(const struct ns_catalogue *builtin, size_t first, size_t end, int64_t unix_s)
+{
+    struct moment at = moment_of(unix_s);
+    check_model(builtin, first, end, &at, 3000, 0);
+    check_model(builtin, first, end, &at, 600000, 0);
+    vectors += 2;
+    for (size_t i = first; i < end; i++) {
+        if (shared_rows[i].above > 0 && shared_rows[i].meter == NS_METER_INPUT) {
+            check_model(builtin, first, end, &at, 3000, shared_rows[i].above);
+            check_model(builtin, first, end, &at, 3000, shared_rows[i].above + 1);
+            vectors += 2;
+        }
+    }
+}
+
+/* The last second before a set of prices and its first, by date and by hour. */
+static void
+check_edges(const struct ns_catalogue *builtin, size_t first, size_t end)
+{
+    for (size_t i = first; i < end; i++) {
+        const struct shared_row *row = &shared_rows[i];
+        if (i > first && same_set(row, row - 1)) {
+            continue;
+        }
+        struct tm from = {.tm_year = 126, .tm_mon = 8, .tm_mday = 1};
+        if (row->from[0] != '\0') {
+            REQUIRE(sscanf(row->from, "%d-%d-%d", &from.tm_year, &from.tm_mon, &from.tm_mday) == 3);
+            from.tm_year -= 1900;
+            from.tm_mon -= 1;
+        }
+        int64_t midnight = timegm(&from);
+        const char *const hours[] = {"00:00:00", row->start, row->end};
+        for (size_t h = 0; h < sizeof(hours) / sizeof(hours[0]); h++) {
+            int64_t hour = 0, minute = 0, second = 0;
+            if (sscanf(hours[h], "%" SCNd64 ":%" SCNd64 ":%" SCNd64, &hour, &minute, &second) ==
+                3) {
+                int64_t edge = midnight + hour * 3600 + minute * 60 + second;
+                check_at(builtin, first, end, edge - 1);
+                check_at(builtin, first, end, edge);
+            }
+        }
+    }
+}
+
 TEST(every_price_of_the_shared_file_is_charged_exactly_at_any_time)
 {
     char *text = ns_test_read_file(shared_path("prices/prices.tsv"), NULL);
@@ -442,7 +511,7 @@ TEST(every_price_of_the_shared_file_is_charged_exactly_at_any_time)
     each_row(text, keep_row, NULL);
     struct ns_catalogue *builtin = load_builtin();
     REQUIRE(builtin != NULL);
-    size_t vectors = 0, models = 0;
+    size_t models = 0;
     for (size_t first = 0, end = 0; first < shared_row_count; first = end) {
         const struct shared_row *row = &shared_rows[first];
         while (end < shared_row_count && strcmp(shared_rows[end].model, row->model) == 0 &&
@@ -450,14 +519,15 @@ TEST(every_price_of_the_shared_file_is_charged_exactly_at_any_time)
             end++;
         }
         models++;
-        for (size_t m = 0; m < sizeof(moments) / sizeof(moments[0]) && !overlaid(row); m++) {
-            check_model(builtin, first, end, &moments[m], 3000);
-            check_model(builtin, first, end, &moments[m], 600000);
-            vectors += 2;
+        for (size_t m = 0; m < sizeof(any_times) / sizeof(any_times[0]) && !overlaid(row); m++) {
+            check_at(builtin, first, end, any_times[m]);
+        }
+        if (!overlaid(row)) {
+            check_edges(builtin, first, end);
         }
     }
     printf("# %zu vectors over %zu models, %zu rates\n", vectors, models, shared_row_count);
-    CHECK(vectors > 8574);
+    CHECK(vectors > 20000);
     CHECK(shared_row_count >= 4174);
     ns_catalogue_free(builtin);
     free(text);

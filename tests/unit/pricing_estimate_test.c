@@ -31,6 +31,7 @@
     "price\toutput_tokens\t9000000000000\t1000000\t0\n"                                            \
     "model\ttranscribe\t-\t1\t-\nmatch\tequals\ttranscribe\t-\nset\t-\t-\t-\n"                     \
     "price\taudio_seconds\t360000000000\t3600\t0\n"                                                \
+    "model\tsecret\t-\t1\t-\nmatch\tequals\tsecret\t-\n"                                           \
     "model\tgratis\t-\t50\tfree\nmatch\tequals\tgratis\t-\n"                                       \
     "model\tdear\t-\t1000000000000\t-\nmatch\tequals\tdear\t-\nset\t-\t-\t-\n"                     \
     "price\tinput_tokens\t1000000000000000000\t1\t0\n"                                             \
@@ -235,10 +236,12 @@ TEST(a_model_without_a_price_for_text_can_not_be_estimated_and_a_free_one_is_not
     struct ns_price_estimate e = {0};
     CHECK_INT(
         estimate_at("transcribe", (struct ns_price_terms){0}, REQUEST(.text_bytes = 4), 0, &e),
-        -ENOENT);
+        -EDOM);
     CHECK_INT(
         estimate_at("transcribe", (struct ns_price_terms){0}, REQUEST(.text_bytes = 0), 0, &e),
-        -ENOENT);
+        -EDOM);
+    CHECK_INT(estimate_at("secret", (struct ns_price_terms){0}, REQUEST(.text_bytes = 4), 0, &e),
+              -ENOENT);
     CHECK_INT(estimate_at("gratis", (struct ns_price_terms){0}, REQUEST(.text_bytes = 4), 0, &e),
               0);
     CHECK_INT(e.bound_nanousd, 0);

@@ -128,6 +128,8 @@ TEST(the_contracts_names_of_providers_find_their_rows)
         {"voyage", "voyage-3", "voyage-3"},
         {"ollama", "llama3:8b", "local"},
         {"api.novita.ai", "deepseek/deepseek-r1", "deepseek/deepseek-r1"},
+        {"openrouter", "somebody/new:free", ":free"},
+        {"openrouter", "somebody/new", "(none)"},
         {"openai", "no-such-model", "(none)"},
         {"nobody", "gpt-4o", "(none)"},
     };

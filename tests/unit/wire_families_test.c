@@ -186,6 +186,73 @@ TEST(history_that_is_billed_and_not_seen_is_noticed)
     }
 }
 
+TEST(tools_that_run_at_the_provider_bring_input_that_was_not_seen)
+{
+    static const struct {
+        const char *host, *path, *json;
+        bool elsewhere;
+    } rows[] = {
+        {"api.anthropic.com", "/v1/messages", "{\"tools\":[{\"name\":\"web_search\"}]}", false},
+        {"api.anthropic.com", "/v1/messages", "{\"tools\":[{\"type\":\"bash_20250124\"}]}", false},
+        {"api.anthropic.com", "/v1/messages",
+         "{\"tools\":[{\"name\":\"f\"},{\"type\":\"tool_search_tool_regex_20251119\"}]}", true},
+        {"api.anthropic.com", "/v1/messages", "{\"tools\":[{\"type\":\"web_search_20250305\"}]}",
+         true},
+        {"api.openai.com", "/v1/responses", "{\"tools\":[{\"type\":\"function\"}]}", false},
+        {"api.openai.com", "/v1/responses", "{\"tools\":[{\"type\":\"mcp\"}]}", true},
+        {"api.openai.com", "/v1/chat/completions", "{\"web_search_options\":{}}", true},
+        {"generativelanguage.googleapis.com", "/v1beta/models/m:generateContent",
+         "{\"tools\":[{\"functionDeclarations\":[{\"name\":\"google_search\"}]}]}", false},
+        {"generativelanguage.googleapis.com", "/v1beta/models/m:generateContent",
+         "{\"tools\":[{\"googleSearch\":{}}]}", true},
+        {"generativelanguage.googleapis.com", "/v1beta/models/m:generateContent",
+         "{\"tools\":[{\"url_context\":{}}]}", true},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct exchange exchange = ask_json(rows[i].host, rows[i].path, rows[i].json);
+        REQUIRE(exchange.call != NULL);
+        if (exchange.call->request.history_elsewhere != rows[i].elsewhere) {
+            NS_FAIL("%s", rows[i].json);
+        }
+        close_exchange(&exchange);
+    }
+}
+
+TEST(speed_and_region_that_are_asked_for_are_known_before_the_answer)
+{
+    struct exchange exchange =
+        ask_json("api.anthropic.com", "/v1/messages",
+                 "{\"model\":\"m\",\"speed\":\"fast\",\"inference_geo\":\"us\",\"max_tokens\":5}");
+    REQUIRE(exchange.call != NULL);
+    CHECK_STR(exchange.call->request.speed, "fast");
+    CHECK_STR(exchange.call->request.region, "us");
+    close_exchange(&exchange);
+}
+
+TEST(a_router_names_the_provider_behind_it_in_its_path_or_after_the_model)
+{
+    static const struct {
+        const char *host, *path, *model, *upstream;
+    } rows[] = {
+        {"router.huggingface.co", "/nebius/v1/chat/completions", "a/b", "nebius"},
+        {"router.huggingface.co", "/fireworks-ai/inference/v1/chat/completions", "a/b:x",
+         "fireworks-ai"},
+        {"router.huggingface.co", "/v1/chat/completions", "a/b:together", "together"},
+        {"router.huggingface.co", "/v1/chat/completions", "a/b", ""},
+        {"api.openai.com", "/v1/chat/completions", "ft:gpt-4o:acme", ""},
+        {"openrouter.ai", "/api/v1/chat/completions", "a/b:free", ""},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char json[64];
+        snprintf(json, sizeof(json), "{\"model\":\"%s\"}", rows[i].model);
+        struct exchange exchange = ask_json(rows[i].host, rows[i].path, json);
+        REQUIRE(exchange.call != NULL);
+        CHECK_STR(exchange.call->request.model, rows[i].model);
+        CHECK_STR(exchange.call->request.upstream, rows[i].upstream);
+        close_exchange(&exchange);
+    }
+}
+
 TEST(attachments_are_counted_apart_from_text)
 {
     static const struct {

@@ -22,13 +22,16 @@ static const struct ns_route routes[] = {
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-enum { ASK_MODEL = 1, ASK_STREAM, ASK_CAP, ASK_TIER };
+enum { ASK_MODEL = 1, ASK_STREAM, ASK_CAP, ASK_TIER, ASK_SPEED, ASK_REGION, ASK_TOOL };
 
 static const struct ns_fact_rule request_rules[] = {
     {"model", ASK_MODEL, NULL},
     {"stream", ASK_STREAM, NULL},
     {"max_tokens|max_tokens_to_sample", ASK_CAP, NULL},
     {"service_tier", ASK_TIER, NULL},
+    {"speed", ASK_SPEED, NULL},
+    {"inference_geo", ASK_REGION, NULL},
+    {"tools/[]/type", ASK_TOOL, NULL},
 };
 
 static const struct ns_prompt_root prompt_roots[] = {
@@ -56,6 +59,15 @@ request_fact(struct ns_wire_request *request, int fact, const struct ns_json_inp
         break;
     case ASK_TIER:
         ns_family_text(request->service_tier, sizeof(request->service_tier), value);
+        break;
+    case ASK_SPEED:
+        ns_family_text(request->speed, sizeof(request->speed), value);
+        break;
+    case ASK_REGION:
+        ns_family_text(request->region, sizeof(request->region), value);
+        break;
+    case ASK_TOOL:
+        request->history_elsewhere |= ns_family_is_hosted_tool(value);
         break;
     default:
         break;

@@ -59,6 +59,25 @@ ns_family_text(char *field, size_t field_bytes, const struct ns_json_input *valu
     }
 }
 
+bool
+ns_family_is_hosted_tool(const struct ns_json_input *value)
+{
+    /* How their types begin: dates and "_preview" follow. */
+    static const char *const types[] = {
+        "web_search",  "web_fetch",     "code_execution",   "code_interpreter",
+        "tool_search", "file_search",   "image_generation", "collections_search",
+        "x_search",    "google_search", "google_maps",      "url_context",
+        "advisor",     "mcp",
+    };
+    for (size_t i = 0; value->event == NS_JSON_STRING && i < sizeof(types) / sizeof(types[0]);
+         i++) {
+        if (ns_wire_text_begins(value->text, value->text_bytes, types[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 uint64_t
 ns_family_count(const struct ns_json_input *value, uint64_t otherwise)
 {

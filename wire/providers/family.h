@@ -79,6 +79,8 @@ const struct ns_family *ns_family_find(const struct ns_host *host, const char *p
 
 /* Facts as most families need them. */
 void ns_family_text(char *field, size_t field_bytes, const struct ns_json_input *value);
+/* Is this the type of a tool that runs at the provider, so that its results are billed input? */
+bool ns_family_is_hosted_tool(const struct ns_json_input *value);
 uint64_t ns_family_count(const struct ns_json_input *value, uint64_t otherwise);
 void ns_raw_set(struct ns_raw *raw, unsigned index, const struct ns_json_input *value);
 void ns_raw_add(struct ns_raw *raw, unsigned index, uint64_t count);

@@ -24,7 +24,16 @@ static const struct ns_route routes[] = {
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-enum { ASK_MODEL = 1, ASK_STREAM, ASK_CAP, ASK_CHOICES, ASK_TIER, ASK_ELSEWHERE };
+enum {
+    ASK_MODEL = 1,
+    ASK_STREAM,
+    ASK_CAP,
+    ASK_CHOICES,
+    ASK_TIER,
+    ASK_ELSEWHERE,
+    ASK_TOOL,
+    ASK_HOSTED
+};
 
 static const struct ns_fact_rule request_rules[] = {
     {"model|agent", ASK_MODEL, NULL},
@@ -35,6 +44,11 @@ static const struct ns_fact_rule request_rules[] = {
     {"parameters/sampleCount", ASK_CHOICES, NULL},
     {"serviceTier|service_tier", ASK_TIER, NULL},
     {"cachedContent|cached_content|previous_interaction_id", ASK_ELSEWHERE, NULL},
+    {"tools/[]/type", ASK_TOOL, NULL},
+    {"tools/[]/googleSearch|google_search|googleSearchRetrieval|google_search_retrieval",
+     ASK_HOSTED, NULL},
+    {"tools/[]/urlContext|url_context|codeExecution|code_execution", ASK_HOSTED, NULL},
+    {"tools/[]/fileSearch|file_search|googleMaps|google_maps", ASK_HOSTED, NULL},
 };
 
 static const struct ns_prompt_root prompt_roots[] = {
@@ -78,6 +92,12 @@ request_fact(struct ns_wire_request *request, int fact, const struct ns_json_inp
         break;
     case ASK_ELSEWHERE:
         request->history_elsewhere |= value->event == NS_JSON_STRING;
+        break;
+    case ASK_TOOL:
+        request->history_elsewhere |= ns_family_is_hosted_tool(value);
+        break;
+    case ASK_HOSTED:
+        request->history_elsewhere |= value->event == NS_JSON_OBJECT_BEGIN;
         break;
     default:
         break;

@@ -39,7 +39,17 @@ static const struct ns_route routes[] = {
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-enum { ASK_MODEL = 1, ASK_STREAM, ASK_USAGE, ASK_CAP, ASK_CHOICES, ASK_TIER, ASK_ELSEWHERE };
+enum {
+    ASK_MODEL = 1,
+    ASK_STREAM,
+    ASK_USAGE,
+    ASK_CAP,
+    ASK_CHOICES,
+    ASK_TIER,
+    ASK_ELSEWHERE,
+    ASK_TOOL,
+    ASK_SEARCH
+};
 
 static const struct ns_fact_rule request_rules[] = {
     {"model", ASK_MODEL, NULL},
@@ -50,6 +60,8 @@ static const struct ns_fact_rule request_rules[] = {
     {"service_tier", ASK_TIER, NULL},
     {"previous_response_id|conversation", ASK_ELSEWHERE, NULL},
     {"conversation|prompt/id", ASK_ELSEWHERE, NULL},
+    {"tools/[]/type", ASK_TOOL, NULL},
+    {"web_search_options", ASK_SEARCH, NULL},
 };
 
 static const struct ns_prompt_root prompt_roots[] = {
@@ -90,6 +102,12 @@ request_fact(struct ns_wire_request *request, int fact, const struct ns_json_inp
         break;
     case ASK_ELSEWHERE:
         request->history_elsewhere |= value->event == NS_JSON_STRING;
+        break;
+    case ASK_TOOL:
+        request->history_elsewhere |= ns_family_is_hosted_tool(value);
+        break;
+    case ASK_SEARCH:
+        request->history_elsewhere |= value->event == NS_JSON_OBJECT_BEGIN;
         break;
     default:
         break;
