@@ -433,17 +433,6 @@ bill_without_usage(const struct ns_message *message, const struct ns_price_model
     set_cost(bill, error, cost);
 }
 
-/* Of a stream that broke off: what it told, and the text counted since where that is more.
- * Anthropic tells its input and one token of output at the start, and the rest at the end. */
-static void
-count_output(struct ns_usage *usage, uint64_t counted)
-{
-    uint64_t told = ns_usage_output_tokens(usage);
-    if (told < counted) {
-        ns_usage_add(usage, NS_METER_OUTPUT, counted - told);
-    }
-}
-
 static void
 sum_usage(const struct ns_report *report, struct ns_usage *usage)
 {
@@ -479,7 +468,10 @@ bill_with(struct ns_prices *prices, const struct ns_message *message,
         count_call(model, terms, &bill->usage);
     }
     if (!has_parts(report) && report->evidence == NS_EVIDENCE_PARTIAL) {
-        count_output(&bill->usage, ns_price_tokens_of_text(report->output_text_bytes));
+        /* Anthropic tells its input and one token of output at the start, and the rest at the end.
+         */
+        ns_usage_add(&bill->usage, NS_METER_OUTPUT,
+                     ns_price_tokens_of_text(report->output_text_bytes));
     }
     int error = price_usage(prices, message, &bill->usage, model, terms, &cost);
     set_cost(bill, error, cost);
@@ -538,10 +530,11 @@ ns_prices_bill_lost(struct ns_prices *prices, const struct ns_message *check,
     count_call(model, terms, &bill->usage);
     int error = priced ? price_guess(model, terms, &before, output_tokens, &cost) : -ENOENT;
     if (progress != NULL && progress->usage.present != 0) {
+        /* What the stream told, and the text that came since. */
         bill->evidence = NS_EVIDENCE_PARTIAL;
         bill->usage = progress->usage;
         count_call(model, terms, &bill->usage);
-        count_output(&bill->usage, output_tokens);
+        ns_usage_add(&bill->usage, NS_METER_OUTPUT, output_tokens);
         enum ns_meter unpriced;
         error =
             model == NULL ? -ENOENT : ns_price_cost(model, terms, &bill->usage, &cost, &unpriced);

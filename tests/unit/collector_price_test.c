@@ -261,11 +261,11 @@ TEST(a_stream_that_broke_off_is_charged_for_the_text_that_came)
     message.as.report.output_text_bytes = 4000;
     message.as.report.evidence = NS_EVIDENCE_PARTIAL;
     ns_prices_bill(prices, &message, 0, &bill);
-    CHECK_INT(ns_usage_output_tokens(&bill.usage), 1000);
+    CHECK_INT(ns_usage_output_tokens(&bill.usage), 3 + 1000);
     CHECK_INT(ns_usage_get(&bill.usage, NS_METER_OUTPUT_REASONING), 2);
-    CHECK_INT(bill.cost_nanousd, 100 * 150 + 1000 * 600);
+    CHECK_INT(bill.cost_nanousd, 100 * 150 + 1003 * 600);
     CHECK_INT(bill.evidence, NS_EVIDENCE_PARTIAL);
-    /* What the provider counted itself is right, however long its text is. */
+    /* What is complete is counted by the provider. */
     message.as.report.evidence = NS_EVIDENCE_REPORTED;
     ns_prices_bill(prices, &message, 0, &bill);
     CHECK_INT(bill.cost_nanousd, 100 * 150 + 3 * 600);

@@ -736,6 +736,50 @@ TEST(evidence_says_what_was_seen_of_an_answer)
 }
 
 /* Clients close at [DONE] and message_stop, and never read the chunk that ends the message. */
+TEST(text_that_came_after_the_usage_is_known_and_so_is_the_usage_amid_a_stream)
+{
+#define FRAME(body) "HTTP/1.1 200 X\r\n\r\n" body
+    static const struct {
+        const char *host, *path, *answer;
+        uint64_t text_bytes, input, output;
+    } rows[] = {
+        {"api.anthropic.com", "/v1/messages",
+         FRAME("data: {\"message\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n"
+               "data: {\"delta\":{\"text\":\"hello\"}}\n\n"),
+         5, 9, 1},
+        {"api.anthropic.com", "/v1/messages",
+         FRAME("data: {\"message\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n"
+               "data: {\"delta\":{\"text\":\"hello\"}}\n\ndata: "
+               "{\"usage\":{\"output_tokens\":4}}\n\n"),
+         0, 9, 4},
+        {"generativelanguage.googleapis.com", "/v1beta/models/g:streamGenerateContent?alt=sse",
+         FRAME("data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hello\"}]}}],"
+               "\"usageMetadata\":{\"promptTokenCount\":9}}\n\n"),
+         5, 9, 0},
+        {"generativelanguage.googleapis.com", "/v1beta/models/g:streamGenerateContent",
+         FRAME("[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hello\"}]}}],"
+               "\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":4}},\n"),
+         0, 9, 4},
+        {"api.openai.com", CHAT, FRAME(TEXT_CHUNK TEXT_CHUNK), 10, 0, 0},
+        {"api.openai.com", CHAT,
+         FRAME(TEXT_CHUNK "data: {\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2}}\n\n"), 0,
+         9, 2},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct exchange exchange = ask_json(rows[i].host, rows[i].path, "{}");
+        struct ns_wire_read read;
+        (void)ns_wire_read(exchange.wire, (const uint8_t *)rows[i].answer, 18, &read);
+        (void)ns_wire_read(exchange.wire, (const uint8_t *)rows[i].answer + 18,
+                           strlen(rows[i].answer) - 18, &read);
+        const struct ns_wire_call *call = ns_wire_current(exchange.wire);
+        REQUIRE(call != NULL);
+        CHECK_INT(call->response.text_bytes, rows[i].text_bytes);
+        CHECK_INT(ns_usage_get(&call->response.usage, NS_METER_INPUT), rows[i].input);
+        CHECK_INT(ns_usage_get(&call->response.usage, NS_METER_OUTPUT), rows[i].output);
+        close_exchange(&exchange);
+    }
+}
+
 TEST(a_stream_left_after_its_last_event_is_complete)
 {
     expect_evidence("api.openai.com", CHAT, 200, FINISH_CHUNK USAGE_CHUNK DONE "\n", 1,

@@ -247,6 +247,10 @@ response_fact(struct ns_reading *reading, int fact, const struct ns_json_input *
     case TOLD_ITERATION_MODEL:
         ns_family_text(reading->item_model, sizeof(reading->item_model), value);
         break;
+    case TOLD_COUNT + OUTPUT:
+        ns_raw_set(&reading->usage, OUTPUT, value);
+        response->text_bytes = value->event == NS_JSON_NUMBER ? 0 : response->text_bytes;
+        break;
     default:
         ns_raw_set(fact >= TOLD_COUNT ? &reading->usage : &reading->item,
                    (unsigned)fact % TOLD_ITERATION_COUNT, value);

@@ -256,6 +256,9 @@ told_usage(struct ns_reading *reading, const struct ns_json_input *value)
         memset(&reading->item, 0, sizeof(reading->item));
     } else if (value->event == NS_JSON_OBJECT_END && ns_raw_has(&reading->item, PROMPT)) {
         reading->usage = reading->item;
+        if (ns_raw_has(&reading->usage, CANDIDATES)) {
+            reading->call->response.text_bytes = 0;
+        }
     }
 }
 

@@ -435,6 +435,9 @@ told_usage(struct ns_reading *reading, const struct ns_json_input *value)
         memset(&reading->item, 0, sizeof(reading->item));
     } else if (value->event == NS_JSON_OBJECT_END && reading->item.present != 0) {
         reading->usage = reading->item;
+        if (ns_raw_has(&reading->usage, COMPLETION)) {
+            reading->call->response.text_bytes = 0;
+        }
     }
 }
 
