@@ -21,6 +21,9 @@ COMMANDS = ["run", "start", "stop", "status", "budget", "calls", "denials", "exp
             "margins", "db", "psql"]
 NULLSPEND = lab.program("nullspend")
 NOBODY = "ipc:///tmp/nullspend-nobody-listens-here.sock"
+# Names that no budget can count, and what is wrong with them.
+UNCOUNTABLE = [(b" a", "blank"), (b"a ", "blank"), (b"a*", "star"), (b"x" * 129, "too long"),
+               (b"a\xff", "UTF-8"), (b"a\xc2\x85", "control"), (b"a\nb", "control")]
 
 
 def nullspend(*arguments, **environment):
@@ -28,7 +31,8 @@ def nullspend(*arguments, **environment):
     environment = dict(os.environ, NULLSPEND_COLLECTOR=NOBODY, **environment)
     environment.pop("NULLSPEND_DATABASE_URL", None)
     return subprocess.run([NULLSPEND, *arguments], env=environment, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+                          stderr=subprocess.PIPE, text=True, errors="replace", timeout=120,
+                          check=False)
 
 
 def refused(code, *arguments, words="", **environment):
@@ -71,6 +75,9 @@ def wrong_usage_exits_2_and_names_what_is_wrong():
     for entity in ["", "customer", "customer:", "org:x", "nobody:x", "tag:x", "tag:=x", "tag:x=",
                    "customer:a\nb", "customer:" + "x" * 400]:
         refused(2, "budget", "set", entity, "--limit", "1", "--period", "day", words="entity")
+    for name, words in UNCOUNTABLE:
+        refused(2, "budget", "show", b"customer:" + name, words=words)
+        refused(2, "budget", "show", b"tag:env=" + 2 * name, words=words)
     refused(2, "budget", words="set, list, show or rm")
     refused(2, "budget", "show", words="ENTITY")
     refused(2, "budget", "list", "org", words="ENTITY")
@@ -114,6 +121,10 @@ def run_exits_as_the_command_does():
     refused(2, "run", "--mode", "loud", "--", "true", words="--mode")
     refused(2, "run", "--customer", "", "--", "true", words="--customer")
     refused(2, "run", "--customer", "x" * 129, "--", "true", words="--customer")
+    for name, words in UNCOUNTABLE:
+        for option in ["--customer", "--agent", "--feature", "--session"]:
+            refused(2, "run", option, name, "--", "true", words=words)
+        refused(2, "run", "--tag", b"env=" + 2 * name, "--", "true", words=words)
     for tag in ["novalue", "=x", "k=", "a=b,c=d", "k" * 65 + "=v"]:
         refused(2, "run", "--tag", tag, "--", "true", words="--tag")
 
@@ -201,7 +212,12 @@ def setting_a_budget_again_changes_what_is_given_and_keeps_the_rest():
         "auto", "--policy", "hard")
     row, = laboratory().json("budget", "show", "customer:keep")
     equal((row["policy"], row["deny_status"], row["limit_usd"]), ("hard", 0, 1), "budget")
-    cli("budget", "set", "customer:keep", "--limit", "2", "--period", "week")
+    for period, words in [("week", "$2.00 a week"), ("hour", "$2.00 an hour"),
+                          ("total", "$2.00 in total")]:
+        done = cli("budget", "set", "customer:keep", "--limit", "2", "--period", period)
+        equal(done.stdout, f"customer:keep: {words}, in force\n", "what is said")
+    cli("budget", "rm", "customer:keep", "--period", "hour")
+    cli("budget", "rm", "customer:keep", "--period", "total")
     equal(len(laboratory().json("budget", "show", "customer:keep")), 2, "budgets")
     cli("budget", "rm", "customer:keep", "--period", "day")
     row, = laboratory().json("budget", "show", "customer:keep")
@@ -257,8 +273,8 @@ def a_denial_is_listed_and_explained():
 
 def revenue(text, *options):
     path = os.path.join(laboratory().directory, "revenue.csv")
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
+    with open(path, "wb") as file:
+        file.write(text if isinstance(text, bytes) else text.encode())
     return laboratory().cli("revenue", "import", path, *options, check=False)
 
 
@@ -285,6 +301,38 @@ def revenue_is_imported_whole_or_not_at_all():
     equal(revenue("nonsense\n").returncode, 1, "exit code without a heading")
     equal(laboratory().cli("revenue", "import", "/nowhere.csv", check=False).returncode, 1,
           "exit code without a file")
+
+
+@test
+def each_bad_row_of_a_revenue_file_is_named_by_its_line():
+    count = "select count(*) from nullspend.revenue where customer like 'lines%'"
+    good = b"lines,2026-01-01,5"
+    bad = [(good.replace(b"lines", name), words) for name, words in UNCOUNTABLE
+           if words in ("blank", "UTF-8", "control") and b"\n" not in name]
+    bad += [(b"x" * 129 + b",2026-01-01,5", "128 bytes"), (b",2026-01-01,5", "no customer"),
+            (b"lines,2026-02-29,5", "date"), (b"lines,2026-01-01,1e3", "amount"),
+            (b"lines,2026-01-01,-9223372036.854775808", "too large"), (good + b",6", "fields"),
+            (good.replace(b"l", b"\0"), "NUL")]
+    rows = [b"customer,date,amount", good]
+    for row, _ in bad:
+        rows += [row, good]
+    done = revenue(b"\r\n".join(rows))
+    equal(done.returncode, 1, "exit code")
+    said = [line.split(":", 2)[1:] for line in done.stderr.splitlines()[:-1]]
+    equal([int(line) for line, _ in said], [3 + 2 * i for i in range(len(bad))], "lines named")
+    for (row, words), (_, why) in zip(bad, said):
+        check(words in why, f"{row}: {why}")
+    equal(laboratory().sql(count), [["0"]], "rows imported all the same")
+    for heading, words in [("customer,date", "amount is missing"), ("", "empty"),
+                           ("customer,date,amount,note", "no such column note"),
+                           ("customer,date,amount,date", "two of column date")]:
+        done = revenue(heading + "\n")
+        check(done.returncode == 1 and words in done.stderr, f"{heading}: {done.stderr}")
+    done = revenue("\ufeffdate,amount,customer\n2026-01-01,\"5\",\"lines \"\"a\"\", b\"")
+    equal(done.stdout, "imported 1 row: 1 new, 0 known by their id; 1 customer, 5 USD\n", "said")
+    equal(laboratory().sql(count.replace("count(*)", "customer")), [['lines "a", b']], "imported")
+    done = laboratory().cli("revenue", "import", laboratory().directory, check=False)
+    check(done.returncode == 1 and "directory" in done.stderr, done.stderr)
 
 
 @test
