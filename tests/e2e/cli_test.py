@@ -57,8 +57,11 @@ def every_command_has_help_with_an_example():
         check(f"usage: nullspend {command}" in done.stdout, f"{command}: no usage")
         check("example" in done.stdout and "exit status" in done.stdout, f"{command}: incomplete")
         check(max(map(len, done.stdout.splitlines())) <= 95, f"{command}: long lines")
+        equal(nullspend("help", command).stdout, done.stdout, f"help {command}")
     equal(nullspend().returncode, 2, "exit code without a command")
-    equal(nullspend("nonsense").returncode, 2, "exit code of an unknown command")
+    refused(2, "nonsense", words="no command 'nonsense'")
+    refused(2, "help", "nonsense", words="no command 'nonsense'")
+    refused(2, "--nonsense", words="no option '--nonsense'")
     check(nullspend("--version").stdout.startswith("nullspend "), "no version")
 
 
@@ -250,6 +253,21 @@ def what_was_acknowledged_is_listed_at_once():
     listed = list(csv.DictReader(io.StringIO(
         laboratory().cli("calls", "--customer", "listed", "--csv").stdout)))
     equal([row["call_id"] for row in listed], [row["call_id"] for row in rows], "csv")
+
+
+@test
+def what_cannot_be_written_is_a_failure_and_goes_nowhere_else():
+    for where in [">/dev/full", ">&-", "<&- >&-"]:
+        for command in ["calls --json --customer listed", "help calls"]:
+            done = subprocess.run(["sh", "-c", f"exec {NULLSPEND} {command} {where}"],
+                                  env=laboratory().environment(), stderr=subprocess.PIPE, text=True,
+                                  check=False, timeout=120)
+            equal(done.returncode, 1, f"exit code of {command} {where}")
+            check("could not be written" in done.stderr, f"{command} {where}: {done.stderr}")
+    done = laboratory().cli("run", "--mode", "off", "--", "sh", "-c",
+                            f"{NULLSPEND} run --mode off -- readlink /proc/self/fd/1 >&-",
+                            check=False)
+    equal((done.returncode, done.stdout), (1, ""), "a program whose stdout is closed")
 
 
 @test
