@@ -120,10 +120,10 @@ check_entity(const struct ns_command *command, const char *entity)
 /* --- showing ---------------------------------------------------------------------------------- */
 
 static const char table_columns[] =
-    "entity, period, policy, trim_scale(limit_usd) as limit_usd,"
-    " trim_scale(spent_usd) as spent_usd, trim_scale(held_usd) as held_usd,"
-    " trim_scale(remaining_usd) as remaining_usd,"
-    " coalesce(to_char(period_end, 'YYYY-MM-DD HH24:MI'), 'never') as \"ends (UTC)\"";
+    "entity, period, trim_scale(limit_usd) as limit_usd, trim_scale(spent_usd) as spent_usd,"
+    " trim_scale(held_usd) as held_usd, trim_scale(remaining_usd) as remaining_usd,"
+    " coalesce(to_char(period_end, case when period = 'hour' then 'YYYY-MM-DD HH24:MI'"
+    " else 'YYYY-MM-DD' end), 'never') as \"ends (UTC)\", policy";
 
 static PGresult *
 select_budgets(PGconn *database, const char *entity, bool json)

@@ -11,10 +11,12 @@
 static const struct ns_listing denials = {
     .view = "nullspend.denials",
     .moment = "denied_at",
-    .columns = "to_char(denied_at, 'YYYY-MM-DD HH24:MI:SS') as \"denied (UTC)\", reason, entity,"
-               " trim_scale(limit_usd) as limit_usd, trim_scale(spent_usd) as spent_usd,"
-               " trim_scale(held_usd) as held_usd, trim_scale(needed_usd) as needed_usd, customer,"
-               " model, denial_id",
+    .columns = "date_trunc('second', denied_at at time zone 'UTC') as \"denied (UTC)\", denial_id,"
+               " coalesce(entity, customer) as entity,"
+               " case when enforced then reason else 'only recorded' end as reason,"
+               " trim_scale(needed_usd) as needed_usd, trim_scale(limit_usd) as limit_usd,"
+               " trim_scale(spent_usd) as spent_usd, trim_scale(held_usd) as held_usd,"
+               " coalesce(customer, '-') as customer, model",
     .nothing = "No denials.",
 };
 
