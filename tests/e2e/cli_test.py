@@ -409,6 +409,32 @@ def the_data_is_where_db_url_says():
 
 
 @test
+def the_schema_is_there_for_the_first_question():
+    other = lab.Lab()
+    try:
+        for attempt in range(3):
+            other.state = os.path.join(other.directory, f"state-{attempt}")
+            other.start_collector()
+            equal(other.cli("psql", "-XAtc", "select count(*) from nullspend.calls").stdout, "0\n",
+                  "the first thing asked of a new database")
+            other.stop_collector()
+    finally:
+        other.__exit__(None, None, None)
+
+
+@test
+def a_collector_without_a_database_says_why():
+    other = lab.Lab()
+    try:
+        other.start_collector(database_url="postgresql://127.0.0.1:1/nowhere")
+        done = other.cli("margins", check=False)
+        equal(done.returncode, 1, "exit code")
+        check("not caught up" in done.stderr and "does not answer" in done.stderr, done.stderr)
+    finally:
+        other.__exit__(None, None, None)
+
+
+@test
 def with_a_database_url_lists_are_shown_without_a_collector_and_that_is_said():
     url = laboratory().cli("db", "url").stdout.strip()
     done = laboratory().cli("budget", "list", "--json", NULLSPEND_COLLECTOR=NOBODY,
