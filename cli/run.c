@@ -202,8 +202,7 @@ ensure_collector(char endpoint[static NS_PLACE_BYTES])
         return -1;
     }
     if (error == -ENAMETOOLONG) {
-        return ns_complain(NS_EXIT_NO_COLLECTOR, "the path of the collector's socket is too long: "
-                                                 "set NULLSPEND_COLLECTOR to a shorter one");
+        return ns_complain(NS_EXIT_NO_COLLECTOR, NS_ENDPOINT_TOO_LONG);
     }
     if (ns_launch(endpoint, state, &started) != 0) {
         return NS_EXIT_NO_COLLECTOR;

@@ -452,6 +452,29 @@ def with_a_database_url_lists_are_shown_without_a_collector_and_that_is_said():
 
 
 @test
+def stop_ends_no_process_that_is_not_a_collector():
+    import zmq
+    endpoint = f"ipc://{laboratory().directory}/elsewhere.sock"
+    context = zmq.Context()
+    router = context.socket(zmq.ROUTER)
+    router.setsockopt(zmq.LINGER, 0)
+    router.bind(endpoint)
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        with subprocess.Popen([NULLSPEND, "stop"], stderr=subprocess.PIPE, text=True,
+                              env=laboratory().environment(NULLSPEND_COLLECTOR=endpoint)) as stop:
+            peer, question = router.recv_multipart()
+            router.send_multipart([peer, messages.encode(
+                "ANSWER", id=messages.decode(question)[1]["id"],
+                json=json.dumps({"pid": other.pid}))])
+            said = stop.communicate()[1]
+            alive = other.poll() is None
+            other.kill()
+    context.destroy()
+    equal(stop.returncode, 1, f"exit code: {said}")
+    check("does not run here" in said and alive, f"alive: {alive}, said: {said}")
+
+
+@test
 def two_runs_at_once_start_one_private_collector_and_stop_ends_it():
     place = laboratory().directory
     private = {"NULLSPEND_COLLECTOR": "", "NULLSPEND_HTTP": "off",
