@@ -5,12 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/money.h"
 #include "cli/cli.h"
 #include "cli/csv.h"
 #include "cli/database.h"
 #include "cli/revenue_rows.h"
+
+#define ROWS_QUICK 100000
 
 static int
 read_file(const char *path, char **text, size_t *bytes)
@@ -124,6 +127,9 @@ write_rows(PGconn *database, const struct ns_revenue_rows *rows, bool dry_run)
 {
     int code = NS_EXIT_FAILED;
     PGresult *result = NULL;
+    if (rows->count > ROWS_QUICK && isatty(STDERR_FILENO)) {
+        fprintf(stderr, "%zu good rows; writing them takes a while…\n", rows->count);
+    }
     if (run(database, "begin") && run(database, table_sql) && copy_rows(database, rows)) {
         result = ns_database_query(database, insert_sql, 0, NULL);
     }

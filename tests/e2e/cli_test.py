@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import threading
+import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import lab  # noqa: E402
@@ -184,6 +185,8 @@ def status_says_what_the_collector_does():
     text = laboratory().cli("status").stdout
     check(re.search(r"^Postgres lag +[0-9.]+ s$", text, re.M), text)
     check(re.search(rf"^process +{status['pid']}$", text, re.M), text)
+    check(re.search(r"^up for +(\d+ min )?\d+ s$", text, re.M), text)
+    check(re.search(rf"^listens on +{laboratory().endpoint}$", text, re.M), text)
 
 
 @test
@@ -285,6 +288,15 @@ def a_denial_is_listed_and_explained():
     for words in [row["denial_id"], "customer:denied", "$0.000000001", "would have passed"]:
         check(words in text, f"{words!r} is not in {text!r}")
     equal(laboratory().json("explain", row["denial_id"]), [row], "explain --json")
+    equal(laboratory().json("explain", row["call_id"]), [row], "explain --json of the call's id")
+    equal(laboratory().cli("explain", row["call_id"]).stdout, text, "explain of the call's id")
+    laboratory().cli("budget", "set", "customer:denied", "--limit", "0", "--period", "month")
+    verdict, _ = spend(speaker, customer="denied")
+    text = laboratory().cli("explain", str(uuid.UUID(bytes=verdict["denial_id"]))).stdout
+    check("budget of $0.00 had $0.00 spent" in text and "Nothing was left" in text, text)
+    _, call = spend(speaker, customer="passed")
+    done = laboratory().cli("explain", str(uuid.UUID(bytes=call["call_id"])), check=False)
+    check(done.returncode == 4 and "was not denied" in done.stderr, done.stderr)
     done = laboratory().cli("explain", "00000000-0000-7000-8000-000000000000", check=False)
     equal(done.returncode, 4, "exit code of an unknown denial")
 
