@@ -568,6 +568,26 @@ def without_a_collector_calls_pass_are_spooled_and_posted_later():
 
 
 @test
+def a_call_that_nobody_could_be_told_of_is_on_disk_before_the_program_has_its_answer():
+    code = """
+import http.client, json, os, signal
+c = http.client.HTTPSConnection("api.openai.com", timeout=20)
+c.request("POST", "/v1/chat/completions", json.dumps({"model": "gpt-4o", "messages": []}),
+          {"Content-Type": "application/json", "X-Replay": "tokens=7/1"})
+c.getresponse().read()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with Shim(collector=False) as shim:
+        done = shim.python(code)
+        equal(done.returncode, -signal.SIGKILL, done.stderr)
+        equal(len(spooled(shim)), 1, "spool files")
+        shim.collector.start()
+        shim.client(chat(headers=[("X-Replay", "tokens=8/1")]))
+        told = shim.collector.wait("REPORT", 2)
+        equal(sorted(t["usage"]["input_tokens"] for t in told), [7, 8], "tokens")
+
+
+@test
 def without_a_collector_the_policy_deny_denies():
     with Shim(collector=False) as shim:
         done = shim.client(chat(), NULLSPEND_ON_UNREACHABLE="deny")
