@@ -47,17 +47,12 @@ ns_bytes_count(const struct ns_bytes *bytes)
     return bytes->end - bytes->begin;
 }
 
-/* So much of a substitute's answer is looked at to learn whether the server will close. */
-#define NS_REPLY_HEAD_BYTES 1024
-
 /* A denied request: its substitute is on its way, and its answer is to be replaced. */
 struct ns_denial {
     struct ns_denial *next;
     uint64_t place; /* in the order of answers of the connection, from 0 */
     struct ns_wire_call *call;
     struct ns_gate_verdict verdict;
-    size_t reply_head_bytes;
-    char reply_head[NS_REPLY_HEAD_BYTES]; /* of the substitute's answer */
 };
 
 struct ns_engine {

@@ -11,9 +11,7 @@
  */
 #include "shim/engine.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/mem.h"
 #include "shim/call.h"
@@ -56,26 +54,10 @@ deliver(struct ns_engine *engine, struct delivery *delivery, const uint8_t *byte
 /* --- denials
  * -------------------------------------------------------------------------------------- */
 
+/* Takes the oldest denial out and puts its text into the program's way. closes: the server does, or
+ * has; the program must hear it too. */
 static void
-keep_reply_head(struct ns_denial *denial, const uint8_t *bytes, size_t count)
-{
-    size_t room = sizeof denial->reply_head - 1 - denial->reply_head_bytes;
-    size_t kept = count < room ? count : room;
-    memcpy(denial->reply_head + denial->reply_head_bytes, bytes, kept);
-    denial->reply_head_bytes += kept;
-}
-
-/* Does the server close after the answer to the substitute? Then the program must hear it too. */
-static bool
-server_closes(const struct ns_denial *denial)
-{
-    return strncmp(denial->reply_head, "HTTP/1.0", 8) == 0 ||
-           strcasestr(denial->reply_head, "\r\nconnection: close") != NULL;
-}
-
-/* Takes the oldest denial out and puts its text into the program's way. */
-static void
-deliver_denial(struct ns_engine *engine, bool close)
+deliver_denial(struct ns_engine *engine, bool closes)
 {
     ns_lock(&engine->lock);
     struct ns_denial *denial = engine->denials;
@@ -89,7 +71,7 @@ deliver_denial(struct ns_engine *engine, bool close)
         .reason = ns_reason_name((int)denial->verdict.reason),
         .entity = denial->verdict.entity,
         .status = denial->verdict.http_status,
-        .close = close,
+        .close = closes || denial->call->request.closes,
     };
     uint8_t text[DENIAL_BYTES_MAX];
     int status = 0;
@@ -137,7 +119,7 @@ static void
 end_answer(struct ns_engine *engine, const struct ns_wire_read *read, bool swallowed)
 {
     if (swallowed) {
-        deliver_denial(engine, server_closes(engine->denials));
+        deliver_denial(engine, read->closes);
     } else if (read->call != NULL) {
         ns_call_finish(read->call, false);
     }
@@ -160,7 +142,6 @@ feed(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, 
         used = used == 0 || used > count ? count : used;
         if (swallows && !opaque) {
             delivery->diverted = true;
-            keep_reply_head(engine->denials, bytes, used);
         } else if (!swallow_continue(engine, delivery, bytes, used, &read)) {
             deliver(engine, delivery, bytes, used);
         }

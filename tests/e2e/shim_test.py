@@ -309,6 +309,27 @@ for answer in (b"", b"HTTP/1.1 204 No\\r\\nConnection: close\\r\\n\\r\\n", b"HTT
 
 
 @test
+def a_program_that_reads_until_the_close_it_asked_for_gets_one():
+    with Shim() as shim:
+        shim.collector.rule = fake_collector.deny()
+        code = """
+import socket, ssl, sys
+s = ssl.create_default_context().wrap_socket(socket.create_connection(("api.openai.com", 443)),
+                                             server_hostname="api.openai.com")
+s.settimeout(20)
+s.sendall(bytes.fromhex(sys.argv[1]))
+text = b""
+while piece := s.recv(4096):
+    text += piece
+print(text.split()[1], text.lower().count(b"connection: close"))
+"""
+        for data in (chat(headers=[("Connection", "close")]),
+                     chat().replace(b"HTTP/1.1", b"HTTP/1.0", 1)):
+            done = shim.python(code, data.hex())
+            equal(done.stdout, "b'402' 1\n", done.stderr)
+
+
+@test
 def python_clients_get_the_denial_blocking_and_in_event_loops():
     blocking = """
 import http.client, json, sys
