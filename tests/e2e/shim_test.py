@@ -244,6 +244,29 @@ print(text.count(b"HTTP/1.1 "), text[:12])
         equal(len(shim.collector.wait("REPORT")), 1, "reports")
 
 
+@test
+def a_library_opened_with_rtld_deepbind_is_governed():
+    code = """
+import ctypes, os
+curl = ctypes.CDLL("libcurl.so.4", mode=os.RTLD_LAZY | os.RTLD_GLOBAL | os.RTLD_DEEPBIND)
+curl.curl_easy_init.restype = ctypes.c_void_p
+handle = ctypes.c_void_p(curl.curl_easy_init())
+for option, value in ((10002, b"https://api.openai.com/v1/chat/completions"),
+                      (10065, os.environ["SSL_CERT_FILE"].encode()),
+                      (10015, b'{"model":"gpt-4o","messages":[]}')):
+    curl.curl_easy_setopt(handle, option, ctypes.c_char_p(value))
+print(curl.curl_easy_perform(handle))
+"""
+    with Shim() as shim:
+        shim.collector.rule = fake_collector.deny()
+        done = shim.python(code, NULLSPEND_MODE="off")
+        equal((done.stdout[-2:], len(posts(shim))), ("0\n", 1), "ungoverned " + done.stderr)
+        done = shim.python(code)
+        equal(done.stdout[-2:], "0\n", done.stderr)
+        check("nullspend: budget" in done.stdout, done.stdout)
+        equal(len(posts(shim)), 1, "requests")
+
+
 # --- denied -----------------------------------------------------------------------------------------
 
 
