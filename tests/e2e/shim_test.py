@@ -584,6 +584,62 @@ os.fstat(ours[-1])
         equal(len({report["call_id"] for report in told}), 2, "reports")
 
 
+@test
+def a_program_keeps_the_descriptors_that_it_would_have_without_the_library():
+    code = """
+import http.client, json, os
+os.close(0)
+c = http.client.HTTPSConnection("api.openai.com", timeout=20)
+c.connect()
+os.close(1)
+os.close(2)
+c.request("POST", "/v1/chat/completions", json.dumps({"model": "gpt-4o", "messages": []}),
+          {"Content-Type": "application/json"})
+status = c.getresponse().status
+numbers = [os.open("/dev/null", os.O_RDWR) for _ in range(4)]
+print(status, numbers, file=open(os.environ["OUT"], "w"))
+"""
+    with Shim() as shim:
+        out = os.path.join(shim.directory, "numbers")
+        seen = []
+        for governed in (False, True):
+            shim.python(code, governed=governed, OUT=out)
+            seen.append(open(out, encoding="utf-8").read())
+        equal(seen[1], seen[0], "descriptors")
+        equal(len(shim.collector.of("CHECK")), 1, "checks")
+
+
+@test
+def calls_share_a_link_where_the_process_has_no_descriptor_for_another():
+    code = """
+import http.client, json, os, resource, threading
+def call(c):
+    c.request("POST", "/v1/chat/completions", json.dumps({"model": "gpt-4o", "messages": []}),
+              {"Content-Type": "application/json"})
+    assert c.getresponse().read()
+cs = [http.client.HTTPSConnection("api.openai.com", timeout=20) for _ in range(6)]
+for c in cs:
+    c.connect()
+call(cs[0])
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 4096))
+threads = [threading.Thread(target=call, args=(c,)) for c in cs]
+for t in threads:
+    t.start()
+for t in threads:
+    t.join()
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+"""
+    with Shim() as shim:
+        def rule(asked):
+            time.sleep(0.05)
+            return fake_collector.allow()(asked)
+        shim.collector.rule = rule
+        done = shim.python(code, NULLSPEND_DEADLINE_MS=20000)
+        equal((done.returncode, done.stderr), (0, ""), "run")
+        equal([told["checked"] for told in shim.collector.wait("REPORT", 7)], [True] * 7,
+              "asked for")
+
+
 # --- the collector is away --------------------------------------------------------------------------
 
 
