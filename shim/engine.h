@@ -62,6 +62,7 @@ struct ns_engine {
     uint32_t life; /* of the process that owns the calls: a child of fork must not report them */
     struct ns_lock lock;
     bool blind;       /* everything passes, nothing is looked at any more */
+    bool broken;      /* bytes of the program have no place any more: all fails from here on */
     bool handshaken;  /* seen finished */
     bool plain_write; /* the program uses SSL_write, not SSL_write_ex: results are of that kind */
     bool plain_read;
@@ -111,9 +112,9 @@ size_t ns_engine_pending(const struct ns_engine *engine);
 static inline bool
 ns_engine_is_done(const struct ns_engine *engine)
 {
-    return engine->blind && ns_wire_is_opaque(engine->wire) && engine->ahead == 0 &&
-           engine->direct == 0 && engine->denials == NULL && engine->out.begin == engine->out.end &&
-           engine->in.begin == engine->in.end;
+    return engine->blind && !engine->broken && ns_wire_is_opaque(engine->wire) &&
+           engine->ahead == 0 && engine->direct == 0 && engine->denials == NULL &&
+           engine->out.begin == engine->out.end && engine->in.begin == engine->in.end;
 }
 
 /* --- between the two files of the engine
@@ -136,6 +137,13 @@ int ns_engine_real_read(struct ns_engine *engine, void *bytes, size_t count, siz
  * the BIO and not of SSL_get_error, which looks at the error queue, where the host's own old
  * errors may be. */
 bool ns_engine_must_wait(const struct ns_engine *engine, bool reading);
+
+/* Something that the program must have cannot be given to it. It hears so with its next write, or
+ * the read behind what it can still have: better than waiting for what will never come. */
+void ns_engine_break(struct ns_engine *engine, const char *why);
+
+/* Returns what SSL_write and SSL_read do without memory. */
+int ns_engine_fail(const struct ns_engine *engine);
 
 /* The error queue as the host left it: mark, call, unmark; forget takes away what the call put
  * there. Marking an empty queue is false and means: everything is the call's. */

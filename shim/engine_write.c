@@ -204,7 +204,7 @@ take(struct ns_engine *engine, const uint8_t *bytes, size_t count,
             return 0;
         }
         if (!judge(engine, written->call, written->message_end)) {
-            engine->blind = true;
+            ns_engine_break(engine, "no memory for a denial");
         }
         return count;
     case NS_WIRE_REST:
@@ -214,6 +214,11 @@ take(struct ns_engine *engine, const uint8_t *bytes, size_t count,
         }
         return 0;
     case NS_WIRE_OPAQUE:
+        if (engine->dropping) {
+            /* What was denied must not leave, be it ever so malformed. */
+            ns_engine_break(engine, "a denied request was not understood");
+            return count;
+        }
         if (!engine->blind) {
             ns_count(NS_COUNTER_CONNECTIONS_OPAQUE);
             engine->blind = true;
@@ -283,6 +288,9 @@ shake_hands(struct ns_engine *engine)
 int
 ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, size_t *written)
 {
+    if (__atomic_load_n(&engine->broken, __ATOMIC_ACQUIRE)) {
+        return ns_engine_fail(engine);
+    }
     int result = shake_hands(engine);
     if (result <= 0) {
         return result;

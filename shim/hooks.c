@@ -170,13 +170,7 @@ SSL_write_early_data(SSL *ssl, const void *bytes, size_t count, size_t *written)
         return api->SSL_write_early_data(ssl, bytes, count, written);
     }
     ns_count(NS_COUNTER_EARLY_DATA_REFUSED);
-    if (api->ERR_new != NULL && api->ERR_set_debug != NULL && api->ERR_set_error != NULL) {
-        api->ERR_new();
-        api->ERR_set_debug("", 0, "SSL_write_early_data");
-        api->ERR_set_error(NS_ERR_LIB_SSL, NS_ERR_SHOULD_NOT_HAVE_BEEN_CALLED, NULL);
-    } else if (api->ERR_put_error != NULL) {
-        api->ERR_put_error(NS_ERR_LIB_SSL, 0, NS_ERR_SHOULD_NOT_HAVE_BEEN_CALLED, "", 0);
-    }
+    ns_openssl_raise(api, "SSL_write_early_data", NS_ERR_SHOULD_NOT_HAVE_BEEN_CALLED);
     return 0;
 }
 
