@@ -40,6 +40,8 @@ meet(SSL *ssl, const struct ns_openssl *api, bool ready)
     struct ns_connection *connection = ns_connection_add(ssl, api, engine);
     if (connection == NULL && engine != NULL) {
         ns_count(NS_COUNTER_CONNECTIONS_REFUSED);
+    }
+    if (engine != NULL && (connection == NULL || connection->engine != engine)) {
         ns_engine_free(engine);
     }
     return connection;
