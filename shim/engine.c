@@ -113,6 +113,7 @@ ns_engine_abandon(struct ns_engine *engine)
         return;
     }
     engine->blind = true;
+    engine->leaving = NULL;
     while (count < NS_EXCHANGES_MAX && (calls[count] = ns_wire_take(engine->wire)) != NULL) {
         count++;
     }

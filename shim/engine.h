@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shim/call.h"
 #include "shim/gate.h"
 #include "shim/lock.h"
 #include "shim/openssl.h"
@@ -74,7 +75,9 @@ struct ns_engine {
     size_t ahead;        /* bytes at the front of the program's next write that were taken already,
                             by a write that could not be completed */
     size_t direct;       /* the bytes after them that are known to pass, still in its buffer */
-    bool dropping;       /* the rest of the request judged last was denied with it */
+    struct ns_ticket *leaving; /* of the call in `out`; guarded by the lock, for its answer may come
+                                  before all has left, and take it away */
+    bool dropping;             /* the rest of the request judged last was denied with it */
 
     /* reader */
     struct ns_bytes in;        /* for the program to read before anything else */

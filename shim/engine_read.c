@@ -121,6 +121,9 @@ end_answer(struct ns_engine *engine, const struct ns_wire_read *read, bool swall
     if (swallowed) {
         deliver_denial(engine, read->closes);
     } else if (read->call != NULL) {
+        ns_lock(&engine->lock);
+        engine->leaving = engine->leaving == read->call->user ? NULL : engine->leaving;
+        ns_unlock(&engine->lock);
         ns_call_finish(read->call, false);
     }
     ns_lock(&engine->lock);

@@ -46,6 +46,12 @@ flush(struct ns_engine *engine)
     }
     if (out->capacity > 0) {
         ns_bytes_free(out);
+        ns_lock(&engine->lock);
+        if (engine->leaving != NULL) {
+            engine->leaving->sent = true;
+            engine->leaving = NULL;
+        }
+        ns_unlock(&engine->lock);
     }
     return 1;
 }
@@ -122,10 +128,9 @@ judge(struct ns_engine *engine, struct ns_wire_call *call, bool message_end)
     enum ns_ruling ruling = ns_call_judge(call, engine->held.data + engine->held.begin,
                                           ns_bytes_count(&engine->held), &verdict);
     if (ruling == NS_RULING_ALLOW) {
-        struct ns_ticket *ticket = call->user;
-        if (ticket != NULL) {
-            ticket->sent = true;
-        }
+        ns_lock(&engine->lock);
+        engine->leaving = call->user;
+        ns_unlock(&engine->lock);
         strip(engine);
         let_go(engine);
         return true;

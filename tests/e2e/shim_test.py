@@ -501,6 +501,59 @@ def a_close_amid_the_answer_is_a_cancelled_call():
 
 
 @test
+def a_call_of_which_nothing_could_be_sent_gives_its_hold_back():
+    server = """
+import socket, ssl, struct, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1], sys.argv[2])
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+c = context.wrap_socket(listener.accept()[0], server_side=True)
+c.recv(65536)
+c.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n{}")
+sys.stdin.readline()
+c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+c.close()
+sys.stdin.readline()
+"""
+    client = """
+import select, socket, ssl, sys
+s = ssl.create_default_context().wrap_socket(
+    socket.create_connection(("127.0.0.1", int(sys.argv[1]))), server_hostname="api.openai.com")
+s.sendall(bytes.fromhex(sys.argv[2]))
+while b"{}" not in s.recv(4096):
+    pass
+print("read", flush=True)
+poll = select.poll()
+poll.register(s, select.POLLHUP)
+while not poll.poll():
+    pass
+try:
+    s.sendall(bytes.fromhex(sys.argv[2]))
+except OSError:
+    print("gone")
+s.close()
+"""
+    with Shim() as shim:
+        serving = subprocess.Popen([shimlab.PYTHON, "-c", server, shim.authority.certificate,
+                                    shim.authority.key], text=True, stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE)
+        calling = subprocess.Popen([shimlab.PYTHON, "-c", client, serving.stdout.readline().strip(),
+                                    chat().hex()], text=True, stdout=subprocess.PIPE,
+                                   env=shim.governed())
+        equal(calling.stdout.readline(), "read\n", "first call")
+        serving.stdin.write("\n")
+        serving.stdin.flush()
+        equal(calling.communicate(timeout=60)[0], "gone\n", "second call")
+        serving.communicate("\n", timeout=60)
+        back, = shim.collector.wait("RELEASE")
+        asked = shim.collector.of("CHECK")
+        told, = shim.collector.of("REPORT")
+        equal([back["call_id"], told["call_id"]], [asked[1]["call_id"], asked[0]["call_id"]],
+              "released and reported")
+
+
+@test
 def a_killed_program_has_told_how_far_its_stream_was():
     with Shim() as shim:
         gate = os.path.join(shim.directory, "never")
