@@ -57,11 +57,9 @@ find_opener(void)
     return found;
 }
 
-__attribute__((visibility("default"))) void *dlopen(const char *path, int flags);
-
 /* The last call must be a jump: libc takes the caller's search path from the address that it will
  * return to. */
-void *
+__attribute__((visibility("default"))) void *
 dlopen(const char *path, int flags)
 {
     opener next = find_opener();
