@@ -172,6 +172,7 @@ ns_request_head(struct ns_request *request, const struct ns_http1 *parser,
     struct ns_http1_text method = ns_http1_method(parser);
     request->family = NULL;
     request->call = call;
+    facts->closes = !ns_http1_keep_alive(parser);
     for (size_t i = 0; i < ns_http1_header_count(parser); i++) {
         ns_identity_header(facts, ns_http1_header_at(parser, i));
     }
