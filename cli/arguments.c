@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "cli/cli.h"
 
 #define SPAN_SECONDS_MAX (INT64_C(100) * 366 * 86400)
@@ -151,14 +152,21 @@ ns_span_parse(const char *text, int64_t *seconds)
     return -EINVAL;
 }
 
-bool
-ns_is_label(const char *text, size_t bytes_max)
+const char *
+ns_label_fault(const char *text, size_t bytes_max)
 {
     size_t bytes = strlen(text);
-    for (size_t i = 0; i < bytes; i++) {
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) {
-            return false;
-        }
+    if (bytes == 0) {
+        return "is empty";
     }
-    return bytes > 0 && bytes <= bytes_max;
+    if (bytes > bytes_max) {
+        return "is too long";
+    }
+    if (text[0] == ' ' || text[bytes - 1] == ' ') {
+        return "begins or ends with a blank";
+    }
+    if (text[bytes - 1] == '*') {
+        return "ends with a star";
+    }
+    return ns_utf8_is_text(text, bytes) ? NULL : "is not UTF-8 text without control characters";
 }

@@ -9,13 +9,13 @@
 #include <string.h>
 
 #include "base/money.h"
+#include "base/utf8.h"
 #include "base/words.h"
 #include "cli/cli.h"
 #include "cli/database.h"
 #include "cli/render.h"
 #include "protocol/zmtp.h"
 
-#define ENTITY_BYTES_MAX 340
 #define ENFORCED_TIMEOUT_NS INT64_C(10000000000)
 #define RECHECK_MS 250
 
@@ -80,27 +80,39 @@ check_limit(const struct ns_command *command, struct request *request)
     return -1;
 }
 
-/* The form of an entity; the finer rules are the schema's. */
+static const char *
+tag_fault(const char *tag)
+{
+    const char *equals = strchr(tag, '=');
+    if (equals == NULL || equals == tag) {
+        return "is no entity: a tag is written tag:KEY=VALUE";
+    }
+    if (tag[0] == ' ' || !ns_utf8_is_text(tag, (size_t)(equals - tag))) {
+        return "is no entity: its key is not UTF-8 text, or begins with a blank";
+    }
+    if ((size_t)(equals - tag) > NS_TAG_KEY_BYTES_MAX) {
+        return "is no entity: its key is too long";
+    }
+    return strcmp(equals + 1, "*") == 0 ? NULL : ns_label_fault(equals + 1, NS_TAG_VALUE_BYTES_MAX);
+}
+
+/* Could it be counted? The schema has the same rules, but can only say that one is broken. */
 static int
 check_entity(const struct ns_command *command, const char *entity)
 {
     const char *colon = strchr(entity, ':');
     size_t kind_bytes = colon != NULL ? (size_t)(colon - entity) : strlen(entity);
     int kind = ns_entity_kind_find(entity, kind_bytes);
-    bool good = ns_is_label(entity, ENTITY_BYTES_MAX) && kind >= 0 &&
-                (kind == NS_ENTITY_ORG) == (colon == NULL);
-    if (good && colon != NULL) {
-        const char *id = colon + 1;
-        const char *equals = strchr(id, '=');
-        good = id[0] != '\0' && id[0] != ' ' &&
-               (kind != NS_ENTITY_TAG || strcmp(id, "*") == 0 ||
-                (equals != NULL && equals != id && equals[1] != '\0'));
+    const char *fault = NULL;
+    if (kind < 0 || (kind == NS_ENTITY_ORG) != (colon == NULL)) {
+        fault = "is no entity: org, customer:ID, agent:ID, feature:ID, session:ID, key:ID, team:ID "
+                "or tag:K=V";
+    } else if (colon != NULL && strcmp(colon + 1, "*") != 0) {
+        fault = kind == NS_ENTITY_TAG ? tag_fault(colon + 1)
+                                      : ns_label_fault(colon + 1, NS_LABEL_BYTES_MAX);
     }
-    if (!good) {
-        return ns_complain_usage(command,
-                                 "'%s' is no entity: org, customer:ID, agent:ID, feature:ID, "
-                                 "session:ID, key:ID, team:ID or tag:K=V",
-                                 entity);
+    if (fault != NULL) {
+        return ns_complain_usage(command, "entity '%s' %s", entity, fault);
     }
     return -1;
 }
@@ -108,10 +120,10 @@ check_entity(const struct ns_command *command, const char *entity)
 /* --- showing ---------------------------------------------------------------------------------- */
 
 static const char table_columns[] =
-    "entity, period, policy, trim_scale(limit_usd) as limit_usd,"
-    " trim_scale(spent_usd) as spent_usd, trim_scale(held_usd) as held_usd,"
-    " trim_scale(remaining_usd) as remaining_usd,"
-    " coalesce(to_char(period_end, 'YYYY-MM-DD HH24:MI'), 'never') as \"ends (UTC)\"";
+    "entity, period, trim_scale(limit_usd) as limit_usd, trim_scale(spent_usd) as spent_usd,"
+    " trim_scale(held_usd) as held_usd, trim_scale(remaining_usd) as remaining_usd,"
+    " coalesce(to_char(period_end, case when period = 'hour' then 'YYYY-MM-DD HH24:MI'"
+    " else 'YYYY-MM-DD' end), 'never') as \"ends (UTC)\", policy";
 
 static PGresult *
 select_budgets(PGconn *database, const char *entity, bool json)
@@ -248,6 +260,16 @@ change(PGconn *database, const char *sql, int parameter_count, const char *const
     return await_enforced(database, revision);
 }
 
+static const char *
+per_period(const char *period)
+{
+    static const char *const words[] = {
+        [NS_PERIOD_HOUR] = "an hour",  [NS_PERIOD_DAY] = "a day",      [NS_PERIOD_WEEK] = "a week",
+        [NS_PERIOD_MONTH] = "a month", [NS_PERIOD_TOTAL] = "in total",
+    };
+    return words[ns_period_find(period, strlen(period))];
+}
+
 static int
 set_budget(const struct ns_command *command, const char *entity, struct request *request)
 {
@@ -277,7 +299,7 @@ set_budget(const struct ns_command *command, const char *entity, struct request 
         code = print_changed(database, entity);
     } else if (code == NS_EXIT_DONE) {
         ns_money_format_short(request->limit_nanousd, short_limit);
-        printf("%s: $%s a %s, in force\n", entity, short_limit, request->period);
+        printf("%s: $%s %s, in force\n", entity, short_limit, per_period(request->period));
     }
     PQfinish(database);
     return code;

@@ -4,10 +4,10 @@
 static const struct ns_listing calls = {
     .view = "nullspend.calls",
     .moment = "started_at",
-    .columns = "to_char(started_at, 'YYYY-MM-DD HH24:MI:SS') as \"started (UTC)\", customer,"
-               " provider, coalesce(model, requested_model) as model, outcome,"
-               " http_status as status, input_tokens as input, cached_input_tokens as cached,"
-               " output_tokens as output, trim_scale(cost_usd) as cost_usd, evidence",
+    .columns = "date_trunc('second', started_at at time zone 'UTC') as \"started (UTC)\", customer,"
+               " coalesce(model, requested_model) as model, trim_scale(cost_usd) as cost_usd,"
+               " outcome, input_tokens as input, cached_input_tokens as cached,"
+               " output_tokens as output, evidence, http_status as status, provider",
     .nothing = "No calls.",
 };
 

@@ -51,9 +51,14 @@ __attribute__((format(printf, 2, 3))) int ns_complain_usage(const struct ns_comm
 /* "90s", "15m", "1h", "30d", "2w" in seconds. Returns 0 or -EINVAL (also 0 or beyond 100 years). */
 int ns_span_parse(const char *text, int64_t *seconds);
 
-/* A text for people and tables: not empty, UTF-8 or not, without control characters, up to
- * bytes_max. */
-bool ns_is_label(const char *text, size_t bytes_max);
+/* What is wrong with a name of a customer and its like, so that no budget could count it; NULL:
+ * nothing. A star at its end would stand for every such name. */
+const char *ns_label_fault(const char *text, size_t bytes_max);
+
+/* The longest names that the library hands on. */
+#define NS_LABEL_BYTES_MAX 128
+#define NS_TAG_KEY_BYTES_MAX 64
+#define NS_TAG_VALUE_BYTES_MAX 256
 
 extern const struct ns_command ns_commands[];
 extern const size_t ns_command_count;

@@ -101,7 +101,13 @@ bool
 ns_collector_require(char endpoint[static NS_PLACE_BYTES])
 {
     int error = ns_collector_find(endpoint);
-    if (error != 0) {
+    if (error == -ENAMETOOLONG) {
+        ns_complain(NS_EXIT_NO_COLLECTOR, NS_ENDPOINT_TOO_LONG);
+    } else if (error == -EACCES) {
+        ns_complain(NS_EXIT_NO_COLLECTOR,
+                    "you may not ask the collector at %s: its group may, or start one of your own",
+                    endpoint);
+    } else if (error != 0) {
         ns_complain(NS_EXIT_NO_COLLECTOR,
                     "no collector answers at %s (%s). Start one with 'nullspend start'.", endpoint,
                     strerror(-error));

@@ -8,6 +8,9 @@
 
 #include "cli/discover.h"
 
+#define NS_ENDPOINT_TOO_LONG                                                                       \
+    "the path of the collector's socket is too long: set NULLSPEND_COLLECTOR to a shorter one"
+
 /*
  * Asks one question (see QUERY in protocol/schema.h). *json is the answer, NUL-terminated, from
  * malloc. Returns 0; -EREMOTEIO the collector answered with an error (*json says which); else what

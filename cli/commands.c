@@ -125,7 +125,7 @@ const struct ns_command ns_commands[] = {
         "\n"
         "Which budget denied a call, its numbers at that moment, and what would have passed. ID "
         "is\n"
-        "that of 'nullspend denials' and of the header X-NullSpend-Denial-Id.\n"
+        "that of 'nullspend denials' and of the header X-NullSpend-Denial-Id, or the call's own.\n"
         "\n"
         "example: nullspend explain 019b0d5a-1f7e-7c3a-9d2b-6f1e2a3b4c5d\n" EXITS,
         ns_explain_main,
@@ -143,7 +143,7 @@ const struct ns_command ns_commands[] = {
         "\n"
         "  --dry-run   checks everything, imports nothing\n"
         "\n"
-        "example of a file:\n"
+        "example: nullspend revenue import invoices.csv --dry-run, where invoices.csv has\n"
         "  customer,date,amount,currency,id\n"
         "  acme,2026-01-31,250.00,USD,inv-1001\n" EXITS,
         ns_revenue_main,

@@ -20,14 +20,20 @@ given_url(void)
     return url != NULL && url[0] != '\0' ? url : NULL;
 }
 
+/* Asks the collector; *why is what keeps it from a database, "" where none answers. */
 static bool
-url_of_collector(char url[static NS_DATABASE_URL_BYTES])
+url_of_collector(char url[static NS_DATABASE_URL_BYTES], char *why, size_t why_bytes)
 {
     char endpoint[NS_PLACE_BYTES];
     char *json = NULL;
-    bool found = ns_collector_find(endpoint) == 0 &&
-                 ns_collector_ask(endpoint, "status", NULL, STATUS_TIMEOUT_MS, &json) == 0 &&
-                 ns_json_get(json, "database_url", url, NS_DATABASE_URL_BYTES) && url[0] != '\0';
+    why[0] = '\0';
+    bool answers = ns_collector_find(endpoint) == 0 &&
+                   ns_collector_ask(endpoint, "status", NULL, STATUS_TIMEOUT_MS, &json) == 0;
+    bool found =
+        answers && ns_json_get(json, "database_url", url, NS_DATABASE_URL_BYTES) && url[0] != '\0';
+    if (answers && !found && (!ns_json_get(json, "postgres.last_error", why, why_bytes) || !*why)) {
+        snprintf(why, why_bytes, "it is still being made");
+    }
     free(json);
     return found;
 }
@@ -59,7 +65,14 @@ ns_database_url(char url[static NS_DATABASE_URL_BYTES])
         snprintf(url, NS_DATABASE_URL_BYTES, "%s", given_url());
         return NS_EXIT_DONE;
     }
-    if (url_of_collector(url) || url_of_state(url)) {
+    char why[512];
+    if (url_of_collector(url, why, sizeof why)) {
+        return NS_EXIT_DONE;
+    }
+    if (why[0] != '\0') {
+        return ns_complain(NS_EXIT_FAILED, "the collector has no database: %s", why);
+    }
+    if (url_of_state(url)) {
         return NS_EXIT_DONE;
     }
     return ns_complain(
@@ -107,15 +120,27 @@ static void
 sync_with(const char *endpoint)
 {
     char *json = NULL;
-    char why[512] = "no answer";
+    char why[512];
     int error = ns_collector_ask(endpoint, "sync", NULL, SYNC_TIMEOUT_MS, &json);
     if (error != 0) {
+        snprintf(why, sizeof why, "%s",
+                 error == -ETIMEDOUT ? "Postgres has not caught up within 5 s" : strerror(-error));
         if (json != NULL) {
             ns_json_get(json, "error", why, sizeof why);
         }
         ns_complain(0, "what is newest may be missing: %s", why);
     }
     free(json);
+}
+
+int
+ns_database_url_synced(char url[static NS_DATABASE_URL_BYTES])
+{
+    char endpoint[NS_PLACE_BYTES];
+    if (ns_collector_find(endpoint) == 0) {
+        sync_with(endpoint);
+    }
+    return ns_database_url(url);
 }
 
 int

@@ -15,7 +15,11 @@
  */
 int ns_database_url(char url[static NS_DATABASE_URL_BYTES]);
 
-/* Connects: schema nullspend first, times in UTC. Returns an exit code; what is wrong has been
+/* The same after a collector that answers has been asked to make its schema there and to bring it
+ * up to date. */
+int ns_database_url_synced(char url[static NS_DATABASE_URL_BYTES]);
+
+/* Connects; times are in UTC. Returns an exit code; what is wrong has been
  * said. *database goes to PQfinish either way. */
 int ns_database_open(PGconn **database);
 

@@ -21,7 +21,7 @@ ns_db_main(const struct ns_command *command, int argc, char **argv)
     if (operands[0] == NULL || strcmp(operands[0], "url") != 0) {
         return ns_complain_usage(command, "wants 'url'");
     }
-    code = ns_database_url(url);
+    code = ns_database_url_synced(url);
     if (code == NS_EXIT_DONE) {
         puts(url);
     }
@@ -36,7 +36,7 @@ ns_psql_main(const struct ns_command *command, int argc, char **argv)
         fputs(command->help, stdout);
         return NS_EXIT_DONE;
     }
-    int code = ns_database_url(url);
+    int code = ns_database_url_synced(url);
     if (code != NS_EXIT_DONE) {
         return code;
     }

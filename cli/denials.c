@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/money.h"
 #include "base/uuid.h"
 #include "cli/database.h"
 #include "cli/listing.h"
@@ -11,10 +12,12 @@
 static const struct ns_listing denials = {
     .view = "nullspend.denials",
     .moment = "denied_at",
-    .columns = "to_char(denied_at, 'YYYY-MM-DD HH24:MI:SS') as \"denied (UTC)\", reason, entity,"
-               " trim_scale(limit_usd) as limit_usd, trim_scale(spent_usd) as spent_usd,"
-               " trim_scale(held_usd) as held_usd, trim_scale(needed_usd) as needed_usd, customer,"
-               " model, denial_id",
+    .columns = "date_trunc('second', denied_at at time zone 'UTC') as \"denied (UTC)\", denial_id,"
+               " coalesce(entity, customer) as entity,"
+               " case when enforced then reason else 'only recorded' end as reason,"
+               " trim_scale(needed_usd) as needed_usd, trim_scale(limit_usd) as limit_usd,"
+               " trim_scale(spent_usd) as spent_usd, trim_scale(held_usd) as held_usd,"
+               " coalesce(customer, '-') as customer, model",
     .nothing = "No denials.",
 };
 
@@ -31,7 +34,7 @@ static const char explain_sql[] =
     " trim_scale(greatest(limit_usd - spent_usd - held_usd, 0)) as would_pass_usd,"
     " trim_scale(greatest(spent_usd + held_usd + needed_usd - limit_usd, 0)) as missing_usd,"
     " provider, model, customer, agent, feature, session, process, pid, enforced"
-    " from nullspend.denials where denial_id = $1::uuid";
+    " from nullspend.denials where denial_id = $1::uuid or call_id = $1::uuid";
 
 /* The value of a column of the one row; "" where it is NULL. */
 static const char *
@@ -59,6 +62,36 @@ line(const char *title, const char *text)
     }
 }
 
+/* An amount with its cents. */
+static void
+put_usd(const PGresult *row, const char *before, const char *name, const char *after)
+{
+    char text[NS_MONEY_TEXT_BYTES];
+    const char *amount = value(row, name);
+    int64_t nanousd;
+    if (ns_money_parse(amount, strlen(amount), &nanousd) == 0) {
+        ns_money_format_short(nanousd, text);
+        amount = text;
+    }
+    printf("%s$%s%s", before, amount, after);
+}
+
+static void
+explain_budget(const PGresult *row)
+{
+    put_usd(row, "\nAt that moment the budget of ", "limit_usd", " had ");
+    put_usd(row, "", "spent_usd", " spent and ");
+    put_usd(row, "", "held_usd", " held by running calls;\n");
+    put_usd(row, "this call needed ", "needed_usd", ". ");
+    if (strcmp(value(row, "would_pass_usd"), "0") == 0) {
+        printf("Nothing was left for any call;\nthis one would have passed");
+    } else {
+        put_usd(row, "A call that needs at most ", "would_pass_usd", " would have passed,\n");
+        printf("and so would this one");
+    }
+    put_usd(row, " with a limit higher by ", "missing_usd", ".\n");
+}
+
 static void
 explain(const PGresult *row)
 {
@@ -73,15 +106,23 @@ explain(const PGresult *row)
         line(whose[i], value(row, whose[i]));
     }
     if (value(row, "limit_usd")[0] != '\0') {
-        printf("\nAt that moment the budget of $%s had $%s spent and $%s held by running calls;\n"
-               "this call needed $%s. A call that needs at most $%s would have passed,\n"
-               "and so would this one with a limit higher by $%s.\n",
-               value(row, "limit_usd"), value(row, "spent_usd"), value(row, "held_usd"),
-               value(row, "needed_usd"), value(row, "would_pass_usd"), value(row, "missing_usd"));
+        explain_budget(row);
     }
     if (!enforced) {
         puts("It was only recorded: the call went through.");
     }
+}
+
+/* There is no denial of this id: perhaps it is that of a call. */
+static int
+complain_of_nothing(PGconn *database, const char *id)
+{
+    PGresult *call = ns_database_query(
+        database, "select 1 from nullspend.calls where call_id = $1::uuid", 1, &id);
+    bool passed = call != NULL && PQntuples(call) > 0;
+    PQclear(call);
+    return ns_complain(NS_EXIT_NOT_FOUND,
+                       passed ? "%s is a call that was not denied" : "no denial %s", id);
 }
 
 int
@@ -105,12 +146,13 @@ ns_explain_main(const struct ns_command *command, int argc, char **argv)
         return code;
     }
     const char *sql =
-        json ? "select * from nullspend.denials where denial_id = $1::uuid" : explain_sql;
+        json ? "select * from nullspend.denials where denial_id = $1::uuid or call_id = $1::uuid"
+             : explain_sql;
     PGresult *result = ns_database_query(database, sql, 1, operands);
     if (result == NULL) {
         code = NS_EXIT_FAILED;
     } else if (PQntuples(result) == 0) {
-        code = ns_complain(NS_EXIT_NOT_FOUND, "no denial %s", operands[0]);
+        code = complain_of_nothing(database, operands[0]);
     } else if (json) {
         ns_render_json(stdout, result);
     } else {

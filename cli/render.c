@@ -8,9 +8,11 @@
 #include <wchar.h>
 
 #define COLUMN_GAP 2
-#define TEXT_WIDTH_MIN 8 /* texts are not cut below this */
+#define TEXT_WIDTH_MIN 16 /* texts are not cut below this */
+#define AMOUNT_PLACES_MIN 2
+#define AMOUNT_BYTES 64
 
-enum kind { KIND_TEXT, KIND_NUMBER, KIND_TRUTH, KIND_JSON, KIND_MOMENT };
+enum kind { KIND_TEXT, KIND_NUMBER, KIND_AMOUNT, KIND_TRUTH, KIND_JSON, KIND_MOMENT, KIND_WHOLE };
 
 /* Types of Postgres (pg_type.h) that are not shown as text. */
 static const struct {
@@ -23,9 +25,11 @@ static const struct {
     {23, KIND_NUMBER},                      /* int4 */
     {700, KIND_NUMBER},                     /* float4 */
     {701, KIND_NUMBER},                     /* float8 */
-    {1700, KIND_NUMBER},                    /* numeric */
+    {1700, KIND_AMOUNT},                    /* numeric */
     {114, KIND_JSON},    {3802, KIND_JSON}, /* json, jsonb */
     {1184, KIND_MOMENT},                    /* timestamptz */
+    {1114, KIND_WHOLE},                     /* timestamp */
+    {2950, KIND_WHOLE},                     /* uuid */
 };
 
 static enum kind
@@ -127,63 +131,143 @@ put_cell(FILE *stream, const char *text, size_t columns, bool right, bool last)
     }
 }
 
-static const char *
-cell(const PGresult *result, int row, int column)
+struct table {
+    const PGresult *result;
+    int rows;
+    int columns;    /* that are shown: the first ones */
+    size_t *width;  /* of each column */
+    size_t *places; /* behind the point, of each column of amounts */
+};
+
+static size_t
+places_of(const char *amount)
 {
-    return PQgetisnull(result, row, column) ? "-" : PQgetvalue(result, row, column);
+    const char *point = strchr(amount, '.');
+    return point != NULL ? strlen(point + 1) : 0;
 }
 
-/* Narrows the widest text columns until the table fits, or cannot be narrowed. */
-static void
-fit(const PGresult *result, size_t *widths, int columns, size_t screen_columns)
+/* The text of a cell, of the heading in row -1. Amounts get the places of their column, so that
+ * their points stand below one another. */
+static const char *
+cell(const struct table *table, int row, int column, char amount[static AMOUNT_BYTES])
 {
-    size_t total = 0;
-    for (int c = 0; c < columns; c++) {
-        total += widths[c] + (c > 0 ? COLUMN_GAP : 0);
+    static const char zeros[] = "000000000000000000000000";
+    if (row < 0) {
+        return PQfname(table->result, column);
     }
-    while (screen_columns > 0 && total > screen_columns) {
-        int widest = -1;
-        for (int c = 0; c < columns; c++) {
-            if (kind_of(result, c) != KIND_NUMBER && widths[c] > TEXT_WIDTH_MIN &&
-                (widest < 0 || widths[c] > widths[widest])) {
+    const char *text = PQgetvalue(table->result, row, column);
+    if (PQgetisnull(table->result, row, column)) {
+        return "-";
+    }
+    size_t places = table->places[column], has = places_of(text);
+    bool whole = kind_of(table->result, column) != KIND_AMOUNT || has >= places ||
+                 text[strspn(text, "-.0123456789")] != '\0' || places - has >= sizeof zeros ||
+                 strlen(text) + places - has + 2 > AMOUNT_BYTES;
+    if (whole) {
+        return text;
+    }
+    snprintf(amount, AMOUNT_BYTES, "%s%s%.*s", text, has == 0 ? "." : "", (int)(places - has),
+             zeros);
+    return amount;
+}
+
+static bool
+is_right(const struct table *table, int column)
+{
+    enum kind kind = kind_of(table->result, column);
+    return kind == KIND_NUMBER || kind == KIND_AMOUNT;
+}
+
+static size_t
+narrowest(const struct table *table, int column)
+{
+    size_t width = table->width[column];
+    bool cut = kind_of(table->result, column) == KIND_TEXT && width > TEXT_WIDTH_MIN;
+    return cut ? TEXT_WIDTH_MIN : width;
+}
+
+static void
+measure(struct table *table)
+{
+    char amount[AMOUNT_BYTES];
+    for (int c = 0; c < table->columns; c++) {
+        table->places[c] = AMOUNT_PLACES_MIN;
+        for (int r = 0; r < table->rows; r++) {
+            size_t places = places_of(PQgetvalue(table->result, r, c));
+            table->places[c] = places > table->places[c] ? places : table->places[c];
+        }
+        for (int r = -1; r < table->rows; r++) {
+            size_t width = width_of(cell(table, r, c, amount));
+            table->width[c] = width > table->width[c] ? width : table->width[c];
+        }
+    }
+}
+
+/* Leaves out the last columns that have no room, then narrows the widest texts until the rest
+ * fits. */
+static void
+fit(struct table *table, size_t screen_columns)
+{
+    size_t least = narrowest(table, 0), total = table->width[0];
+    int count = 1;
+    for (; count < table->columns; count++) {
+        least += COLUMN_GAP + narrowest(table, count);
+        if (least > screen_columns) {
+            break;
+        }
+        total += COLUMN_GAP + table->width[count];
+    }
+    table->columns = count;
+    for (int widest = 0; total > screen_columns && widest >= 0; total--) {
+        widest = -1;
+        for (int c = 0; c < table->columns; c++) {
+            if (narrowest(table, c) < table->width[c] &&
+                (widest < 0 || table->width[c] > table->width[widest])) {
                 widest = c;
             }
         }
-        if (widest < 0) {
-            return;
+        if (widest >= 0) {
+            table->width[widest]--;
         }
-        widths[widest]--;
-        total--;
+    }
+}
+
+static void
+put_rows(FILE *stream, const struct table *table, bool colour)
+{
+    char amount[AMOUNT_BYTES];
+    for (int r = -1; r < table->rows; r++) {
+        bool bold = r < 0 && colour;
+        fputs(bold ? "\x1b[1m" : "", stream);
+        for (int c = 0; c < table->columns; c++) {
+            pad(stream, c > 0 ? COLUMN_GAP : 0);
+            put_cell(stream, cell(table, r, c, amount), table->width[c], is_right(table, c),
+                     c == table->columns - 1);
+        }
+        fputs(bold ? "\x1b[0m\n" : "\n", stream);
     }
 }
 
 void
 ns_render_table(FILE *stream, const PGresult *result, struct ns_screen screen)
 {
-    int columns = PQnfields(result), rows = PQntuples(result);
-    size_t *widths = calloc((size_t)columns + 1, sizeof *widths);
-    if (widths == NULL) {
+    int all = PQnfields(result);
+    size_t *numbers = calloc(2 * (size_t)all + 1, sizeof *numbers);
+    if (numbers == NULL || all == 0) {
+        free(numbers);
         return;
     }
-    for (int c = 0; c < columns; c++) {
-        widths[c] = width_of(PQfname(result, c));
-        for (int r = 0; r < rows; r++) {
-            size_t width = width_of(cell(result, r, c));
-            widths[c] = width > widths[c] ? width : widths[c];
-        }
+    struct table table = {result, PQntuples(result), all, numbers, numbers + all};
+    measure(&table);
+    if (screen.columns > 0) {
+        fit(&table, screen.columns);
     }
-    fit(result, widths, columns, screen.columns);
-    for (int r = -1; r < rows; r++) {
-        bool bold = r < 0 && screen.colour;
-        fputs(bold ? "\x1b[1m" : "", stream);
-        for (int c = 0; c < columns; c++) {
-            pad(stream, c > 0 ? COLUMN_GAP : 0);
-            put_cell(stream, r < 0 ? PQfname(result, c) : cell(result, r, c), widths[c],
-                     kind_of(result, c) == KIND_NUMBER, c == columns - 1);
-        }
-        fputs(bold ? "\x1b[0m\n" : "\n", stream);
+    put_rows(stream, &table, screen.colour);
+    for (int c = table.columns; c < all; c++) {
+        fprintf(stream, "%s%s%s", c == table.columns ? "(no room for " : ", ", PQfname(result, c),
+                c == all - 1 ? ")\n" : "");
     }
-    free(widths);
+    free(numbers);
 }
 
 /* --- JSON ------------------------------------------------------------------------------------- */
@@ -229,11 +313,12 @@ put_moment(FILE *stream, const char *text)
 static void
 put_json_value(FILE *stream, const char *text, enum kind kind)
 {
+    bool is_number = kind == KIND_NUMBER || kind == KIND_AMOUNT;
     if (kind == KIND_TRUTH) {
         fputs(text[0] == 't' ? "true" : "false", stream);
-    } else if (kind == KIND_JSON || (kind == KIND_NUMBER && is_json_number(text))) {
+    } else if (kind == KIND_JSON || (is_number && is_json_number(text))) {
         fputs(text, stream);
-    } else if (kind == KIND_NUMBER) {
+    } else if (is_number) {
         fputs("null", stream);
     } else if (kind == KIND_MOMENT) {
         put_moment(stream, text);

@@ -20,9 +20,11 @@ struct ns_screen {
 struct ns_screen ns_screen_of(FILE *stream);
 
 /*
- * A table: headings are the column names, numbers stand right, NULL is "-". Where the screen is
- * narrower than the table, the widest texts are cut, with "…". Characters that could command a
- * terminal are shown as "?".
+ * A table: headings are the column names, numbers stand right, NULL is "-"; numerics are amounts,
+ * whose points stand below one another. Where the screen is narrower than the table, the widest
+ * texts are cut, with "…"; columns that have no room even so are left out from the last one, and
+ * that is said. Ids, moments and numbers are never cut. Characters that could command a terminal
+ * are shown as "?".
  */
 void ns_render_table(FILE *stream, const PGresult *result, struct ns_screen screen);
 

@@ -5,12 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/money.h"
 #include "cli/cli.h"
 #include "cli/csv.h"
 #include "cli/database.h"
 #include "cli/revenue_rows.h"
+
+#define ROWS_QUICK 100000
 
 static int
 read_file(const char *path, char **text, size_t *bytes)
@@ -34,7 +37,7 @@ read_file(const char *path, char **text, size_t *bytes)
             *text = more;
         }
         *bytes += fread(*text + *bytes, 1, BUFSIZ, file);
-        error = ferror(file) ? -EIO : *bytes > NS_CSV_FILE_BYTES_MAX ? -EFBIG : 0;
+        error = ferror(file) ? -errno : *bytes > NS_CSV_FILE_BYTES_MAX ? -EFBIG : 0;
     }
     fclose(file);
     return error;
@@ -124,13 +127,18 @@ write_rows(PGconn *database, const struct ns_revenue_rows *rows, bool dry_run)
 {
     int code = NS_EXIT_FAILED;
     PGresult *result = NULL;
+    if (rows->count > ROWS_QUICK && isatty(STDERR_FILENO)) {
+        fprintf(stderr, "%zu good rows; writing them takes a while…\n", rows->count);
+    }
     if (run(database, "begin") && run(database, table_sql) && copy_rows(database, rows)) {
         result = ns_database_query(database, insert_sql, 0, NULL);
     }
     if (result != NULL && run(database, dry_run ? "rollback" : "commit")) {
-        printf("%s %zu rows: %s new, %s known by their id; %s customers, $%s\n",
-               dry_run ? "would import" : "imported", rows->count, PQgetvalue(result, 0, 0),
-               PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2), PQgetvalue(result, 0, 3));
+        const char *customers = PQgetvalue(result, 0, 2);
+        printf("%s %zu row%s: %s new, %s known by their id; %s customer%s, %s USD\n",
+               dry_run ? "would import" : "imported", rows->count, rows->count == 1 ? "" : "s",
+               PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), customers,
+               strcmp(customers, "1") == 0 ? "" : "s", PQgetvalue(result, 0, 3));
         code = NS_EXIT_DONE;
     }
     PQclear(result);

@@ -7,11 +7,12 @@
 #include <string.h>
 
 #include "base/money.h"
+#include "base/utf8.h"
 #include "cli/cli.h"
 #include "cli/csv.h"
 
-#define CUSTOMER_BYTES_MAX 128
 #define ID_BYTES_MAX 256
+#define HEADING_FORM "the first line must be customer,date,amount[,currency][,id][,amount_usd]"
 
 enum column { CUSTOMER, DATE, AMOUNT, CURRENCY, ID, AMOUNT_USD, COLUMN_COUNT };
 
@@ -52,27 +53,37 @@ find_column(const char *name)
     return -1;
 }
 
-/* Returns NULL or what is wrong. */
-static const char *
+/* Tells what is wrong; returns whether the heading is good. */
+static bool
 read_heading(struct reading *reading, const struct ns_csv_row *row)
 {
+    char why[256];
     for (int c = 0; c < COLUMN_COUNT; c++) {
         reading->place[c] = -1;
     }
     for (size_t i = 0; i < row->count; i++) {
         int column = find_column(row->field[i]);
         if (column < 0 || reading->place[column] >= 0) {
-            return "the first line must be customer,date,amount[,currency][,id][,amount_usd]";
+            const char *name = row->field[i];
+            bool shown =
+                name[0] != '\0' && strlen(name) <= 64 && ns_utf8_is_text(name, strlen(name));
+            snprintf(why, sizeof why, "%s; %s column%s%s", HEADING_FORM,
+                     column < 0 ? "there is no such" : "there are two of", shown ? " " : "",
+                     shown ? name : "");
+            complain(reading, row->line, why);
+            return false;
         }
         reading->place[column] = (int)i;
     }
     for (int c = 0; c < COLUMN_COUNT; c++) {
         if (columns[c].required && reading->place[c] < 0) {
-            return "the first line must be customer,date,amount[,currency][,id][,amount_usd]";
+            snprintf(why, sizeof why, "%s; %s is missing", HEADING_FORM, columns[c].name);
+            complain(reading, row->line, why);
+            return false;
         }
     }
     reading->field_count = row->count;
-    return NULL;
+    return true;
 }
 
 /* --- the rows --------------------------------------------------------------------------------- */
@@ -84,11 +95,25 @@ check_customer(const char *customer)
     if (bytes == 0) {
         return "no customer";
     }
-    if (!ns_is_label(customer, CUSTOMER_BYTES_MAX)) {
-        return "the customer has more than 128 bytes or control characters";
+    if (bytes > NS_LABEL_BYTES_MAX) {
+        return "the customer has more than 128 bytes";
     }
-    return customer[0] == ' ' || customer[bytes - 1] == ' ' ? "the customer has blanks around it"
-                                                            : NULL;
+    if (customer[0] == ' ' || customer[bytes - 1] == ' ') {
+        return "the customer has blanks around it";
+    }
+    return ns_utf8_is_text(customer, bytes)
+               ? NULL
+               : "the customer is not UTF-8 text without control characters";
+}
+
+static const char *
+check_id(const char *id)
+{
+    if (strlen(id) > ID_BYTES_MAX) {
+        return "the id has more than 256 bytes";
+    }
+    return ns_utf8_is_text(id, strlen(id)) ? NULL
+                                           : "the id is not UTF-8 text without control characters";
 }
 
 /* YYYY-MM-DD, a day of the Gregorian calendar. */
@@ -121,7 +146,8 @@ check_amount(const char *amount)
     int64_t nanousd;
     switch (ns_money_parse(amount, strlen(amount), &nanousd)) {
     case 0:
-        return NULL;
+        /* One beyond what can be turned around. */
+        return nanousd == INT64_MIN ? "the amount is too large" : NULL;
     case -EDOM:
         return "the amount has more than 9 decimal places";
     case -ERANGE:
@@ -166,10 +192,7 @@ check_row(const struct ns_revenue_row *row)
     why = why != NULL ? why : check_amount(row->amount);
     why = why != NULL ? why : check_currency(row);
     why = why != NULL ? why : check_dollars(row);
-    if (why == NULL && row->id != NULL && !ns_is_label(row->id, ID_BYTES_MAX)) {
-        why = "the id has more than 256 bytes or control characters";
-    }
-    return why;
+    return why != NULL || row->id == NULL ? why : check_id(row->id);
 }
 
 /* The field of a column, NULL where the column or its value is not there. */
@@ -287,9 +310,7 @@ ns_revenue_read(char *text, size_t bytes, struct ns_revenue_rows *rows,
                  got < 0 ? reading.csv.why : "the file is empty");
         return reading.bad;
     }
-    const char *why = read_heading(&reading, &row);
-    if (why != NULL) {
-        complain(&reading, row.line, why);
+    if (!read_heading(&reading, &row)) {
         return reading.bad;
     }
     read_rows(&reading, rows);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "base/words.h"
 #include "cli/cli.h"
 #include "cli/collector.h"
@@ -14,10 +15,7 @@
 
 #define EXIT_NOT_EXECUTABLE 126
 #define EXIT_NOT_THERE 127
-#define LABEL_BYTES_MAX 128
 #define TAGS_MAX 16
-#define TAG_KEY_BYTES_MAX 64
-#define TAG_VALUE_BYTES_MAX 256
 #define TAGS_BYTES 8192
 #define PATH_BYTES 4096
 
@@ -75,12 +73,17 @@ check_tag(const struct ns_command *command, const char *tag)
 {
     const char *equals = strchr(tag, '=');
     size_t key_bytes = equals != NULL ? (size_t)(equals - tag) : 0;
-    if (key_bytes == 0 || key_bytes > TAG_KEY_BYTES_MAX || strchr(tag, ',') != NULL ||
-        !ns_is_label(equals + 1, TAG_VALUE_BYTES_MAX) || !ns_is_label(tag, TAGS_BYTES)) {
+    const char *fault = equals != NULL ? ns_label_fault(equals + 1, NS_TAG_VALUE_BYTES_MAX) : NULL;
+    if (key_bytes == 0 || strchr(tag, ',') != NULL) {
+        return ns_complain_usage(command, "--tag wants KEY=VALUE without a comma, not %s", tag);
+    }
+    if (key_bytes > NS_TAG_KEY_BYTES_MAX || tag[0] == ' ' || !ns_utf8_is_text(tag, key_bytes)) {
         return ns_complain_usage(command,
-                                 "--tag wants KEY=VALUE without a comma (key up to %d bytes, value "
-                                 "up to %d), not %s",
-                                 TAG_KEY_BYTES_MAX, TAG_VALUE_BYTES_MAX, tag);
+                                 "the key of --tag %s is not UTF-8 text of at most %d bytes", tag,
+                                 NS_TAG_KEY_BYTES_MAX);
+    }
+    if (fault != NULL) {
+        return ns_complain_usage(command, "the value of --tag %s %s", tag, fault);
     }
     return -1;
 }
@@ -98,9 +101,10 @@ check(const struct ns_command *command, const struct request *request)
         {"--session", request->session},
     };
     for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++) {
-        if (labels[i].value != NULL && !ns_is_label(labels[i].value, LABEL_BYTES_MAX)) {
-            return ns_complain_usage(command, "%s wants 1 to %d bytes without control characters",
-                                     labels[i].option, LABEL_BYTES_MAX);
+        const char *fault =
+            labels[i].value != NULL ? ns_label_fault(labels[i].value, NS_LABEL_BYTES_MAX) : NULL;
+        if (fault != NULL) {
+            return ns_complain_usage(command, "the value of %s %s", labels[i].option, fault);
         }
     }
     if (request->mode != NULL && ns_mode_find(request->mode, strlen(request->mode)) < 0) {
@@ -198,8 +202,7 @@ ensure_collector(char endpoint[static NS_PLACE_BYTES])
         return -1;
     }
     if (error == -ENAMETOOLONG) {
-        return ns_complain(NS_EXIT_NO_COLLECTOR, "the path of the collector's socket is too long: "
-                                                 "set NULLSPEND_COLLECTOR to a shorter one");
+        return ns_complain(NS_EXIT_NO_COLLECTOR, NS_ENDPOINT_TOO_LONG);
     }
     if (ns_launch(endpoint, state, &started) != 0) {
         return NS_EXIT_NO_COLLECTOR;

@@ -25,8 +25,7 @@ prepare(const struct ns_command *command, int argc, char **argv,
     const char *none[1];
     int code = ns_arguments_read(command, argc, argv, NULL, 0, none, 0);
     if (code < 0 && ns_discover_endpoint(endpoint) != 0) {
-        return ns_complain(NS_EXIT_FAILED, "the path of the collector's socket is too long: set "
-                                           "NULLSPEND_COLLECTOR to a shorter one");
+        return ns_complain(NS_EXIT_FAILED, NS_ENDPOINT_TOO_LONG);
     }
     return code;
 }
@@ -47,13 +46,33 @@ ns_start_main(const struct ns_command *command, int argc, char **argv)
     return NS_EXIT_DONE;
 }
 
-/* Ends a process with SIGTERM and waits for its end. Returns 0 or a negative errno. */
+/* Does the process run nullspendd? A collector elsewhere (another machine, another pid namespace)
+ * says a number that is some other program's here. */
+static bool
+is_collector(pid_t pid)
+{
+    char path[64], name[32] = "";
+    snprintf(path, sizeof path, "/proc/%ld/comm", (long)pid);
+    FILE *file = fopen(path, "re");
+    if (file != NULL) {
+        name[fread(name, 1, sizeof name - 1, file)] = '\0';
+        fclose(file);
+    }
+    return strcmp(name, "nullspendd\n") == 0;
+}
+
+/* Ends a process with SIGTERM and waits for its end. Returns 0 or a negative errno; -EREMOTE where
+ * it is no collector. */
 static int
 end_process(pid_t pid)
 {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (fd < 0) {
         return -errno;
+    }
+    if (!is_collector(pid)) {
+        close(fd);
+        return -EREMOTE;
     }
     int error = syscall(SYS_pidfd_send_signal, fd, SIGTERM, NULL, 0) == 0 ? 0 : -errno;
     if (error == 0) {
@@ -74,7 +93,10 @@ ns_stop_main(const struct ns_command *command, int argc, char **argv)
     if (code >= 0) {
         return code;
     }
-    int error = ns_collector_ask(endpoint, "status", NULL, STATUS_TIMEOUT_MS, &json);
+    int error = ns_discover_check_socket_directory(endpoint);
+    if (error == 0) {
+        error = ns_collector_ask(endpoint, "status", NULL, STATUS_TIMEOUT_MS, &json);
+    }
     bool known = error == 0 && ns_json_get(json, "pid", text, sizeof text);
     free(json);
     if (error == -EREMOTEIO) {
@@ -85,7 +107,13 @@ ns_stop_main(const struct ns_command *command, int argc, char **argv)
                            strerror(-error));
     }
     long pid = known ? strtol(text, NULL, 10) : 0;
-    error = pid > 1 ? end_process((pid_t)pid) : -ESRCH;
+    error = pid > 1 ? end_process((pid_t)pid) : -EREMOTE;
+    if (error == -EREMOTE) {
+        return ns_complain(NS_EXIT_FAILED,
+                           "the collector at %s does not run here: stop it where it "
+                           "runs",
+                           endpoint);
+    }
     if (error != 0 && error != -ESRCH) {
         return ns_complain(NS_EXIT_FAILED, "the collector (process %ld): %s", pid,
                            strerror(-error));

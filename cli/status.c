@@ -17,7 +17,7 @@ static const struct {
     const char *unit;
 } lines[] = {
     {"version", "version", ""},
-    {"uptime_s", "up for", " s"},
+    {"uptime_s", "up for", ""},
     {"pid", "process", ""},
     {"processes", "connected processes", ""},
     {"open_holds", "open holds", ""},
@@ -33,6 +33,37 @@ static const struct {
     {"listen", "listens on", ""},
 };
 
+/* Seconds as people say them: "3 d 4 h", "5 min 6 s". */
+static void
+spell_seconds(char *value, size_t bytes)
+{
+    long seconds = strtol(value, NULL, 10);
+    if (seconds >= 86400) {
+        snprintf(value, bytes, "%ld d %ld h", seconds / 86400, seconds % 86400 / 3600);
+    } else if (seconds >= 3600) {
+        snprintf(value, bytes, "%ld h %ld min", seconds / 3600, seconds % 3600 / 60);
+    } else if (seconds >= 60) {
+        snprintf(value, bytes, "%ld min %ld s", seconds / 60, seconds % 60);
+    } else {
+        snprintf(value, bytes, "%ld s", seconds);
+    }
+}
+
+/* An array of texts as words. */
+static void
+spell_list(char *value)
+{
+    char *to = value;
+    for (const char *at = value; *at != '\0'; at++) {
+        if (*at == ',') {
+            *to++ = ' ';
+        } else if (strchr("[]\"", *at) == NULL) {
+            *to++ = *at;
+        }
+    }
+    *to = '\0';
+}
+
 static void
 print(const char *endpoint, const char *json)
 {
@@ -41,6 +72,11 @@ print(const char *endpoint, const char *json)
         char value[1024];
         if (!ns_json_get(json, lines[i].path, value, sizeof value) || value[0] == '\0') {
             continue;
+        }
+        if (strcmp(lines[i].path, "uptime_s") == 0) {
+            spell_seconds(value, sizeof value);
+        } else if (value[0] == '[') {
+            spell_list(value);
         }
         const char *shown = strcmp(value, "true") == 0    ? "yes"
                             : strcmp(value, "false") == 0 ? "no"

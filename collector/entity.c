@@ -2,47 +2,10 @@
 #include "collector/entity.h"
 
 #include <errno.h>
-#include <stdint.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "collector/ledger.h"
-
-/* The bytes of one well-formed UTF-8 character at p (Unicode 15, table 3-7), 0 where there is
- * none or it is a control character (C0, DEL, C1). */
-static size_t
-character_bytes(const uint8_t *p, size_t left)
-{
-    if (p[0] < 0x80) {
-        return p[0] >= 0x20 && p[0] != 0x7f;
-    }
-    size_t n = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : 4;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || n > left) {
-        return 0;
-    }
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
-    bool surrogate = p[0] == 0xed && p[1] > 0x9f;
-    bool too_large = p[0] == 0xf4 && p[1] > 0x8f;
-    bool control = p[0] == 0xc2 && p[1] < 0xa0;
-    return overlong || surrogate || too_large || control ? 0 : n;
-}
-
-static const char *
-text_fault(const char *text, size_t bytes)
-{
-    for (size_t at = 0; at < bytes;) {
-        size_t n = character_bytes((const uint8_t *)text + at, bytes - at);
-        if (n == 0) {
-            return "an entity is UTF-8 text without control characters";
-        }
-        at += n;
-    }
-    return NULL;
-}
 
 static const char *
 id_fault(enum ns_entity_kind kind, const char *id, size_t bytes)
@@ -96,7 +59,10 @@ entity_fault(const char *entity, size_t bytes)
         return "a colon and an id must follow the kind, as in customer:acme";
     }
     const char *fault = id_fault((enum ns_entity_kind)kind, colon + 1, bytes - kind_bytes - 1);
-    return fault != NULL ? fault : text_fault(entity, bytes);
+    if (fault == NULL && !ns_utf8_is_text(entity, bytes)) {
+        fault = "an entity is UTF-8 text without control characters";
+    }
+    return fault;
 }
 
 int

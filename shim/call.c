@@ -200,7 +200,7 @@ release_hold(const struct ns_ticket *ticket, enum ns_outcome outcome)
 
 /* Nobody could be asked. */
 static enum ns_ruling
-rule_unreachable(const struct ns_ticket *ticket, bool asked, struct ns_gate_verdict *verdict)
+rule_unreachable(const struct ns_ticket *ticket, struct ns_gate_verdict *verdict)
 {
     static const char message[] =
         "nullspend: the collector cannot be asked, and the policy is to deny; request not sent";
@@ -214,7 +214,7 @@ rule_unreachable(const struct ns_ticket *ticket, bool asked, struct ns_gate_verd
     verdict->denial_id = ns_uuid_new();
     memcpy(verdict->message, message, sizeof message);
     memcpy(verdict->entity, "org", sizeof "org");
-    if (asked) {
+    if (ticket->asked) {
         /* The question may be answered after all: whatever it reserved goes back. */
         release_hold(ticket, NS_OUTCOME_CANCELLED);
     }
@@ -252,10 +252,8 @@ ns_call_judge(struct ns_wire_call *call, const uint8_t *request, size_t request_
         FILL_IDENTITY(&message.as.check, call, ticket);
         message.as.check.denial_status = (uint32_t)ns_wire_denial_status(&call->request);
         clean_check(&message.as.check);
-        bool asked;
-        int error = ns_gate_check(&message, verdict, &asked);
-        ruling =
-            error == 0 ? rule_verdict(ticket, verdict) : rule_unreachable(ticket, asked, verdict);
+        int error = ns_gate_check(&message, verdict, &ticket->asked);
+        ruling = error == 0 ? rule_verdict(ticket, verdict) : rule_unreachable(ticket, verdict);
     }
     errno = saved;
     ns_count(ruling == NS_RULING_ALLOW ? NS_COUNTER_CALLS_ALLOWED : NS_COUNTER_CALLS_DENIED);
@@ -275,8 +273,8 @@ ns_call_finish(struct ns_wire_call *call, bool cancelled)
 {
     int saved = errno;
     const struct ns_ticket *ticket = call->user;
-    if (ticket != NULL && !ticket->sent) {
-        if (ticket->checked) {
+    if (ticket != NULL && !ticket->sent && call->response.status == 0) {
+        if (ticket->asked) {
             release_hold(ticket, NS_OUTCOME_CANCELLED);
         }
     } else if (ticket != NULL) {

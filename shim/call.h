@@ -15,8 +15,9 @@ struct ns_ticket {
     struct ns_uuid call_id;
     int64_t started_at_ns;
     struct ns_hash16 key_hash;
+    bool asked;             /* the collector may have reserved money for it */
     bool checked;           /* a verdict allowed it */
-    bool sent;              /* a byte of it may have left */
+    bool sent;              /* OpenSSL has taken all of it that was withheld */
     int64_t progress_at_ns; /* monotonic; of the last PROGRESS */
     uint64_t progress_body_bytes;
 };

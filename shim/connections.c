@@ -93,10 +93,20 @@ ns_connection_add(const SSL *ssl, const struct ns_openssl *api, struct ns_engine
     STORE(entry->ssl, ssl);
     size_t b = bucket_of(ssl);
     ns_lock(&buckets[b].lock);
-    STORE(entry->next, buckets[b].first);
-    STORE(buckets[b].first, entry);
+    struct ns_connection *first = walk(b, ssl, NS_CONNECTIONS_MAX);
+    if (first == NULL) {
+        STORE(entry->next, buckets[b].first);
+        STORE(buckets[b].first, entry);
+    } else {
+        STORE(entry->ssl, NULL);
+    }
     ns_unlock(&buckets[b].lock);
-    return entry;
+    if (first == NULL) {
+        return entry;
+    }
+    __atomic_sub_fetch(&entries, 1, __ATOMIC_RELAXED);
+    ns_connection_give_back(entry);
+    return first;
 }
 
 struct ns_connection *

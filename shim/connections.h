@@ -30,7 +30,8 @@ struct ns_connection {
 /* The entry, or NULL. */
 struct ns_connection *ns_connection_find(const SSL *ssl);
 
-/* Makes an entry. NULL without memory or beyond NS_CONNECTIONS_MAX. */
+/* Makes an entry; where another thread was first, that one's is returned, with its engine. NULL
+ * without memory or beyond NS_CONNECTIONS_MAX. */
 struct ns_connection *ns_connection_add(const SSL *ssl, const struct ns_openssl *api,
                                         struct ns_engine *engine);
 

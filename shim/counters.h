@@ -9,6 +9,7 @@
     X(CONNECTIONS_GOVERNED, "connections_governed")                                                \
     X(CONNECTIONS_OPAQUE, "connections_opaque")   /* HTTP/2, upgrades, not HTTP */                 \
     X(CONNECTIONS_REFUSED, "connections_refused") /* past a bound or without memory */             \
+    X(CONNECTIONS_BROKEN, "connections_broken")   /* made to fail */                               \
     X(CALLS_ALLOWED, "calls_allowed")                                                              \
     X(CALLS_DENIED, "calls_denied")                                                                \
     X(CALLS_UNASKED, "calls_unasked")       /* let through: the collector could not be asked */    \

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "shim/call.h"
 #include "shim/counters.h"
+#include "shim/log.h"
 #include "shim/process.h"
 
 #define BYTES_MIN 1024
@@ -112,6 +113,7 @@ ns_engine_abandon(struct ns_engine *engine)
         return;
     }
     engine->blind = true;
+    engine->leaving = NULL;
     while (count < NS_EXCHANGES_MAX && (calls[count] = ns_wire_take(engine->wire)) != NULL) {
         count++;
     }
@@ -169,6 +171,21 @@ ns_engine_must_wait(const struct ns_engine *engine, bool reading)
     struct bio_st *bio = get == NULL ? NULL : get(engine->ssl);
     return bio == NULL || api->BIO_test_flags == NULL ||
            api->BIO_test_flags(bio, NS_BIO_FLAGS_SHOULD_RETRY) != 0;
+}
+
+void
+ns_engine_break(struct ns_engine *engine, const char *why)
+{
+    __atomic_store_n(&engine->broken, true, __ATOMIC_RELEASE);
+    ns_count(NS_COUNTER_CONNECTIONS_BROKEN);
+    ns_log("a connection cannot go on", why);
+}
+
+int
+ns_engine_fail(const struct ns_engine *engine)
+{
+    ns_openssl_raise(engine->api, "nullspend", NS_ERR_MALLOC_FAILURE);
+    return -1;
 }
 
 bool

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shim/call.h"
 #include "shim/gate.h"
 #include "shim/lock.h"
 #include "shim/openssl.h"
@@ -47,17 +48,12 @@ ns_bytes_count(const struct ns_bytes *bytes)
     return bytes->end - bytes->begin;
 }
 
-/* So much of a substitute's answer is looked at to learn whether the server will close. */
-#define NS_REPLY_HEAD_BYTES 1024
-
 /* A denied request: its substitute is on its way, and its answer is to be replaced. */
 struct ns_denial {
     struct ns_denial *next;
     uint64_t place; /* in the order of answers of the connection, from 0 */
     struct ns_wire_call *call;
     struct ns_gate_verdict verdict;
-    size_t reply_head_bytes;
-    char reply_head[NS_REPLY_HEAD_BYTES]; /* of the substitute's answer */
 };
 
 struct ns_engine {
@@ -67,6 +63,7 @@ struct ns_engine {
     uint32_t life; /* of the process that owns the calls: a child of fork must not report them */
     struct ns_lock lock;
     bool blind;       /* everything passes, nothing is looked at any more */
+    bool broken;      /* bytes of the program have no place any more: all fails from here on */
     bool handshaken;  /* seen finished */
     bool plain_write; /* the program uses SSL_write, not SSL_write_ex: results are of that kind */
     bool plain_read;
@@ -78,7 +75,9 @@ struct ns_engine {
     size_t ahead;        /* bytes at the front of the program's next write that were taken already,
                             by a write that could not be completed */
     size_t direct;       /* the bytes after them that are known to pass, still in its buffer */
-    bool dropping;       /* the rest of the request judged last was denied with it */
+    struct ns_ticket *leaving; /* of the call in `out`; guarded by the lock, for its answer may come
+                                  before all has left, and take it away */
+    bool dropping;             /* the rest of the request judged last was denied with it */
 
     /* reader */
     struct ns_bytes in;        /* for the program to read before anything else */
@@ -116,9 +115,9 @@ size_t ns_engine_pending(const struct ns_engine *engine);
 static inline bool
 ns_engine_is_done(const struct ns_engine *engine)
 {
-    return engine->blind && ns_wire_is_opaque(engine->wire) && engine->ahead == 0 &&
-           engine->direct == 0 && engine->denials == NULL && engine->out.begin == engine->out.end &&
-           engine->in.begin == engine->in.end;
+    return engine->blind && !engine->broken && ns_wire_is_opaque(engine->wire) &&
+           engine->ahead == 0 && engine->direct == 0 && engine->denials == NULL &&
+           engine->out.begin == engine->out.end && engine->in.begin == engine->in.end;
 }
 
 /* --- between the two files of the engine
@@ -141,6 +140,13 @@ int ns_engine_real_read(struct ns_engine *engine, void *bytes, size_t count, siz
  * the BIO and not of SSL_get_error, which looks at the error queue, where the host's own old
  * errors may be. */
 bool ns_engine_must_wait(const struct ns_engine *engine, bool reading);
+
+/* Something that the program must have cannot be given to it. It hears so with its next write, or
+ * the read behind what it can still have: better than waiting for what will never come. */
+void ns_engine_break(struct ns_engine *engine, const char *why);
+
+/* Returns what SSL_write and SSL_read do without memory. */
+int ns_engine_fail(const struct ns_engine *engine);
 
 /* The error queue as the host left it: mark, call, unmark; forget takes away what the call put
  * there. Marking an empty queue is false and means: everything is the call's. */

@@ -11,9 +11,7 @@
  */
 #include "shim/engine.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/mem.h"
 #include "shim/call.h"
@@ -40,8 +38,8 @@ struct delivery {
 static void
 deliver(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, size_t count)
 {
-    if (count == 0) {
-        return;
+    if (count == 0 || engine->broken) {
+        return; /* nothing may follow a gap */
     }
     if (!delivery->diverted && bytes == delivery->buffer + delivery->in_place) {
         delivery->in_place += count;
@@ -49,33 +47,17 @@ deliver(struct ns_engine *engine, struct delivery *delivery, const uint8_t *byte
     }
     delivery->diverted = true;
     if (!ns_bytes_append(&engine->in, bytes, count)) {
-        ns_log("no memory for an answer", NULL);
+        ns_engine_break(engine, "no memory for an answer");
     }
 }
 
 /* --- denials
  * -------------------------------------------------------------------------------------- */
 
+/* Takes the oldest denial out and puts its text into the program's way. closes: the server does, or
+ * has; the program must hear it too. */
 static void
-keep_reply_head(struct ns_denial *denial, const uint8_t *bytes, size_t count)
-{
-    size_t room = sizeof denial->reply_head - 1 - denial->reply_head_bytes;
-    size_t kept = count < room ? count : room;
-    memcpy(denial->reply_head + denial->reply_head_bytes, bytes, kept);
-    denial->reply_head_bytes += kept;
-}
-
-/* Does the server close after the answer to the substitute? Then the program must hear it too. */
-static bool
-server_closes(const struct ns_denial *denial)
-{
-    return strncmp(denial->reply_head, "HTTP/1.0", 8) == 0 ||
-           strcasestr(denial->reply_head, "\r\nconnection: close") != NULL;
-}
-
-/* Takes the oldest denial out and puts its text into the program's way. */
-static void
-deliver_denial(struct ns_engine *engine, bool close)
+deliver_denial(struct ns_engine *engine, bool closes)
 {
     ns_lock(&engine->lock);
     struct ns_denial *denial = engine->denials;
@@ -89,13 +71,13 @@ deliver_denial(struct ns_engine *engine, bool close)
         .reason = ns_reason_name((int)denial->verdict.reason),
         .entity = denial->verdict.entity,
         .status = denial->verdict.http_status,
-        .close = close,
+        .close = closes || denial->call->request.closes,
     };
     uint8_t text[DENIAL_BYTES_MAX];
     int status = 0;
     int bytes = ns_wire_denial_write(&denial->call->request, &told, text, sizeof text, &status);
     if (bytes <= 0 || !ns_bytes_append(&engine->in, text, (size_t)bytes)) {
-        ns_log("a denial could not be written", NULL);
+        ns_engine_break(engine, "no memory for a denial");
     }
     ns_call_drop(denial->call);
     ns_mem_free(denial);
@@ -107,17 +89,17 @@ deliver_denial(struct ns_engine *engine, bool close)
 /* Deals with the beginning of an answer that may be a 100. Returns whether it was dealt with. */
 static bool
 swallow_continue(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes,
-                 size_t count, const struct ns_wire_read *read)
+                 size_t count, const struct ns_wire_read *read, bool opaque)
 {
     if (!engine->swallow_continue) {
         return false;
     }
     delivery->diverted = true;
     if (!ns_bytes_append(&engine->tentative, bytes, count)) {
-        engine->swallow_continue = false;
-        return false;
+        ns_engine_break(engine, "no memory for an answer");
+        return true;
     }
-    if (read->event == NS_WIRE_READ_MORE) {
+    if (read->event == NS_WIRE_READ_MORE && !opaque) {
         return true;
     }
     bool ours = read->event == NS_WIRE_READ_INTERIM && read->status == 100;
@@ -137,8 +119,11 @@ static void
 end_answer(struct ns_engine *engine, const struct ns_wire_read *read, bool swallowed)
 {
     if (swallowed) {
-        deliver_denial(engine, server_closes(engine->denials));
+        deliver_denial(engine, read->closes);
     } else if (read->call != NULL) {
+        ns_lock(&engine->lock);
+        engine->leaving = engine->leaving == read->call->user ? NULL : engine->leaving;
+        ns_unlock(&engine->lock);
         ns_call_finish(read->call, false);
     }
     ns_lock(&engine->lock);
@@ -156,12 +141,22 @@ feed(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, 
         bool swallows = ns_engine_swallows(engine);
         size_t used = ns_wire_read(engine->wire, bytes, count, &read);
         bool opaque = ns_wire_is_opaque(engine->wire);
+        bool lost = opaque && engine->denials != NULL;
         ns_unlock(&engine->lock);
         used = used == 0 || used > count ? count : used;
-        if (swallows && !opaque) {
+        if (lost) {
+            /* Where answers end is not known any more, so no later denial has a place. */
+            if (swallows) {
+                deliver_denial(engine, true);
+            } else {
+                deliver(engine, delivery, bytes, used);
+            }
+            ns_engine_break(engine, "an answer was not understood");
+            return;
+        }
+        if (swallows) {
             delivery->diverted = true;
-            keep_reply_head(engine->denials, bytes, used);
-        } else if (!swallow_continue(engine, delivery, bytes, used, &read)) {
+        } else if (!swallow_continue(engine, delivery, bytes, used, &read, opaque)) {
             deliver(engine, delivery, bytes, used);
         }
         if (read.event == NS_WIRE_READ_END) {
@@ -191,7 +186,7 @@ close_reading(struct ns_engine *engine)
     if (ns_bytes_count(&engine->tentative) > 0) {
         if (!ns_bytes_append(&engine->in, engine->tentative.data + engine->tentative.begin,
                              ns_bytes_count(&engine->tentative))) {
-            ns_log("no memory for an answer", NULL);
+            ns_engine_break(engine, "no memory for an answer");
         }
         ns_bytes_free(&engine->tentative);
     }
@@ -269,6 +264,9 @@ ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek
         if (ns_bytes_count(&engine->in) > 0) {
             *got = give(engine, bytes, count, peek);
             return 1;
+        }
+        if (__atomic_load_n(&engine->broken, __ATOMIC_ACQUIRE)) {
+            return ns_engine_fail(engine);
         }
         bool closed = false;
         int result = read_quietly(engine, bytes, count, got, &closed);

@@ -46,6 +46,12 @@ flush(struct ns_engine *engine)
     }
     if (out->capacity > 0) {
         ns_bytes_free(out);
+        ns_lock(&engine->lock);
+        if (engine->leaving != NULL) {
+            engine->leaving->sent = true;
+            engine->leaving = NULL;
+        }
+        ns_unlock(&engine->lock);
     }
     return 1;
 }
@@ -122,10 +128,9 @@ judge(struct ns_engine *engine, struct ns_wire_call *call, bool message_end)
     enum ns_ruling ruling = ns_call_judge(call, engine->held.data + engine->held.begin,
                                           ns_bytes_count(&engine->held), &verdict);
     if (ruling == NS_RULING_ALLOW) {
-        struct ns_ticket *ticket = call->user;
-        if (ticket != NULL) {
-            ticket->sent = true;
-        }
+        ns_lock(&engine->lock);
+        engine->leaving = call->user;
+        ns_unlock(&engine->lock);
         strip(engine);
         let_go(engine);
         return true;
@@ -204,7 +209,7 @@ take(struct ns_engine *engine, const uint8_t *bytes, size_t count,
             return 0;
         }
         if (!judge(engine, written->call, written->message_end)) {
-            engine->blind = true;
+            ns_engine_break(engine, "no memory for a denial");
         }
         return count;
     case NS_WIRE_REST:
@@ -214,6 +219,11 @@ take(struct ns_engine *engine, const uint8_t *bytes, size_t count,
         }
         return 0;
     case NS_WIRE_OPAQUE:
+        if (engine->dropping) {
+            /* What was denied must not leave, be it ever so malformed. */
+            ns_engine_break(engine, "a denied request was not understood");
+            return count;
+        }
         if (!engine->blind) {
             ns_count(NS_COUNTER_CONNECTIONS_OPAQUE);
             engine->blind = true;
@@ -283,6 +293,9 @@ shake_hands(struct ns_engine *engine)
 int
 ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, size_t *written)
 {
+    if (__atomic_load_n(&engine->broken, __ATOMIC_ACQUIRE)) {
+        return ns_engine_fail(engine);
+    }
     int result = shake_hands(engine);
     if (result <= 0) {
         return result;

@@ -2,10 +2,13 @@
 #include "shim/gate.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/hash.h"
@@ -34,6 +37,8 @@ struct link {
 static struct ns_lock lock;
 static struct link *idle;
 static uint32_t link_count;
+static uint32_t given_back; /* how often a link was: what who has none waits for */
+static uint32_t waiters;
 static uint64_t serials;
 
 static int64_t breaker_until_ns; /* 0: closed */
@@ -165,7 +170,7 @@ send_message(struct link *link, const struct ns_message *message, int64_t deadli
         return bytes;
     }
     int error = ns_zmtp_send(&link->zmtp, link->buffer, (size_t)bytes, deadline_ns);
-    if (error != 0 && error != -ETIMEDOUT) {
+    if (link->zmtp.fd < 0) {
         lose(link);
     }
     return error;
@@ -175,7 +180,7 @@ send_message(struct link *link, const struct ns_message *message, int64_t deadli
 static int
 open_link(struct link *link, int64_t deadline_ns)
 {
-    link->zmtp = (struct ns_zmtp)NS_ZMTP_CLOSED;
+    link->zmtp = (struct ns_zmtp){.fd = -1, .fd_min = NS_LINK_FD_MIN};
     int error = ns_zmtp_connect(&link->zmtp, ns_process_config()->collector, deadline_ns);
     if (error != 0) {
         return error;
@@ -212,29 +217,59 @@ open_link(struct link *link, int64_t deadline_ns)
     return 0;
 }
 
-/* An idle link, or a new one, or NULL. */
-static struct link *
-take_link(void)
+/* Waits until a link is given back. False: there was none in time. */
+static bool
+await_link(uint32_t seen, int64_t deadline_ns)
 {
-    ns_lock(&lock);
-    struct link *link = idle;
-    bool more = link == NULL && link_count < NS_LINKS_MAX;
-    if (link != NULL) {
-        idle = link->next;
-    } else if (more) {
-        link_count++;
+    int64_t left_ns = deadline_ns - ns_monotonic_ns();
+    if (left_ns <= 0) {
+        return false;
     }
-    ns_unlock(&lock);
-    if (!more) {
-        return link;
+    struct timespec left = {left_ns / 1000000000, left_ns % 1000000000};
+    __atomic_add_fetch(&waiters, 1, __ATOMIC_SEQ_CST);
+    syscall(SYS_futex, &given_back, FUTEX_WAIT_PRIVATE, seen, &left, NULL, 0);
+    __atomic_sub_fetch(&waiters, 1, __ATOMIC_RELAXED);
+    return true;
+}
+
+/* An idle link, or a new one where it may grow, or the first that is given back; NULL where none
+ * was in time. */
+static struct link *
+take_link(bool may_grow, int64_t deadline_ns)
+{
+    for (;;) {
+        ns_lock(&lock);
+        uint32_t seen = __atomic_load_n(&given_back, __ATOMIC_SEQ_CST);
+        struct link *link = idle;
+        uint32_t others = link_count;
+        bool more = link == NULL && may_grow && link_count < NS_LINKS_MAX;
+        if (link != NULL) {
+            idle = link->next;
+        } else if (more) {
+            link_count++;
+        }
+        ns_unlock(&lock);
+        if (more) {
+            link = ns_mem_alloc(sizeof *link);
+            if (link != NULL) {
+                link->zmtp = (struct ns_zmtp)NS_ZMTP_CLOSED;
+                return link;
+            }
+            __atomic_sub_fetch(&link_count, 1, __ATOMIC_RELAXED);
+            may_grow = false;
+        } else if (link != NULL || others == 0 || !await_link(seen, deadline_ns)) {
+            return link;
+        }
     }
-    link = ns_mem_alloc(sizeof *link);
-    if (link == NULL) {
-        __atomic_sub_fetch(&link_count, 1, __ATOMIC_RELAXED);
-        return NULL;
+}
+
+static void
+wake_waiters(void)
+{
+    __atomic_add_fetch(&given_back, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&waiters, __ATOMIC_SEQ_CST) > 0) {
+        syscall(SYS_futex, &given_back, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
     }
-    link->zmtp = (struct ns_zmtp)NS_ZMTP_CLOSED;
-    return link;
 }
 
 static void
@@ -244,38 +279,73 @@ release(struct link *link)
     link->next = idle;
     idle = link;
     ns_unlock(&lock);
+    wake_waiters();
 }
 
-/* A link that is connected, or NULL and *error. Who asks must be answered, so the breaker counts
- * even for a link that is there; what is only told needs it for a new one. */
-static struct link *
-acquire(bool asking, int64_t deadline_ns, int *error)
+/* A link that cannot be connected for want of something in this process. */
+static void
+discard(struct link *link)
 {
-    struct link *link = take_link();
-    if (link == NULL) {
-        *error = -EMFILE;
-        return NULL;
-    }
+    ns_mem_free(link);
+    __atomic_sub_fetch(&link_count, 1, __ATOMIC_RELAXED);
+    wake_waiters();
+}
+
+/* Says nothing of the collector: this process has no descriptor or memory left. */
+static bool
+is_shortage(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
+}
+
+/* What a link is wanted for. Who asks must be answered, so the breaker counts even for a link that
+ * is there; what is told needs it for a new one. A link is waited for by all but a PROGRESS. */
+enum errand { ASK, REPORT, TELL };
+
+static int
+ready(struct link *link, enum errand errand, int64_t deadline_ns)
+{
     if (link->zmtp.fd >= 0 && !is_still_ours(link)) {
         ns_count(NS_COUNTER_DESCRIPTORS_STOLEN);
         link->zmtp.fd = -1;
         lose(link);
     }
     bool connected = link->zmtp.fd >= 0;
-    *error = (asking || !connected) && !breaker_allows() ? -EHOSTDOWN : 0;
-    if (*error == 0 && !connected) {
-        *error = open_link(link, deadline_ns);
-        if (*error == 0) {
-            breaker_close();
-        } else {
-            breaker_open(strerrordesc_np(-*error));
+    if ((errand == ASK || !connected) && !breaker_allows()) {
+        return -EHOSTDOWN;
+    }
+    if (connected) {
+        return 0;
+    }
+    int error = open_link(link, deadline_ns);
+    if (error == 0) {
+        breaker_close();
+    } else if (!is_shortage(error)) {
+        breaker_open(strerrordesc_np(-error));
+    }
+    return error;
+}
+
+/* A link that is connected, or NULL and *error. */
+static struct link *
+acquire(enum errand errand, int64_t deadline_ns, int *error)
+{
+    for (bool may_grow = true;; may_grow = false) {
+        struct link *link = take_link(may_grow, errand == TELL ? 0 : deadline_ns);
+        if (link == NULL) {
+            *error = -EMFILE;
+            return NULL;
         }
+        *error = ready(link, errand, deadline_ns);
+        if (*error == 0) {
+            return link;
+        }
+        if (!is_shortage(*error)) {
+            release(link);
+            return NULL;
+        }
+        discard(link); /* and use one of those that there are */
     }
-    if (*error != 0) {
-        release(link);
-        return NULL;
-    }
-    return link;
 }
 
 static int64_t
@@ -339,7 +409,7 @@ check(const struct ns_message *message, struct ns_gate_verdict *verdict, bool *a
     int error = 0;
     /* Twice: an idle link's peer may have gone since it was last used. */
     for (int attempt = 0; attempt < 2; attempt++) {
-        struct link *link = acquire(true, deadline_ns, &error);
+        struct link *link = acquire(ASK, deadline_ns, &error);
         if (link == NULL) {
             return error;
         }
@@ -387,7 +457,7 @@ ns_gate_hash(const void *secret, size_t bytes)
     struct visit visit = enter();
     if (!__atomic_load_n(&hash_key_known, __ATOMIC_ACQUIRE)) {
         int error;
-        struct link *link = acquire(false, deadline(), &error);
+        struct link *link = acquire(TELL, deadline(), &error);
         if (link != NULL) {
             release(link);
         }
@@ -421,9 +491,9 @@ ns_gate_tell(const struct ns_message *message)
     struct visit visit = enter();
     int error;
     int64_t deadline_ns = deadline();
-    struct link *link = acquire(false, deadline_ns, &error);
+    struct link *link = acquire(TELL, deadline_ns, &error);
     if (link != NULL) {
-        send_message(link, message, deadline_ns);
+        send_message(link, message, 1); /* now or never: the program waits for its answer */
         release(link);
     }
     leave(visit);
@@ -528,7 +598,7 @@ ns_gate_post(void)
     /* A link found dead strands its reports: once more on another. */
     for (int attempt = 0; attempt < 2; attempt++) {
         int error;
-        struct link *link = acquire(false, deadline_ns, &error);
+        struct link *link = acquire(REPORT, deadline_ns, &error);
         if (link == NULL) {
             break;
         }
@@ -588,5 +658,6 @@ ns_gate_after_fork(void)
     }
     idle = NULL;
     link_count = 0;
+    waiters = 0;
     breaker_close();
 }

@@ -15,8 +15,14 @@
 
 #include "protocol/protocol.h"
 
-/* Connections to the collector of one process: as many as calls are checked at the same instant. */
+/* Connections to the collector of one process: as many as calls are checked at the same instant;
+ * where there are more calls, or no descriptors for more links, they wait for each other. */
 #define NS_LINKS_MAX 256
+
+/* Their descriptors have this number or a higher one, where the process may have such: what a
+ * program opens gets the numbers that it would get without us, 0 to 2 where it closed them. Low
+ * enough for the usual limit of 1024 with all links. */
+#define NS_LINK_FD_MIN 512
 
 /* The breaker's first and longest pause. */
 #define NS_BREAKER_PAUSE_NS_MIN INT64_C(100000000)

@@ -40,6 +40,8 @@ meet(SSL *ssl, const struct ns_openssl *api, bool ready)
     struct ns_connection *connection = ns_connection_add(ssl, api, engine);
     if (connection == NULL && engine != NULL) {
         ns_count(NS_COUNTER_CONNECTIONS_REFUSED);
+    }
+    if (engine != NULL && (connection == NULL || connection->engine != engine)) {
         ns_engine_free(engine);
     }
     return connection;
@@ -170,13 +172,7 @@ SSL_write_early_data(SSL *ssl, const void *bytes, size_t count, size_t *written)
         return api->SSL_write_early_data(ssl, bytes, count, written);
     }
     ns_count(NS_COUNTER_EARLY_DATA_REFUSED);
-    if (api->ERR_new != NULL && api->ERR_set_debug != NULL && api->ERR_set_error != NULL) {
-        api->ERR_new();
-        api->ERR_set_debug("", 0, "SSL_write_early_data");
-        api->ERR_set_error(NS_ERR_LIB_SSL, NS_ERR_SHOULD_NOT_HAVE_BEEN_CALLED, NULL);
-    } else if (api->ERR_put_error != NULL) {
-        api->ERR_put_error(NS_ERR_LIB_SSL, 0, NS_ERR_SHOULD_NOT_HAVE_BEEN_CALLED, "", 0);
-    }
+    ns_openssl_raise(api, "SSL_write_early_data", NS_ERR_SHOULD_NOT_HAVE_BEEN_CALLED);
     return 0;
 }
 

@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "shim/process.h"
 
 static const char *log_path;
 
@@ -67,8 +70,11 @@ ns_line_end(struct ns_line *line)
     int saved = errno;
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
     if (fd >= 0) {
+        struct stat status;
         line->text[line->bytes++] = '\n';
-        if (write(fd, line->text, line->bytes) < 0) {
+        if (fstat(fd, &status) == 0 &&
+            ns_process_may_write((uint64_t)status.st_size + line->bytes) &&
+            write(fd, line->text, line->bytes) < 0) {
             /* A log that cannot be written has nowhere to complain. */
         }
         close(fd);

@@ -71,6 +71,21 @@ struct ns_openssl {
 #define NS_SSL_TLS1_3_VERSION 0x0304
 #define NS_BIO_FLAGS_SHOULD_RETRY 8
 #define NS_ERR_LIB_SSL 20
-#define NS_ERR_SHOULD_NOT_HAVE_BEEN_CALLED 66
+
+/* Reasons that all libraries of OpenSSL share: their places among the fatal ones, from 1. */
+enum ns_err_reason { NS_ERR_MALLOC_FAILURE = 1, NS_ERR_SHOULD_NOT_HAVE_BEEN_CALLED = 2 };
+
+/* Puts an error into the thread's queue, as the functions that the hooks stand for do. */
+static inline void
+ns_openssl_raise(const struct ns_openssl *api, const char *function, enum ns_err_reason reason)
+{
+    if (api->ERR_new != NULL && api->ERR_set_debug != NULL && api->ERR_set_error != NULL) {
+        api->ERR_new(); /* 3.x: fatal and common are bits above the reason */
+        api->ERR_set_debug("", 0, function);
+        api->ERR_set_error(NS_ERR_LIB_SSL, 3 << 18 | (255 + (int)reason), NULL);
+    } else if (api->ERR_put_error != NULL) {
+        api->ERR_put_error(NS_ERR_LIB_SSL, 0, 64 | (int)reason, "", 0);
+    }
+}
 
 #endif

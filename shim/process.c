@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "shim/connections.h"
@@ -121,6 +122,14 @@ uint32_t
 ns_process_life(void)
 {
     return __atomic_load_n(&life, __ATOMIC_RELAXED);
+}
+
+bool
+ns_process_may_write(uint64_t end)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+           end <= limit.rlim_cur;
 }
 
 const struct ns_config *

@@ -24,6 +24,10 @@ bool ns_process_was_ready(void);
  * the parent. */
 uint32_t ns_process_life(void);
 
+/* May this process write to a file up to that length? Past RLIMIT_FSIZE the kernel sends SIGXFSZ,
+ * which ends programs that do not expect it. */
+bool ns_process_may_write(uint64_t end);
+
 /* Immutable from the moment that the library is ready, so it is read without a lock. */
 const struct ns_config *ns_process_config(void);
 

@@ -188,7 +188,7 @@ ns_reports_waiting(uint64_t serial)
 {
     ns_lock(&lock);
     struct ns_unacked *report = first;
-    while (report != NULL && (serial == 0 ? report->serial == 0 : report->serial != serial)) {
+    while (report != NULL && report->serial != serial) {
         report = report->next;
     }
     ns_unlock(&lock);

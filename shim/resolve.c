@@ -137,12 +137,9 @@ look(void)
     if (adds == __atomic_load_n(&adds_seen, __ATOMIC_ACQUIRE)) {
         return;
     }
-    /* Try, and go without where another thread is at it: a caller of a library that has just been
-     * loaded waits in no lock that a fork could leave behind. */
+    /* Who comes while another thread looks waits for it: the copy that is being found may be the
+     * very one that is asked for. A child of fork finds nobody looking. */
     while (__atomic_exchange_n(&looking, 1, __ATOMIC_ACQUIRE) != 0) {
-        if (__atomic_load_n(&copy_count, __ATOMIC_ACQUIRE) > 0) {
-            return;
-        }
         sched_yield();
     }
     struct search search = {0};

@@ -15,6 +15,7 @@
 #include "protocol/protocol.h"
 #include "shim/counters.h"
 #include "shim/log.h"
+#include "shim/process.h"
 
 static const char magic[8] = {'N', 'S', 'S', 'P', 'O', 'O', 'L', '1'};
 
@@ -163,6 +164,10 @@ write_all(int fd, const void *bytes, size_t count, off_t offset)
 static int
 append(int fd, off_t end, const void *message, size_t bytes)
 {
+    if (!ns_process_may_write((uint64_t)end + sizeof(struct head) + sizeof(struct record) +
+                              bytes)) {
+        return -EDQUOT;
+    }
     if (end < (off_t)sizeof(struct head)) { /* new, or the disk was full when it was */
         struct head head = {.posted = sizeof head};
         memcpy(head.magic, magic, sizeof magic);

@@ -41,6 +41,7 @@ end_answer(struct ns_wire *wire, struct ns_wire_read *read)
     read->event = NS_WIRE_READ_END;
     read->call = exchange.call;
     read->substitute = exchange.substitute;
+    read->closes = !ns_http1_keep_alive(wire->reader);
     return true;
 }
 

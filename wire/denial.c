@@ -276,7 +276,8 @@ ns_wire_substitute_write(const struct ns_wire_request *request, char *buffer, si
     put(&output, v6 ? "[" : "");
     put(&output, request->host);
     put(&output, v6 ? "]" : "");
-    /* Not "Connection: close": the program's next requests may be on their way behind it. */
+    /* Not of our own: the program's next requests may be on their way behind it. */
+    put(&output, request->closes ? "\r\nConnection: close" : "");
     put(&output, "\r\nContent-Length: 0\r\n\r\n");
     return output.full ? -ENOSPC : (int)output.used;
 }

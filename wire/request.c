@@ -189,6 +189,7 @@ ns_request_head(struct ns_request *request, const struct ns_http1 *parser,
     request->family = NULL;
     request->call = call;
     request->strip_count = 0;
+    facts->closes = !ns_http1_keep_alive(parser);
     for (size_t i = 0; i < ns_http1_header_count(parser); i++) {
         const struct ns_http1_header *header = ns_http1_header_at(parser, i);
         if (ns_identity_header(facts, header)) {

@@ -73,6 +73,7 @@ struct ns_wire_request {
     bool history_elsewhere; /* previous_response_id, conversation, cachedContent, file ids, tools
                                that run at the provider: input that is billed and was not seen */
     bool cache_write;       /* asks for a prompt cache write */
+    bool closes;            /* asks the server to close after its answer: Connection: close, 1.0 */
     char credential[8];     /* last four characters of the credential; "" where none */
     struct ns_wire_range credential_range; /* the credential within the request, for hashing it */
     struct ns_wire_identity identity;
@@ -164,6 +165,7 @@ struct ns_wire_read {
     struct ns_wire_call *call; /* END and HEAD: the call, or NULL where the request was none. After
                                   END it is the caller's: ns_wire_call_free */
     bool substitute;           /* END: it answered a request put in by ns_wire_substitute */
+    bool closes;               /* END: the server will close, or has closed, after this answer */
 };
 
 struct ns_wire;
@@ -266,7 +268,8 @@ int ns_wire_denial_write(const struct ns_wire_request *request, const struct ns_
 /* The status that the family answers to a spent budget, where none is chosen. */
 int ns_wire_denial_status(const struct ns_wire_request *request);
 
-/* The request that stands in for a denied one: no credential, nothing of the program's. Returns the
+/* The request that stands in for a denied one: no credential, nothing of the program's, but the
+ * wish that the server close where the program had it, for it may read until then. Returns the
  * bytes written or -ENOSPC. */
 int ns_wire_substitute_write(const struct ns_wire_request *request, char *buffer,
                              size_t buffer_bytes);

@@ -115,6 +115,17 @@ comment on column nullspend.calls.uid is 'User id of the program on its machine;
 create table nullspend.calls_default partition of nullspend.calls default;
 comment on table nullspend.calls_default is
     'Calls of days that have no partition (clocks far off); nothing is refused.';
+do $$
+declare
+    of_calls record;
+begin
+    -- Partitions of days take these along by themselves.
+    for of_calls in select attname, col_description(attrelid, attnum) as text from pg_attribute
+                    where attrelid = 'nullspend.calls'::regclass and attnum > 0 loop
+        execute format('comment on column nullspend.calls_default.%I is %L', of_calls.attname, of_calls.text);
+    end loop;
+end
+$$;
 
 create function nullspend.make_call_partitions(days date[]) returns integer
 language plpgsql as $$
@@ -196,6 +207,7 @@ create table nullspend.denied_calls (
     enforced boolean not null
 );
 create index denied_calls_denied_at on nullspend.denied_calls (denied_at);
+create index denied_calls_call_id on nullspend.denied_calls (call_id);
 create index denied_calls_customer on nullspend.denied_calls (customer, denied_at);
 comment on table nullspend.denied_calls is
     'What the view denials shows, in nano-dollars. Written by the collector.';

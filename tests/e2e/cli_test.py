@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import threading
+import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import lab  # noqa: E402
@@ -21,6 +22,9 @@ COMMANDS = ["run", "start", "stop", "status", "budget", "calls", "denials", "exp
             "margins", "db", "psql"]
 NULLSPEND = lab.program("nullspend")
 NOBODY = "ipc:///tmp/nullspend-nobody-listens-here.sock"
+# Names that no budget can count, and what is wrong with them.
+UNCOUNTABLE = [(b" a", "blank"), (b"a ", "blank"), (b"a*", "star"), (b"x" * 129, "too long"),
+               (b"a\xff", "UTF-8"), (b"a\xc2\x85", "control"), (b"a\nb", "control")]
 
 
 def nullspend(*arguments, **environment):
@@ -28,7 +32,8 @@ def nullspend(*arguments, **environment):
     environment = dict(os.environ, NULLSPEND_COLLECTOR=NOBODY, **environment)
     environment.pop("NULLSPEND_DATABASE_URL", None)
     return subprocess.run([NULLSPEND, *arguments], env=environment, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+                          stderr=subprocess.PIPE, text=True, errors="replace", timeout=120,
+                          check=False)
 
 
 def refused(code, *arguments, words="", **environment):
@@ -53,8 +58,11 @@ def every_command_has_help_with_an_example():
         check(f"usage: nullspend {command}" in done.stdout, f"{command}: no usage")
         check("example" in done.stdout and "exit status" in done.stdout, f"{command}: incomplete")
         check(max(map(len, done.stdout.splitlines())) <= 95, f"{command}: long lines")
+        equal(nullspend("help", command).stdout, done.stdout, f"help {command}")
     equal(nullspend().returncode, 2, "exit code without a command")
-    equal(nullspend("nonsense").returncode, 2, "exit code of an unknown command")
+    refused(2, "nonsense", words="no command 'nonsense'")
+    refused(2, "help", "nonsense", words="no command 'nonsense'")
+    refused(2, "--nonsense", words="no option '--nonsense'")
     check(nullspend("--version").stdout.startswith("nullspend "), "no version")
 
 
@@ -71,6 +79,9 @@ def wrong_usage_exits_2_and_names_what_is_wrong():
     for entity in ["", "customer", "customer:", "org:x", "nobody:x", "tag:x", "tag:=x", "tag:x=",
                    "customer:a\nb", "customer:" + "x" * 400]:
         refused(2, "budget", "set", entity, "--limit", "1", "--period", "day", words="entity")
+    for name, words in UNCOUNTABLE:
+        refused(2, "budget", "show", b"customer:" + name, words=words)
+        refused(2, "budget", "show", b"tag:env=" + 2 * name, words=words)
     refused(2, "budget", words="set, list, show or rm")
     refused(2, "budget", "show", words="ENTITY")
     refused(2, "budget", "list", "org", words="ENTITY")
@@ -114,6 +125,10 @@ def run_exits_as_the_command_does():
     refused(2, "run", "--mode", "loud", "--", "true", words="--mode")
     refused(2, "run", "--customer", "", "--", "true", words="--customer")
     refused(2, "run", "--customer", "x" * 129, "--", "true", words="--customer")
+    for name, words in UNCOUNTABLE:
+        for option in ["--customer", "--agent", "--feature", "--session"]:
+            refused(2, "run", option, name, "--", "true", words=words)
+        refused(2, "run", "--tag", b"env=" + 2 * name, "--", "true", words=words)
     for tag in ["novalue", "=x", "k=", "a=b,c=d", "k" * 65 + "=v"]:
         refused(2, "run", "--tag", tag, "--", "true", words="--tag")
 
@@ -170,6 +185,8 @@ def status_says_what_the_collector_does():
     text = laboratory().cli("status").stdout
     check(re.search(r"^Postgres lag +[0-9.]+ s$", text, re.M), text)
     check(re.search(rf"^process +{status['pid']}$", text, re.M), text)
+    check(re.search(r"^up for +(\d+ min )?\d+ s$", text, re.M), text)
+    check(re.search(rf"^listens on +{laboratory().endpoint}$", text, re.M), text)
 
 
 @test
@@ -201,7 +218,12 @@ def setting_a_budget_again_changes_what_is_given_and_keeps_the_rest():
         "auto", "--policy", "hard")
     row, = laboratory().json("budget", "show", "customer:keep")
     equal((row["policy"], row["deny_status"], row["limit_usd"]), ("hard", 0, 1), "budget")
-    cli("budget", "set", "customer:keep", "--limit", "2", "--period", "week")
+    for period, words in [("week", "$2.00 a week"), ("hour", "$2.00 an hour"),
+                          ("total", "$2.00 in total")]:
+        done = cli("budget", "set", "customer:keep", "--limit", "2", "--period", period)
+        equal(done.stdout, f"customer:keep: {words}, in force\n", "what is said")
+    cli("budget", "rm", "customer:keep", "--period", "hour")
+    cli("budget", "rm", "customer:keep", "--period", "total")
     equal(len(laboratory().json("budget", "show", "customer:keep")), 2, "budgets")
     cli("budget", "rm", "customer:keep", "--period", "day")
     row, = laboratory().json("budget", "show", "customer:keep")
@@ -237,6 +259,21 @@ def what_was_acknowledged_is_listed_at_once():
 
 
 @test
+def what_cannot_be_written_is_a_failure_and_goes_nowhere_else():
+    for where in [">/dev/full", ">&-", "<&- >&-"]:
+        for command in ["calls --json --customer listed", "help calls"]:
+            done = subprocess.run(["sh", "-c", f"exec {NULLSPEND} {command} {where}"],
+                                  env=laboratory().environment(), stderr=subprocess.PIPE, text=True,
+                                  check=False, timeout=120)
+            equal(done.returncode, 1, f"exit code of {command} {where}")
+            check("could not be written" in done.stderr, f"{command} {where}: {done.stderr}")
+    done = laboratory().cli("run", "--mode", "off", "--", "sh", "-c",
+                            f"{NULLSPEND} run --mode off -- readlink /proc/self/fd/1 >&-",
+                            check=False)
+    equal((done.returncode, done.stdout), (1, ""), "a program whose stdout is closed")
+
+
+@test
 def a_denial_is_listed_and_explained():
     speaker = client()
     laboratory().cli("budget", "set", "customer:denied", "--limit", "0.000000001", "--period",
@@ -251,14 +288,23 @@ def a_denial_is_listed_and_explained():
     for words in [row["denial_id"], "customer:denied", "$0.000000001", "would have passed"]:
         check(words in text, f"{words!r} is not in {text!r}")
     equal(laboratory().json("explain", row["denial_id"]), [row], "explain --json")
+    equal(laboratory().json("explain", row["call_id"]), [row], "explain --json of the call's id")
+    equal(laboratory().cli("explain", row["call_id"]).stdout, text, "explain of the call's id")
+    laboratory().cli("budget", "set", "customer:denied", "--limit", "0", "--period", "month")
+    verdict, _ = spend(speaker, customer="denied")
+    text = laboratory().cli("explain", str(uuid.UUID(bytes=verdict["denial_id"]))).stdout
+    check("budget of $0.00 had $0.00 spent" in text and "Nothing was left" in text, text)
+    _, call = spend(speaker, customer="passed")
+    done = laboratory().cli("explain", str(uuid.UUID(bytes=call["call_id"])), check=False)
+    check(done.returncode == 4 and "was not denied" in done.stderr, done.stderr)
     done = laboratory().cli("explain", "00000000-0000-7000-8000-000000000000", check=False)
     equal(done.returncode, 4, "exit code of an unknown denial")
 
 
 def revenue(text, *options):
     path = os.path.join(laboratory().directory, "revenue.csv")
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
+    with open(path, "wb") as file:
+        file.write(text if isinstance(text, bytes) else text.encode())
     return laboratory().cli("revenue", "import", path, *options, check=False)
 
 
@@ -285,6 +331,38 @@ def revenue_is_imported_whole_or_not_at_all():
     equal(revenue("nonsense\n").returncode, 1, "exit code without a heading")
     equal(laboratory().cli("revenue", "import", "/nowhere.csv", check=False).returncode, 1,
           "exit code without a file")
+
+
+@test
+def each_bad_row_of_a_revenue_file_is_named_by_its_line():
+    count = "select count(*) from nullspend.revenue where customer like 'lines%'"
+    good = b"lines,2026-01-01,5"
+    bad = [(good.replace(b"lines", name), words) for name, words in UNCOUNTABLE
+           if words in ("blank", "UTF-8", "control") and b"\n" not in name]
+    bad += [(b"x" * 129 + b",2026-01-01,5", "128 bytes"), (b",2026-01-01,5", "no customer"),
+            (b"lines,2026-02-29,5", "date"), (b"lines,2026-01-01,1e3", "amount"),
+            (b"lines,2026-01-01,-9223372036.854775808", "too large"), (good + b",6", "fields"),
+            (good.replace(b"l", b"\0"), "NUL")]
+    rows = [b"customer,date,amount", good]
+    for row, _ in bad:
+        rows += [row, good]
+    done = revenue(b"\r\n".join(rows))
+    equal(done.returncode, 1, "exit code")
+    said = [line.split(":", 2)[1:] for line in done.stderr.splitlines()[:-1]]
+    equal([int(line) for line, _ in said], [3 + 2 * i for i in range(len(bad))], "lines named")
+    for (row, words), (_, why) in zip(bad, said):
+        check(words in why, f"{row}: {why}")
+    equal(laboratory().sql(count), [["0"]], "rows imported all the same")
+    for heading, words in [("customer,date", "amount is missing"), ("", "empty"),
+                           ("customer,date,amount,note", "no such column note"),
+                           ("customer,date,amount,date", "two of column date")]:
+        done = revenue(heading + "\n")
+        check(done.returncode == 1 and words in done.stderr, f"{heading}: {done.stderr}")
+    done = revenue("\ufeffdate,amount,customer\n2026-01-01,\"5\",\"lines \"\"a\"\", b\"")
+    equal(done.stdout, "imported 1 row: 1 new, 0 known by their id; 1 customer, 5 USD\n", "said")
+    equal(laboratory().sql(count.replace("count(*)", "customer")), [['lines "a", b']], "imported")
+    done = laboratory().cli("revenue", "import", laboratory().directory, check=False)
+    check(done.returncode == 1 and "directory" in done.stderr, done.stderr)
 
 
 @test
@@ -327,7 +405,9 @@ def tables_have_colours_on_a_terminal_alone():
                 output += part
         os.close(ours)
         equal(b"\x1b[1m" in output, coloured, f"colours with {more}")
-        check("agent:c" in output.decode() and "…" in output.decode(), output)
+        text = re.sub(r"\x1b\[\d*m", "", output.decode()).replace("\r", "")
+        check("agent:colour" in text and "(no room for " in text, text)
+        check(max(map(len, text.splitlines()[:-1])) <= 60, f"lines wider than the terminal: {text}")
 
 
 @test
@@ -338,6 +418,32 @@ def the_data_is_where_db_url_says():
     equal(done.stdout, "42\n", "psql by hand")
     equal(laboratory().cli("psql", "-XAtc", "select 'a b'").stdout, "a b\n", "nullspend psql")
     equal(laboratory().cli("psql", "-c", "select nonsense", check=False).returncode, 1, "failure")
+
+
+@test
+def the_schema_is_there_for_the_first_question():
+    other = lab.Lab()
+    try:
+        for attempt in range(3):
+            other.state = os.path.join(other.directory, f"state-{attempt}")
+            other.start_collector()
+            equal(other.cli("psql", "-XAtc", "select count(*) from nullspend.calls").stdout, "0\n",
+                  "the first thing asked of a new database")
+            other.stop_collector()
+    finally:
+        other.__exit__(None, None, None)
+
+
+@test
+def a_collector_without_a_database_says_why():
+    other = lab.Lab()
+    try:
+        other.start_collector(database_url="postgresql://127.0.0.1:1/nowhere")
+        done = other.cli("margins", check=False)
+        equal(done.returncode, 1, "exit code")
+        check("not caught up" in done.stderr and "does not answer" in done.stderr, done.stderr)
+    finally:
+        other.__exit__(None, None, None)
 
 
 @test
@@ -355,6 +461,29 @@ def with_a_database_url_lists_are_shown_without_a_collector_and_that_is_said():
 
 
 # --- the private collector
+
+
+@test
+def stop_ends_no_process_that_is_not_a_collector():
+    import zmq
+    endpoint = f"ipc://{laboratory().directory}/elsewhere.sock"
+    context = zmq.Context()
+    router = context.socket(zmq.ROUTER)
+    router.setsockopt(zmq.LINGER, 0)
+    router.bind(endpoint)
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        with subprocess.Popen([NULLSPEND, "stop"], stderr=subprocess.PIPE, text=True,
+                              env=laboratory().environment(NULLSPEND_COLLECTOR=endpoint)) as stop:
+            peer, question = router.recv_multipart()
+            router.send_multipart([peer, messages.encode(
+                "ANSWER", id=messages.decode(question)[1]["id"],
+                json=json.dumps({"pid": other.pid}))])
+            said = stop.communicate()[1]
+            alive = other.poll() is None
+            other.kill()
+    context.destroy()
+    equal(stop.returncode, 1, f"exit code: {said}")
+    check("does not run here" in said and alive, f"alive: {alive}, said: {said}")
 
 
 @test

@@ -244,6 +244,29 @@ print(text.count(b"HTTP/1.1 "), text[:12])
         equal(len(shim.collector.wait("REPORT")), 1, "reports")
 
 
+@test
+def a_library_opened_with_rtld_deepbind_is_governed():
+    code = """
+import ctypes, os
+curl = ctypes.CDLL("libcurl.so.4", mode=os.RTLD_LAZY | os.RTLD_GLOBAL | os.RTLD_DEEPBIND)
+curl.curl_easy_init.restype = ctypes.c_void_p
+handle = ctypes.c_void_p(curl.curl_easy_init())
+for option, value in ((10002, b"https://api.openai.com/v1/chat/completions"),
+                      (10065, os.environ["SSL_CERT_FILE"].encode()),
+                      (10015, b'{"model":"gpt-4o","messages":[]}')):
+    curl.curl_easy_setopt(handle, option, ctypes.c_char_p(value))
+print(curl.curl_easy_perform(handle))
+"""
+    with Shim() as shim:
+        shim.collector.rule = fake_collector.deny()
+        done = shim.python(code, NULLSPEND_MODE="off")
+        equal((done.stdout[-2:], len(posts(shim))), ("0\n", 1), "ungoverned " + done.stderr)
+        done = shim.python(code)
+        equal(done.stdout[-2:], "0\n", done.stderr)
+        check("nullspend: budget" in done.stdout, done.stdout)
+        equal(len(posts(shim)), 1, "requests")
+
+
 # --- denied -----------------------------------------------------------------------------------------
 
 
@@ -306,6 +329,27 @@ for answer in (b"", b"HTTP/1.1 204 No\\r\\nConnection: close\\r\\n\\r\\n", b"HTT
             check(b"onnection: close" in done.stdout, "does not say that it closes")
         server.wait(20)
         server.stdout.close()
+
+
+@test
+def a_program_that_reads_until_the_close_it_asked_for_gets_one():
+    with Shim() as shim:
+        shim.collector.rule = fake_collector.deny()
+        code = """
+import socket, ssl, sys
+s = ssl.create_default_context().wrap_socket(socket.create_connection(("api.openai.com", 443)),
+                                             server_hostname="api.openai.com")
+s.settimeout(20)
+s.sendall(bytes.fromhex(sys.argv[1]))
+text = b""
+while piece := s.recv(4096):
+    text += piece
+print(text.split()[1], text.lower().count(b"connection: close"))
+"""
+        for data in (chat(headers=[("Connection", "close")]),
+                     chat().replace(b"HTTP/1.1", b"HTTP/1.0", 1)):
+            done = shim.python(code, data.hex())
+            equal(done.stdout, "b'402' 1\n", done.stderr)
 
 
 @test
@@ -457,6 +501,59 @@ def a_close_amid_the_answer_is_a_cancelled_call():
 
 
 @test
+def a_call_of_which_nothing_could_be_sent_gives_its_hold_back():
+    server = """
+import socket, ssl, struct, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1], sys.argv[2])
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+c = context.wrap_socket(listener.accept()[0], server_side=True)
+c.recv(65536)
+c.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n{}")
+sys.stdin.readline()
+c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+c.close()
+sys.stdin.readline()
+"""
+    client = """
+import select, socket, ssl, sys
+s = ssl.create_default_context().wrap_socket(
+    socket.create_connection(("127.0.0.1", int(sys.argv[1]))), server_hostname="api.openai.com")
+s.sendall(bytes.fromhex(sys.argv[2]))
+while b"{}" not in s.recv(4096):
+    pass
+print("read", flush=True)
+poll = select.poll()
+poll.register(s, select.POLLHUP)
+while not poll.poll():
+    pass
+try:
+    s.sendall(bytes.fromhex(sys.argv[2]))
+except OSError:
+    print("gone")
+s.close()
+"""
+    with Shim() as shim:
+        serving = subprocess.Popen([shimlab.PYTHON, "-c", server, shim.authority.certificate,
+                                    shim.authority.key], text=True, stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE)
+        calling = subprocess.Popen([shimlab.PYTHON, "-c", client, serving.stdout.readline().strip(),
+                                    chat().hex()], text=True, stdout=subprocess.PIPE,
+                                   env=shim.governed())
+        equal(calling.stdout.readline(), "read\n", "first call")
+        serving.stdin.write("\n")
+        serving.stdin.flush()
+        equal(calling.communicate(timeout=60)[0], "gone\n", "second call")
+        serving.communicate("\n", timeout=60)
+        back, = shim.collector.wait("RELEASE")
+        asked = shim.collector.of("CHECK")
+        told, = shim.collector.of("REPORT")
+        equal([back["call_id"], told["call_id"]], [asked[1]["call_id"], asked[0]["call_id"]],
+              "released and reported")
+
+
+@test
 def a_killed_program_has_told_how_far_its_stream_was():
     with Shim() as shim:
         gate = os.path.join(shim.directory, "never")
@@ -540,6 +637,62 @@ os.fstat(ours[-1])
         equal(len({report["call_id"] for report in told}), 2, "reports")
 
 
+@test
+def a_program_keeps_the_descriptors_that_it_would_have_without_the_library():
+    code = """
+import http.client, json, os
+os.close(0)
+c = http.client.HTTPSConnection("api.openai.com", timeout=20)
+c.connect()
+os.close(1)
+os.close(2)
+c.request("POST", "/v1/chat/completions", json.dumps({"model": "gpt-4o", "messages": []}),
+          {"Content-Type": "application/json"})
+status = c.getresponse().status
+numbers = [os.open("/dev/null", os.O_RDWR) for _ in range(4)]
+print(status, numbers, file=open(os.environ["OUT"], "w"))
+"""
+    with Shim() as shim:
+        out = os.path.join(shim.directory, "numbers")
+        seen = []
+        for governed in (False, True):
+            shim.python(code, governed=governed, OUT=out)
+            seen.append(open(out, encoding="utf-8").read())
+        equal(seen[1], seen[0], "descriptors")
+        equal(len(shim.collector.of("CHECK")), 1, "checks")
+
+
+@test
+def calls_share_a_link_where_the_process_has_no_descriptor_for_another():
+    code = """
+import http.client, json, os, resource, threading
+def call(c):
+    c.request("POST", "/v1/chat/completions", json.dumps({"model": "gpt-4o", "messages": []}),
+              {"Content-Type": "application/json"})
+    assert c.getresponse().read()
+cs = [http.client.HTTPSConnection("api.openai.com", timeout=20) for _ in range(6)]
+for c in cs:
+    c.connect()
+call(cs[0])
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 4096))
+threads = [threading.Thread(target=call, args=(c,)) for c in cs]
+for t in threads:
+    t.start()
+for t in threads:
+    t.join()
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+"""
+    with Shim() as shim:
+        def rule(asked):
+            time.sleep(0.05)
+            return fake_collector.allow()(asked)
+        shim.collector.rule = rule
+        done = shim.python(code, NULLSPEND_DEADLINE_MS=20000)
+        equal((done.returncode, done.stderr), (0, ""), "run")
+        equal([told["checked"] for told in shim.collector.wait("REPORT", 7)], [True] * 7,
+              "asked for")
+
+
 # --- the collector is away --------------------------------------------------------------------------
 
 
@@ -565,6 +718,26 @@ def without_a_collector_calls_pass_are_spooled_and_posted_later():
         equal(sorted(t["usage"]["input_tokens"] for t in told), [1, 2, 3, 9], "tokens")
         equal([t["checked"] for t in told].count(False), 3, "unchecked")
         equal(spooled(shim), [], "spool files")
+
+
+@test
+def a_call_that_nobody_could_be_told_of_is_on_disk_before_the_program_has_its_answer():
+    code = """
+import http.client, json, os, signal
+c = http.client.HTTPSConnection("api.openai.com", timeout=20)
+c.request("POST", "/v1/chat/completions", json.dumps({"model": "gpt-4o", "messages": []}),
+          {"Content-Type": "application/json", "X-Replay": "tokens=7/1"})
+c.getresponse().read()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with Shim(collector=False) as shim:
+        done = shim.python(code)
+        equal(done.returncode, -signal.SIGKILL, done.stderr)
+        equal(len(spooled(shim)), 1, "spool files")
+        shim.collector.start()
+        shim.client(chat(headers=[("X-Replay", "tokens=8/1")]))
+        told = shim.collector.wait("REPORT", 2)
+        equal(sorted(t["usage"]["input_tokens"] for t in told), [7, 8], "tokens")
 
 
 @test
@@ -700,6 +873,18 @@ def a_spool_that_cannot_be_written_costs_the_report_and_not_the_call():
         done = shim.client(chat(), NULLSPEND_SPOOL_DIR="/proc/nowhere")
         equal((status_of(done.stdout), done.stderr), ([200], b""), "run")
         equal(shim.counters().get("reports_lost"), 1, "lost")
+
+
+@test
+def a_limit_on_the_size_of_files_does_not_end_the_program():
+    with Shim(collector=False) as shim:
+        done = subprocess.run(
+            ["bash", "-c", 'ulimit -f 0; exec "$0" "$@" | cat', shimlab.program("tls_client"),
+             shimlab.HOST, "443"], input=chat(), env=shim.governed(), capture_output=True,
+            timeout=120, check=False)
+        equal((status_of(done.stdout), done.stderr), ([200], b""), "run")
+        equal(spooled(shim) and os.stat(os.path.join(shim.spool, spooled(shim)[0])).st_size, 0,
+              "bytes of the spool")
 
 
 # --- what is not governed ---------------------------------------------------------------------------

@@ -122,7 +122,7 @@ def everything_has_a_comment():
         left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         where c.relnamespace = 'nullspend'::regnamespace and c.relkind in ('r', 'v', 'p')
           and (obj_description(c.oid, 'pg_class') is null
-               or (col_description(c.oid, a.attnum) is null and not c.relispartition))
+               or col_description(c.oid, a.attnum) is null)
         union all
         select p.proname || '()' from pg_proc p
         where p.pronamespace = 'nullspend'::regnamespace

@@ -7,7 +7,16 @@
 #include "cli/json.h"
 #include "tests/harness.h"
 
-enum { BOOL = 16, INT8 = 20, TEXT = 25, NUMERIC = 1700, MOMENT = 1184, JSONB = 3802 };
+enum {
+    BOOL = 16,
+    INT8 = 20,
+    TEXT = 25,
+    TIMESTAMP = 1114,
+    MOMENT = 1184,
+    NUMERIC = 1700,
+    UUID = 2950,
+    JSONB = 3802,
+};
 
 struct column {
     const char *name;
@@ -70,11 +79,27 @@ TEST(tables_are_aligned_with_numbers_to_the_right)
     setlocale(LC_CTYPE, "C.UTF-8");
     PGresult *result = result_of(columns, 3, cells, 2);
     CHECK_STR(as_table(result, 0, false), "customer    cost_usd    calls\n"
-                                          "acme            12.5        3\n"
+                                          "acme           12.50        3\n"
                                           "größe 日本         -  1234567\n");
     CHECK_STR(as_table(result, 0, true), "\x1b[1mcustomer    cost_usd    calls\x1b[0m\n"
-                                         "acme            12.5        3\n"
+                                         "acme           12.50        3\n"
                                          "größe 日本         -  1234567\n");
+    PQclear(result);
+}
+
+TEST(points_of_amounts_stand_below_one_another)
+{
+    static const struct column two[] = {{"name", TEXT}, {"usd", NUMERIC}};
+    static const char *const values[] = {"a", "250", "b", "-0.000015", "c", NULL, "d", "NaN"};
+    PGresult *result = result_of(two, 2, values, 4);
+    CHECK_STR(as_table(result, 0, false), "name         usd\n"
+                                          "a     250.000000\n"
+                                          "b      -0.000015\n"
+                                          "c              -\n"
+                                          "d            NaN\n");
+    PQclear(result);
+    result = result_of(two, 2, values, 1);
+    CHECK_STR(as_table(result, 0, false), "name     usd\na     250.00\n");
     PQclear(result);
 }
 
@@ -84,10 +109,31 @@ TEST(a_table_wider_than_the_screen_cuts_its_widest_texts_and_no_numbers)
     static const char *const long_cells[] = {"abcdefghijklmnopqrstuvwxyz", "123456789012", "end"};
     setlocale(LC_CTYPE, "C.UTF-8");
     PGresult *result = result_of(wide, 3, long_cells, 1);
-    CHECK_STR(as_table(result, 32, false), "name                     n  last\n"
-                                           "abcdefghijk…  123456789012  end\n");
-    CHECK_STR(as_table(result, 1, false), "name                 n  last\n"
-                                          "abcdefg…  123456789012  end\n");
+    CHECK_STR(as_table(result, 40, false), "name                             n  last\n"
+                                           "abcdefghijklmnopqrs…  123456789012  end\n");
+    PQclear(result);
+}
+
+TEST(columns_without_room_are_left_out_and_that_is_said)
+{
+    static const struct column wide[] = {
+        {"moment", TIMESTAMP}, {"id", UUID}, {"name", TEXT}, {"n", INT8}};
+    static const char *const values[] = {"2026-11-24 02:03:04",
+                                         "01a21abc-d81d-7d36-a010-ec604b3d6109",
+                                         "abcdefghijklmnopqrstuvwxyz", "7"};
+    setlocale(LC_CTYPE, "C.UTF-8");
+    PGresult *result = result_of(wide, 4, values, 1);
+    CHECK_STR(as_table(result, 75, false),
+              "moment               id                                    name\n"
+              "2026-11-24 02:03:04  01a21abc-d81d-7d36-a010-ec604b3d6109  abcdefghijklmno…\n"
+              "(no room for n)\n");
+    CHECK_STR(as_table(result, 74, false),
+              "moment               id\n"
+              "2026-11-24 02:03:04  01a21abc-d81d-7d36-a010-ec604b3d6109\n"
+              "(no room for name, n)\n");
+    CHECK_STR(as_table(result, 1, false), "moment\n"
+                                          "2026-11-24 02:03:04\n"
+                                          "(no room for id, name, n)\n");
     PQclear(result);
 }
 

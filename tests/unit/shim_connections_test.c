@@ -45,6 +45,16 @@ TEST(a_connection_is_found_until_it_is_removed)
     }
 }
 
+TEST(of_two_threads_that_meet_a_connection_the_first_has_it)
+{
+    struct ns_openssl api = {0}, other = {0};
+    struct ns_connection *made = ns_connection_add(pointer(1), &api, NULL);
+    CHECK(ns_connection_add(pointer(1), &other, NULL) == made);
+    CHECK(made->api == &api);
+    ns_connection_give_back(ns_connection_remove(pointer(1)));
+    CHECK(ns_connection_find(pointer(1)) == NULL);
+}
+
 TEST(there_is_a_largest_number_of_connections)
 {
     uintptr_t n = 0;

@@ -192,6 +192,9 @@ TEST(the_substitute_carries_nothing_but_the_host)
     text[bytes] = '\0';
     CHECK_STR(text, "OPTIONS / HTTP/1.1\r\nHost: api.test\r\nContent-Length: 0\r\n\r\n");
     CHECK_INT(ns_wire_substitute_write(&request, text, (size_t)bytes - 1), -ENOSPC);
+    request.closes = true;
+    bytes = ns_wire_substitute_write(&request, text, sizeof(text));
+    CHECK(bytes > 0 && memmem(text, (size_t)bytes, "\r\nConnection: close\r\n", 21) != NULL);
 }
 
 /* The documentation repeats the table: each row of it must be there. */
