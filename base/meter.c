@@ -43,6 +43,16 @@ ns_usage_add(struct ns_usage *usage, enum ns_meter meter, uint64_t count)
     ns_usage_set(usage, meter, sum);
 }
 
+void
+ns_usage_add_all(struct ns_usage *usage, const struct ns_usage *more)
+{
+    for (unsigned m = 0; m < NS_METER_COUNT; m++) {
+        if (ns_usage_has(more, (enum ns_meter)m)) {
+            ns_usage_add(usage, (enum ns_meter)m, more->count[m]);
+        }
+    }
+}
+
 uint64_t
 ns_usage_get(const struct ns_usage *usage, enum ns_meter meter)
 {

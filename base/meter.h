@@ -74,6 +74,9 @@ void ns_usage_set(struct ns_usage *usage, enum ns_meter meter, uint64_t count);
 /* Adds to one meter, saturating at UINT64_MAX, and marks it present. */
 void ns_usage_add(struct ns_usage *usage, enum ns_meter meter, uint64_t count);
 
+/* Adds every meter that `more` has. */
+void ns_usage_add_all(struct ns_usage *usage, const struct ns_usage *more);
+
 /* The count of a meter, 0 where it is absent. */
 uint64_t ns_usage_get(const struct ns_usage *usage, enum ns_meter meter);
 

@@ -467,6 +467,12 @@ bill_with(struct ns_prices *prices, const struct ns_message *message,
     if (!has_parts(report)) {
         count_call(model, terms, &bill->usage);
     }
+    if (!has_parts(report) && report->evidence == NS_EVIDENCE_PARTIAL) {
+        /* Anthropic tells its input and one token of output at the start, and the rest at the end.
+         */
+        ns_usage_add(&bill->usage, NS_METER_OUTPUT,
+                     ns_price_tokens_of_text(report->output_text_bytes));
+    }
     int error = price_usage(prices, message, &bill->usage, model, terms, &cost);
     set_cost(bill, error, cost);
 }
@@ -524,13 +530,11 @@ ns_prices_bill_lost(struct ns_prices *prices, const struct ns_message *check,
     count_call(model, terms, &bill->usage);
     int error = priced ? price_guess(model, terms, &before, output_tokens, &cost) : -ENOENT;
     if (progress != NULL && progress->usage.present != 0) {
-        /* What the stream told, and the text counted since where that is more. */
+        /* What the stream told, and the text that came since. */
         bill->evidence = NS_EVIDENCE_PARTIAL;
         bill->usage = progress->usage;
         count_call(model, terms, &bill->usage);
-        if (ns_usage_output_tokens(&bill->usage) < output_tokens) {
-            ns_usage_set(&bill->usage, NS_METER_OUTPUT, output_tokens);
-        }
+        ns_usage_add(&bill->usage, NS_METER_OUTPUT, output_tokens);
         enum ns_meter unpriced;
         error =
             model == NULL ? -ENOENT : ns_price_cost(model, terms, &bill->usage, &cost, &unpriced);

@@ -107,7 +107,7 @@
  * dies. */
 #define NS_FIELDS_PROGRESS(F)                                                                      \
     F(1, call_id, uuid, REQUIRED, 0)                                                               \
-    F(2, text_bytes, u64, REQUIRED, 0) /* of generated text */                                     \
+    F(2, text_bytes, u64, REQUIRED, 0) /* of generated text that `usage` does not count yet */     \
     F(3, usage, usage, OPTIONAL, 0)    /* where the stream told some already */                    \
     F(4, model, text, OPTIONAL, 192)
 

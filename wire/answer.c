@@ -260,7 +260,9 @@ message_complete(const struct ns_answer *answer)
     case NS_ANSWER_JSON:
         return answer->document_complete;
     case NS_ANSWER_EVENTS:
-        return answer->reading.finished || response->error || response->events == 0;
+        /* An error ends a stream too, but usage that came before it is not final. */
+        return answer->reading.finished || response->events == 0 ||
+               (response->error && !response->has_usage);
     default: /* nothing at all is complete where it is an error or no content */
         return response->body_bytes == 0 && !response->unreadable;
     }
@@ -278,8 +280,8 @@ ns_answer_end(struct ns_answer *answer, bool complete)
     if (answer->framing == NS_ANSWER_EVENTS && (answer->event_fed || answer->done_matched > 0)) {
         event_end(answer); /* the last event's blank line may be missing */
     }
-    response->complete = complete && message_complete(answer);
     answer->family->settle(&answer->reading);
+    response->complete = complete && message_complete(answer);
     ns_coding_free(answer->coding);
     answer->coding = NULL;
     answer->family = NULL;

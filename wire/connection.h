@@ -42,8 +42,6 @@ struct ns_wire {
     struct ns_wire_call *draft;  /* the call whose request is being read */
     struct ns_wire_call *judged; /* the call judged last, while it is ours */
     struct ns_request request;
-    struct ns_wire_range strip[NS_STRIP_RANGES_MAX];
-    uint8_t strip_count;
 
     struct ns_http1 *reader;
     bool reading; /* an answer's head is complete: the first exchange's */

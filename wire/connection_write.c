@@ -23,13 +23,6 @@ begins_http2(struct ns_wire *wire, const uint8_t *bytes, size_t count)
     return false;
 }
 
-static void
-take_strips(struct ns_wire *wire, const struct ns_wire_request *request)
-{
-    memcpy(wire->strip, request->strip, sizeof(wire->strip));
-    wire->strip_count = request->strip_count;
-}
-
 /* A head is complete: is it a call? */
 static void
 judge_head(struct ns_wire *wire)
@@ -41,7 +34,6 @@ judge_head(struct ns_wire *wire)
         ns_wire_call_free(call);
         return;
     }
-    take_strips(wire, &call->request);
     if (wire->request.family != NULL) {
         wire->draft = call;
         wire->write_state = NS_WRITE_BODY;
@@ -220,7 +212,7 @@ classify(struct ns_wire *wire, const uint8_t *bytes, size_t count, uint64_t body
             if (blank > 0) {
                 return blank;
             }
-            wire->strip_count = 0;
+            wire->request.strip_count = 0;
         }
         if (wire->preface_possible && begins_http2(wire, bytes, count)) {
             ns_connection_give_up(wire, NS_WIRE_HTTP2);

@@ -49,15 +49,20 @@ static const struct {
     {"api.openai.com", "openai", OPENAI},
     {"*.api.openai.com", "openai", OPENAI}, /* data residency */
     {"*.openai.azure.com", "azure", OPENAI},
+    {"*.openai.azure.us", "azure", OPENAI},
+    {"*.openai.azure.cn", "azure", OPENAI},
+    {"*.azure-api.net", "azure", OPENAI | ANTHROPIC},
     {"*.cognitiveservices.azure.com", "azure", OPENAI | ANTHROPIC},
     {"*.services.ai.azure.com", "azure", OPENAI | ANTHROPIC},
     {"models.inference.ai.azure.com", "azure", OPENAI},
     {"*.models.ai.azure.com", "azure", OPENAI},
     {"api.anthropic.com", "anthropic", ANTHROPIC | OPENAI},
+    {"aws-external-anthropic.*.api.aws", "anthropic", ANTHROPIC},
     {"generativelanguage.googleapis.com", "gemini", GEMINI | OPENAI},
     {"aiplatform.googleapis.com", "vertex", GEMINI | ANTHROPIC | OPENAI},
     {"*-aiplatform.googleapis.com", "vertex", GEMINI | ANTHROPIC | OPENAI},
     {"aiplatform.*.rep.googleapis.com", "vertex", GEMINI | ANTHROPIC | OPENAI},
+    {"claude.googleapis.com", "vertex", ANTHROPIC},
     {"bedrock-mantle.*.api.aws", "bedrock", OPENAI | ANTHROPIC},
     {"api.mistral.ai", "mistral", OPENAI},
     {"codestral.mistral.ai", "mistral", OPENAI},
@@ -78,6 +83,7 @@ static const struct {
     {"ollama.com", "ollama", OPENAI},
     {"api.voyageai.com", "voyage", OPENAI},
     {"router.huggingface.co", "huggingface", OPENAI},
+    {"*.endpoints.huggingface.cloud", "huggingface", OPENAI},
     {"api.writer.com", "writer", OPENAI},
     {"dashscope*.aliyuncs.com", "alibaba", OPENAI},
     {"dashscope.aliyuncs.com", "alibaba", OPENAI},
@@ -86,6 +92,20 @@ static const struct {
     {"api.inference.crusoecloud.com", NULL, OPENAI},
     {"api.portkey.ai", NULL, OPENAI | ANTHROPIC},
     {"models.github.ai", NULL, OPENAI},
+    {"api.githubcopilot.com", NULL, OPENAI | ANTHROPIC},
+    {"*.inference.heroku.com", NULL, OPENAI},
+    {"api.arcee.ai", NULL, OPENAI},
+    {"api.avian.io", NULL, OPENAI},
+    {"api.cloudflare.com", NULL, OPENAI},
+    {"api.doubleword.ai", NULL, OPENAI},
+    {"api.minimax.io", NULL, OPENAI | ANTHROPIC},
+    {"api.minimaxi.com", NULL, OPENAI | ANTHROPIC},
+    {"api.novita.ai", NULL, OPENAI | ANTHROPIC},
+    {"api.quicksilverpro.io", NULL, OPENAI},
+    {"api.typesafe.ai", NULL, OPENAI},
+    {"oai.endpoints.kepler.ai.cloud.ovh.net", NULL, OPENAI},
+    {"*.modal.run", NULL, OPENAI},
+    {"*.modal.direct", NULL, OPENAI},
 };
 
 static const struct {
@@ -181,10 +201,17 @@ port_fits(uint16_t wanted, uint16_t port)
     return wanted == 0 || wanted == port || (port == 0 && (wanted == 443 || wanted == 80));
 }
 
+size_t
+ns_hosts_bare(const char *host, size_t host_bytes)
+{
+    return host_bytes > 1 && host[host_bytes - 1] == '.' ? host_bytes - 1 : host_bytes;
+}
+
 bool
 ns_hosts_find(const struct ns_wire_hosts *hosts, const char *host, size_t host_bytes, uint16_t port,
               struct ns_host *found)
 {
+    host_bytes = ns_hosts_bare(host, host_bytes);
     *found = (struct ns_host){.provider = NULL};
     for (size_t i = 0; hosts != NULL && i < hosts->count; i++) {
         if (port_fits(hosts->extra[i].port, port) &&
@@ -208,8 +235,9 @@ bool
 ns_wire_host_known(const struct ns_wire_hosts *hosts, const char *host, size_t host_bytes)
 {
     struct ns_host found;
+    size_t bare_bytes = ns_hosts_bare(host, host_bytes);
     for (size_t i = 0; hosts != NULL && i < hosts->count; i++) {
-        if (ns_wire_text_is_nocase(host, host_bytes, hosts->extra[i].host)) {
+        if (ns_wire_text_is_nocase(host, bare_bytes, hosts->extra[i].host)) {
             return true;
         }
     }

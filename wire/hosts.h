@@ -32,6 +32,10 @@ struct ns_host {
     uint8_t quirks;
 };
 
+/* The length of a host's name without the dot that may end it: "api.openai.com." is the same host
+ * (RFC 1034, 3.1). */
+size_t ns_hosts_bare(const char *host, size_t host_bytes);
+
 /* Finds a host (any case, no port) and the port it was named with (0: none). False: not ours. */
 bool ns_hosts_find(const struct ns_wire_hosts *hosts, const char *host, size_t host_bytes,
                    uint16_t port, struct ns_host *found);

@@ -32,7 +32,7 @@ enum ns_http1_problem {
     NS_HTTP1_OK,
     NS_HTTP1_NOT_HTTP, /* the first bytes are no start line */
     NS_HTTP1_BAD_START_LINE,
-    NS_HTTP1_BAD_HEADER, /* no colon, bad name, folded line, bare CR or NUL */
+    NS_HTTP1_BAD_HEADER, /* no colon, bad name, bare CR or NUL, a folded line that frames */
     NS_HTTP1_BAD_LENGTH, /* Content-Length not a number, too large, or two that differ */
     NS_HTTP1_AMBIGUOUS,  /* Content-Length together with Transfer-Encoding in a request,
                             or a transfer coding whose last is not "chunked" in a request */
@@ -54,10 +54,10 @@ struct ns_http1_text {
 
 struct ns_http1_header {
     struct ns_http1_text name;  /* as written */
-    struct ns_http1_text value; /* outer blanks removed */
+    struct ns_http1_text value; /* outer blanks removed; line endings within it where folded */
     uint32_t line_offset;       /* where its line begins, from the first byte of the message
                                    (empty lines before it left out) */
-    uint32_t line_bytes;        /* with its line ending */
+    uint32_t line_bytes;        /* with its line ending, and the lines folded into it */
 };
 
 struct ns_http1;

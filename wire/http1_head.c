@@ -44,14 +44,21 @@ ns_http1_same_word(struct ns_http1_text text, const char *word)
     return i == text.bytes && word[i] == '\0';
 }
 
+/* A line's end within a value is that of a folded line: a blank too. */
+static bool
+is_space(char c)
+{
+    return is_blank(c) || c == '\r' || c == '\n';
+}
+
 static struct ns_http1_text
 trimmed(const char *text, size_t bytes)
 {
-    while (bytes > 0 && is_blank(text[0])) {
+    while (bytes > 0 && is_space(text[0])) {
         text++;
         bytes--;
     }
-    while (bytes > 0 && is_blank(text[bytes - 1])) {
+    while (bytes > 0 && is_space(text[bytes - 1])) {
         bytes--;
     }
     return (struct ns_http1_text){.text = text, .bytes = bytes};
@@ -173,13 +180,34 @@ parse_header(struct ns_http1_header *header, const char *line, size_t bytes)
         return NS_HTTP1_BAD_HEADER;
     }
     size_t name = (size_t)(colon - line);
-    for (size_t i = 0; i < name; i++) { /* a folded line fails here too */
+    for (size_t i = 0; i < name; i++) {
         if (!ns_http1_is_token_char((uint8_t)line[i])) {
             return NS_HTTP1_BAD_HEADER;
         }
     }
     header->name = (struct ns_http1_text){.text = line, .bytes = name};
     header->value = trimmed(colon + 1, bytes - name - 1);
+    return NS_HTTP1_OK;
+}
+
+/* A line that goes on with the header before it (RFC 9112, 5.2): out of use, but still allowed by
+ * some clients, and a header of ours must not leave because of it. Where it would decide how the
+ * message is framed, others may read it differently. */
+static enum ns_http1_problem
+fold_header(struct ns_http1_header *header, const char *line, size_t bytes, size_t line_bytes)
+{
+    if (memchr(line, '\0', bytes) != NULL || memchr(line, '\r', bytes) != NULL ||
+        ns_http1_same_word(header->name, "content-length") ||
+        ns_http1_same_word(header->name, "transfer-encoding")) {
+        return NS_HTTP1_BAD_HEADER;
+    }
+    struct ns_http1_text more = trimmed(line, bytes);
+    if (more.bytes > 0) {
+        const char *start = header->value.bytes > 0 ? header->value.text : more.text;
+        header->value.text = start;
+        header->value.bytes = (size_t)(more.text + more.bytes - start);
+    }
+    header->line_bytes += (uint32_t)line_bytes;
     return NS_HTTP1_OK;
 }
 
@@ -203,6 +231,19 @@ reserve_header(struct ns_http1 *parser)
     return NS_HTTP1_OK;
 }
 
+static enum ns_http1_problem
+add_header(struct ns_http1 *parser, const char *line, size_t bytes, size_t line_bytes)
+{
+    enum ns_http1_problem problem = reserve_header(parser);
+    if (problem == NS_HTTP1_OK) {
+        struct ns_http1_header *header = &parser->headers[parser->header_count++];
+        header->line_offset = (uint32_t)(line - parser->head);
+        header->line_bytes = (uint32_t)line_bytes;
+        problem = parse_header(header, line, bytes);
+    }
+    return problem;
+}
+
 /* All lines after the first, up to the empty one. */
 static enum ns_http1_problem
 parse_headers(struct ns_http1 *parser)
@@ -212,14 +253,14 @@ parse_headers(struct ns_http1 *parser)
     const char *line = (const char *)memchr(parser->head, '\n', parser->head_bytes) + 1;
     while (problem == NS_HTTP1_OK && line < end) {
         const char *next = (const char *)memchr(line, '\n', (size_t)(end - line)) + 1;
-        size_t bytes = (size_t)(next - line) - 1;
+        size_t line_bytes = (size_t)(next - line);
+        size_t bytes = line_bytes - 1;
         bytes -= bytes > 0 && line[bytes - 1] == '\r';
-        problem = reserve_header(parser);
-        if (problem == NS_HTTP1_OK) {
-            struct ns_http1_header *header = &parser->headers[parser->header_count++];
-            header->line_offset = (uint32_t)(line - parser->head);
-            header->line_bytes = (uint32_t)(next - line);
-            problem = parse_header(header, line, bytes);
+        if (is_blank(line[0]) && parser->header_count > 0) {
+            problem =
+                fold_header(&parser->headers[parser->header_count - 1], line, bytes, line_bytes);
+        } else {
+            problem = add_header(parser, line, bytes, line_bytes);
         }
         line = next;
     }

@@ -202,22 +202,7 @@ credential_header(struct ns_wire_request *request, const struct ns_http1_header 
     }
 }
 
-static void
-strip_line(struct ns_wire_request *request, const struct ns_http1_header *header)
-{
-    struct ns_wire_range *last =
-        request->strip_count > 0 ? &request->strip[request->strip_count - 1] : NULL;
-    if (last != NULL && last->offset + last->bytes == header->line_offset) {
-        last->bytes += header->line_bytes;
-    } else if (request->strip_count < NS_STRIP_RANGES_MAX) {
-        request->strip[request->strip_count++] =
-            (struct ns_wire_range){.offset = header->line_offset, .bytes = header->line_bytes};
-    } else {
-        reject(&request->identity);
-    }
-}
-
-void
+bool
 ns_identity_header(struct ns_wire_request *request, const struct ns_http1_header *header)
 {
     struct ns_http1_text name = header->name;
@@ -225,10 +210,12 @@ ns_identity_header(struct ns_wire_request *request, const struct ns_http1_header
         struct ns_http1_text word = {.text = name.text + strlen(OURS),
                                      .bytes = name.bytes - strlen(OURS)};
         our_header(&request->identity, word, header->value);
-        strip_line(request, header);
-    } else if (ns_wire_text_is_nocase(name.text, name.bytes, "traceparent")) {
+        return true;
+    }
+    if (ns_wire_text_is_nocase(name.text, name.bytes, "traceparent")) {
         trace_header(&request->identity, header->value);
     } else {
         credential_header(request, header);
     }
+    return false;
 }

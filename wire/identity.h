@@ -6,8 +6,9 @@
 #include "wire/http1.h"
 #include "wire/wire.h"
 
-/* Reads one header into the request: identity, credential, strip ranges. Ascending lines. */
-void ns_identity_header(struct ns_wire_request *request, const struct ns_http1_header *header);
+/* Reads one header into the request: identity, credential. True: it is one of ours, and must not
+ * leave. */
+bool ns_identity_header(struct ns_wire_request *request, const struct ns_http1_header *header);
 
 /* Notes a credential and where it stands (a header's value or a query parameter). */
 void ns_identity_credential(struct ns_wire_request *request, const char *text, size_t bytes,

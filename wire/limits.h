@@ -53,7 +53,10 @@
 #define NS_TAGS_MAX 16       /* tags of one call */
 #define NS_TAG_KEY_BYTES_MAX 64
 #define NS_TAG_VALUE_BYTES_MAX 256
-#define NS_STRIP_RANGES_MAX 16 /* header lines removed from one request */
+
+/* Header lines removed from one request, those side by side as one: as many as a head can hold, so
+ * that none ever leaves. */
+#define NS_STRIP_RANGES_MAX (NS_HEADERS_MAX / 2)
 
 /* How deep the paths of facts reach; deeper values are no facts. */
 #define NS_FACTS_DEPTH_MAX 16

@@ -124,7 +124,7 @@ read_host(struct ns_wire_request *request, const struct ns_http1 *parser,
         memset(host, 0, sizeof(*host));
         return;
     }
-    ns_wire_text_copy(request->host, sizeof(request->host), name, bytes);
+    ns_wire_text_copy(request->host, sizeof(request->host), name, ns_hosts_bare(name, bytes));
     for (char *c = request->host; *c != '\0'; c++) {
         *c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c;
     }
@@ -160,6 +160,22 @@ open_body(struct ns_request *request, const struct ns_http1 *parser)
     return result == -ENOMEM ? result : 0;
 }
 
+_Static_assert(NS_STRIP_RANGES_MAX >= (NS_HEADERS_MAX + 1) / 2 && NS_STRIP_RANGES_MAX <= UINT8_MAX,
+               "there is room for every second line of a head");
+
+static void
+strip_line(struct ns_request *request, const struct ns_http1_header *header)
+{
+    struct ns_wire_range *last =
+        request->strip_count > 0 ? &request->strip[request->strip_count - 1] : NULL;
+    if (last != NULL && last->offset + last->bytes == header->line_offset) {
+        last->bytes += header->line_bytes;
+    } else {
+        request->strip[request->strip_count++] =
+            (struct ns_wire_range){.offset = header->line_offset, .bytes = header->line_bytes};
+    }
+}
+
 int
 ns_request_head(struct ns_request *request, const struct ns_http1 *parser,
                 const struct ns_wire_hosts *hosts, const char *server_name,
@@ -172,9 +188,13 @@ ns_request_head(struct ns_request *request, const struct ns_http1 *parser,
     struct ns_http1_text method = ns_http1_method(parser);
     request->family = NULL;
     request->call = call;
+    request->strip_count = 0;
     facts->closes = !ns_http1_keep_alive(parser);
     for (size_t i = 0; i < ns_http1_header_count(parser); i++) {
-        ns_identity_header(facts, ns_http1_header_at(parser, i));
+        const struct ns_http1_header *header = ns_http1_header_at(parser, i);
+        if (ns_identity_header(facts, header)) {
+            strip_line(request, header);
+        }
     }
     read_host(facts, parser, hosts, server_name, &host);
     if (host.speaks == 0 || !ns_wire_text_is(method.text, method.bytes, "POST")) {

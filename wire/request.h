@@ -17,9 +17,11 @@ struct ns_request {
     struct ns_json *json; /* kept from request to request */
     struct ns_facts facts;
     struct ns_prompt prompt;
-    int64_t content_length; /* as sent, -1 unknown */
-    uint64_t sent_bytes;    /* of the body, as sent */
-    bool readable;          /* the body is JSON, so far */
+    int64_t content_length;                          /* as sent, -1 unknown */
+    uint64_t sent_bytes;                             /* of the body, as sent */
+    struct ns_wire_range strip[NS_STRIP_RANGES_MAX]; /* header lines that must not leave */
+    uint8_t strip_count;
+    bool readable; /* the body is JSON, so far */
 };
 
 /*

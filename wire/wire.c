@@ -201,9 +201,16 @@ ns_wire_take(struct ns_wire *wire)
 }
 
 const struct ns_wire_call *
-ns_wire_current(const struct ns_wire *wire)
+ns_wire_current(struct ns_wire *wire)
 {
-    return wire->reading ? wire->exchanges[wire->first].call : NULL;
+    if (!wire->reading || wire->answer.family == NULL) {
+        return NULL;
+    }
+    struct ns_reading *reading = &wire->answer.reading;
+    if (reading->call->part_count == 0) { /* parts are settled when they are all there */
+        wire->answer.family->settle(reading);
+    }
+    return reading->call;
 }
 
 size_t
@@ -215,8 +222,8 @@ ns_wire_outstanding(const struct ns_wire *wire)
 const struct ns_wire_range *
 ns_wire_strips(const struct ns_wire *wire, size_t *count)
 {
-    *count = wire->strip_count;
-    return wire->strip;
+    *count = wire->request.strip_count;
+    return wire->request.strip;
 }
 
 /* --- evidence ------------------------------------------------------------------------------ */

@@ -77,8 +77,6 @@ struct ns_wire_request {
     char credential[8];     /* last four characters of the credential; "" where none */
     struct ns_wire_range credential_range; /* the credential within the request, for hashing it */
     struct ns_wire_identity identity;
-    struct ns_wire_range strip[NS_STRIP_RANGES_MAX]; /* header lines that must not leave */
-    uint8_t strip_count;
 };
 
 /* What an answer says, merged by the rule of its family. */
@@ -98,7 +96,8 @@ struct ns_wire_response {
     bool complete;       /* the message ended as HTTP and its family say it must */
     bool unreadable;     /* coding or JSON could not be read: usage may be missing */
     uint64_t body_bytes; /* decoded bytes seen */
-    uint64_t text_bytes; /* of generated text, reasoning and tool arguments seen */
+    uint64_t text_bytes; /* of generated text, reasoning and tool arguments seen, since the usage
+                            told output last */
     uint64_t events;     /* SSE events or array elements seen */
 };
 
@@ -228,8 +227,9 @@ enum ns_wire_read_event ns_wire_read_close(struct ns_wire *wire, struct ns_wire_
 /* The connection is over: takes the oldest call still unanswered or half answered, or NULL. */
 struct ns_wire_call *ns_wire_take(struct ns_wire *wire);
 
-/* The call whose answer is being read, or NULL: for progress. Still the connection's. */
-const struct ns_wire_call *ns_wire_current(const struct ns_wire *wire);
+/* The call whose answer is being read, with the usage told so far, or NULL: for progress. Still the
+ * connection's. */
+const struct ns_wire_call *ns_wire_current(struct ns_wire *wire);
 
 /* Answers that are outstanding, substitutes included. */
 size_t ns_wire_outstanding(const struct ns_wire *wire);

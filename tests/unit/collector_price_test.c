@@ -252,6 +252,26 @@ TEST(a_refusal_by_the_provider_costs_nothing)
     ns_prices_free(prices);
 }
 
+TEST(a_stream_that_broke_off_is_charged_for_the_text_that_came)
+{
+    struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    struct ns_message message = report("gpt-4o-mini", 100, 1);
+    struct ns_bill bill;
+    ns_usage_set(&message.as.report.usage, NS_METER_OUTPUT_REASONING, 2);
+    message.as.report.output_text_bytes = 4000;
+    message.as.report.evidence = NS_EVIDENCE_PARTIAL;
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(ns_usage_output_tokens(&bill.usage), 3 + 1000);
+    CHECK_INT(ns_usage_get(&bill.usage, NS_METER_OUTPUT_REASONING), 2);
+    CHECK_INT(bill.cost_nanousd, 100 * 150 + 1003 * 600);
+    CHECK_INT(bill.evidence, NS_EVIDENCE_PARTIAL);
+    /* What is complete is counted by the provider. */
+    message.as.report.evidence = NS_EVIDENCE_REPORTED;
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, 100 * 150 + 3 * 600);
+    ns_prices_free(prices);
+}
+
 TEST(a_lost_call_is_charged_by_its_last_word)
 {
     struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);

@@ -119,6 +119,51 @@ TEST(our_headers_are_named_to_be_stripped)
     ns_wire_free(wire);
 }
 
+TEST(a_folded_header_of_ours_is_stripped_whole)
+{
+    struct ns_wire *wire = connection();
+    struct ns_wire_written written;
+    size_t count;
+    const char *text = "POST /v1/responses HTTP/1.1\r\nHost:\r\n api.openai.com\r\n"
+                       "x-NullSpend-customer:\r\n acme\r\nX-NullSpend-Tags: {\"a\":\r\n\t\"b\"}\r\n"
+                       "X-NullSpend-Agent: a\r\n b\r\nContent-Length: 0\r\n\r\n";
+    CHECK_INT(write_text(wire, text, &written), strlen(text));
+    CHECK_INT(written.class, NS_WIRE_CALL);
+    REQUIRE(written.call != NULL);
+    const struct ns_wire_identity *identity = &written.call->request.identity;
+    CHECK_STR(identity->customer, "acme");
+    CHECK_STR(identity->agent, "");
+    CHECK_INT(identity->rejected, 1);
+    CHECK_INT(identity->tag_count, 1);
+    const struct ns_wire_range *strips = ns_wire_strips(wire, &count);
+    REQUIRE(count == 1);
+    CHECK_INT(strips[0].offset, strstr(text, "x-Null") - text);
+    CHECK_INT(strips[0].bytes, strstr(text, "Content") - strstr(text, "x-Null"));
+    ns_wire_free(wire);
+}
+
+TEST(every_header_of_ours_is_stripped_however_many_there_are)
+{
+    char text[NS_HEADERS_MAX * 48] = "GET / HTTP/1.1\r\n";
+    size_t used = strlen(text), count;
+    for (int i = 0; i < NS_HEADERS_MAX / 2; i++) {
+        used +=
+            (size_t)snprintf(text + used, sizeof(text) - used, "X-NullSpend-%d: x\r\na: b\r\n", i);
+    }
+    (void)snprintf(text + used, sizeof(text) - used, "\r\n");
+    struct ns_wire *wire = connection();
+    struct ns_wire_written written;
+    CHECK_INT(write_text(wire, text, &written), strlen(text));
+    CHECK_INT(written.class, NS_WIRE_FREE);
+    const struct ns_wire_range *strips = ns_wire_strips(wire, &count);
+    CHECK_INT(count, NS_HEADERS_MAX / 2);
+    for (size_t i = 0; i < count; i++) {
+        CHECK(strncmp(text + strips[i].offset, "X-NullSpend-", 12) == 0);
+        CHECK(text[strips[i].offset + strips[i].bytes] == 'a');
+    }
+    ns_wire_free(wire);
+}
+
 TEST(blank_lines_before_a_request_do_not_shift_its_offsets)
 {
     struct ns_wire *wire = connection();

@@ -91,6 +91,16 @@ TEST(paths_that_cost_money_are_calls_and_the_others_are_not)
         {"aiplatform.googleapis.com",
          "/v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:rawPredict", NULL,
          NULL, NULL},
+        {"us-central1-aiplatform.googleapis.com",
+         "/v1/projects/p/locations/l/publishers/mistralai/models/m@2:rawPredict", "openai", "chat",
+         "m@2"},
+        {"claude.googleapis.com",
+         "/v1alpha/projects/p/locations/global/workspaces/w/invoke/v1/messages", "anthropic",
+         "messages", ""},
+        {"api.openai.com.", "/v1/responses", "openai", "responses", ""},
+        {"us.inference.heroku.com", "/v1/chat/completions", "openai", "chat", ""},
+        {"api.cloudflare.com", "/client/v4/accounts/a/ai/v1/embeddings", "openai", "embeddings",
+         ""},
         {"generativelanguage.googleapis.com", "/v1beta/models/gemini-3%3AgenerateContent", "gemini",
          "generate_content", "gemini-3"},
         {"generativelanguage.googleapis.com", "/v1beta/models/a:b:generateContent", "gemini",
@@ -572,6 +582,70 @@ TEST(iterations_are_summed_and_parted_by_model)
     close_exchange(&exchange);
 }
 
+TEST(the_members_of_a_listed_object_may_come_in_any_order)
+{
+    EXPECT(
+        "generativelanguage.googleapis.com", "/v1beta/models/g:generateContent",
+        "{\"usageMetadata\":{\"promptTokensDetails\":[{\"tokenCount\":30,\"modality\":\"AUDIO\"},"
+        "{\"tokenCount\":60}],\"promptTokenCount\":90}}",
+        {NS_METER_INPUT, 60}, {NS_METER_INPUT_AUDIO, 30});
+    EXPECT("api.openai.com", "/v1/responses",
+           "{\"output\":[{\"action\":{\"type\":\"open_page\"},\"type\":\"web_search_call\"},"
+           "{\"type\":\"web_search_call\",\"action\":{\"type\":\"search\"}},"
+           "{\"type\":\"web_search_call\",\"action\":{\"type\":\"find_in_page\"}},"
+           "{\"type\":\"file_search_call\"}],\"usage\":{\"input_tokens\":1}}",
+           {NS_METER_INPUT, 1}, {NS_METER_WEB_SEARCHES, 1}, {NS_METER_STORAGE_SEARCHES, 1});
+}
+
+TEST(what_each_model_of_a_compound_system_used_is_a_part)
+{
+#define COMPOUND_MODELS                                                                            \
+    "{\"models\":[{\"model\":\"a\",\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":3}},"     \
+    "{\"usage\":{\"completion_tokens\":5,\"prompt_tokens\":20},\"model\":\"b\"},"                  \
+    "{\"model\":\"a\",\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}]}"
+    static const char *const bodies[] = {
+        "{\"usage\":{\"prompt_tokens\":31,\"completion_tokens\":9,\"total_tokens\":40},"
+        "\"usage_breakdown\":" COMPOUND_MODELS "}",
+        "data: "
+        "{\"choices\":[{\"finish_reason\":\"stop\"}],\"x_groq\":{\"usage_"
+        "breakdown\":" COMPOUND_MODELS
+        ",\"usage\":{\"prompt_tokens\":31,\"completion_tokens\":9}}}\n\n",
+    };
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        const struct meter sum[] = {{NS_METER_INPUT, 31}, {NS_METER_OUTPUT, 9}};
+        struct exchange exchange = ask_json("api.groq.com", "/openai" CHAT, "{}");
+        struct ns_wire_call *call = answer(&exchange, 200, bodies[i], strlen(bodies[i]));
+        REQUIRE(call != NULL && call->part_count == 2);
+        expect_meters(call, sum, 2);
+        CHECK_STR(call->parts[0].model, "a");
+        CHECK_INT(ns_usage_get(&call->parts[0].usage, NS_METER_INPUT), 11);
+        CHECK_INT(ns_usage_get(&call->parts[0].usage, NS_METER_OUTPUT), 4);
+        CHECK_STR(call->parts[1].model, "b");
+        CHECK_INT(ns_usage_get(&call->parts[1].usage, NS_METER_INPUT), 20);
+        CHECK_INT(ns_usage_get(&call->parts[1].usage, NS_METER_OUTPUT), 5);
+        ns_wire_call_free(call);
+        close_exchange(&exchange);
+    }
+}
+
+TEST(parts_that_are_not_just_the_whole_are_not_believed)
+{
+    /* As a stream has been seen to say it: the whole once more for every model. */
+    const char *body =
+        "{\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":3},\"usage_breakdown\":"
+        "{\"models\":[{\"model\":\"a\",\"usage\":{\"prompt_tokens\":10,"
+        "\"completion_tokens\":3}},{\"model\":\"b\",\"usage\":{\"prompt_tokens\":10,"
+        "\"completion_tokens\":3}}]}}";
+    const struct meter whole[] = {{NS_METER_INPUT, 10}, {NS_METER_OUTPUT, 3}};
+    struct exchange exchange = ask_json("api.groq.com", "/openai" CHAT, "{}");
+    struct ns_wire_call *call = answer(&exchange, 200, body, strlen(body));
+    REQUIRE(call != NULL);
+    CHECK_INT(call->part_count, 0);
+    expect_meters(call, whole, 2);
+    ns_wire_call_free(call);
+    close_exchange(&exchange);
+}
+
 /* --- evidence ------------------------------------------------------------------------------ */
 
 static void
@@ -607,6 +681,18 @@ TEST(evidence_says_what_was_seen_of_an_answer)
     expect_evidence(openai, CHAT, 200, TEXT_CHUNK FINISH_CHUNK DONE, 0, NS_EVIDENCE_COUNTED);
     expect_evidence(openai, CHAT, 200, TEXT_CHUNK, strlen(TEXT_CHUNK), NS_EVIDENCE_ESTIMATED);
     expect_evidence(openai, CHAT, 200, TEXT_CHUNK USAGE_CHUNK, 0, NS_EVIDENCE_PARTIAL);
+    expect_evidence(
+        openai, CHAT, 200,
+        "data: {\"choices\":[{\"finish_reason\":\"\"}],\"usage\":{\"prompt_tokens\":3}}\n\n", 0,
+        NS_EVIDENCE_PARTIAL);
+    expect_evidence(openai, CHAT, 200, "{\"error\":\"\",\"choices\":[{\"message\":{}}]}", 0,
+                    NS_EVIDENCE_ESTIMATED);
+    expect_evidence(openai, "/v1/responses", 200,
+                    "{\"output\":[{\"content\":[{\"text\":\"hello\"}],\"type\":\"message\"}]}", 0,
+                    NS_EVIDENCE_COUNTED);
+    expect_evidence(openai, "/v1/responses", 200,
+                    "{\"output\":[{\"type\":\"function_call\",\"arguments\":\"{}\"}]}", 0,
+                    NS_EVIDENCE_COUNTED);
     expect_evidence(openai, CHAT, 200, "data: {\"error\":{\"message\":\"x\"}}\n\n", 0,
                     NS_EVIDENCE_REPORTED);
     expect_evidence(openai, CHAT, 429, "{\"error\":{}}", 0, NS_EVIDENCE_REPORTED);
@@ -625,6 +711,18 @@ TEST(evidence_says_what_was_seen_of_an_answer)
         "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":"
         "{\"input_tokens\":3,\"output_tokens\":1}}}\n\n",
         0, NS_EVIDENCE_PARTIAL);
+    /* What broke off in the middle has told no final usage. */
+    expect_evidence(
+        "api.anthropic.com", "/v1/messages", 200,
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":"
+        "{\"input_tokens\":3,\"output_tokens\":1}}}\n\nevent: error\n"
+        "data: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n",
+        0, NS_EVIDENCE_PARTIAL);
+    expect_evidence(
+        "api.openai.com", "/v1/responses", 200,
+        "data: {\"type\":\"response.failed\",\"response\":{\"status\":\"failed\",\"error\":{},"
+        "\"usage\":{\"input_tokens\":3}}}\n\n",
+        0, NS_EVIDENCE_REPORTED);
     expect_evidence("generativelanguage.googleapis.com", "/v1beta/models/g:streamGenerateContent",
                     200,
                     "[{\"usageMetadata\":{\"promptTokenCount\":3}},\n"
@@ -638,6 +736,50 @@ TEST(evidence_says_what_was_seen_of_an_answer)
 }
 
 /* Clients close at [DONE] and message_stop, and never read the chunk that ends the message. */
+TEST(text_that_came_after_the_usage_is_known_and_so_is_the_usage_amid_a_stream)
+{
+#define FRAME(body) "HTTP/1.1 200 X\r\n\r\n" body
+    static const struct {
+        const char *host, *path, *answer;
+        uint64_t text_bytes, input, output;
+    } rows[] = {
+        {"api.anthropic.com", "/v1/messages",
+         FRAME("data: {\"message\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n"
+               "data: {\"delta\":{\"text\":\"hello\"}}\n\n"),
+         5, 9, 1},
+        {"api.anthropic.com", "/v1/messages",
+         FRAME("data: {\"message\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n"
+               "data: {\"delta\":{\"text\":\"hello\"}}\n\ndata: "
+               "{\"usage\":{\"output_tokens\":4}}\n\n"),
+         0, 9, 4},
+        {"generativelanguage.googleapis.com", "/v1beta/models/g:streamGenerateContent?alt=sse",
+         FRAME("data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hello\"}]}}],"
+               "\"usageMetadata\":{\"promptTokenCount\":9}}\n\n"),
+         5, 9, 0},
+        {"generativelanguage.googleapis.com", "/v1beta/models/g:streamGenerateContent",
+         FRAME("[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hello\"}]}}],"
+               "\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":4}},\n"),
+         0, 9, 4},
+        {"api.openai.com", CHAT, FRAME(TEXT_CHUNK TEXT_CHUNK), 10, 0, 0},
+        {"api.openai.com", CHAT,
+         FRAME(TEXT_CHUNK "data: {\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2}}\n\n"), 0,
+         9, 2},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct exchange exchange = ask_json(rows[i].host, rows[i].path, "{}");
+        struct ns_wire_read read;
+        (void)ns_wire_read(exchange.wire, (const uint8_t *)rows[i].answer, 18, &read);
+        (void)ns_wire_read(exchange.wire, (const uint8_t *)rows[i].answer + 18,
+                           strlen(rows[i].answer) - 18, &read);
+        const struct ns_wire_call *call = ns_wire_current(exchange.wire);
+        REQUIRE(call != NULL);
+        CHECK_INT(call->response.text_bytes, rows[i].text_bytes);
+        CHECK_INT(ns_usage_get(&call->response.usage, NS_METER_INPUT), rows[i].input);
+        CHECK_INT(ns_usage_get(&call->response.usage, NS_METER_OUTPUT), rows[i].output);
+        close_exchange(&exchange);
+    }
+}
+
 TEST(a_stream_left_after_its_last_event_is_complete)
 {
     expect_evidence("api.openai.com", CHAT, 200, FINISH_CHUNK USAGE_CHUNK DONE "\n", 1,

@@ -406,15 +406,43 @@ TEST(a_bad_start_line_is_an_error)
 
 TEST(a_bad_header_is_an_error)
 {
-    static const char *const bad[] = {"no colon",   ": no name",   "a b: c",  "a : b",
-                                      " folded: x", "\tfolded",    "a: b\rc", "a\x01: b",
-                                      "(a): b",     "a\xc3\xa9: b"};
+    static const char *const bad[] = {"no colon", ": no name", "a b: c", "a : b",
+                                      "a: b\rc",  "a\x01: b",  "(a): b", "a\xc3\xa9: b"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         char text[128];
         snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n", bad[i]);
         expect(&requests, text, "!header");
     }
     static const char nul[] = "GET / HTTP/1.1\r\na: \0b\r\n\r\n";
+    expect_bytes(&requests, nul, sizeof(nul) - 1, "!header");
+}
+
+TEST(a_folded_line_belongs_to_the_header_before_it)
+{
+    static const char text[] =
+        "GET / HTTP/1.1\r\na: \r\n\tb\r\n c \r\n \r\nConnection: x,\n close\r\n"
+        "d: e\r\n\r\n";
+    struct ns_http1 *parser = after_head(NS_HTTP1_REQUESTS, text);
+    REQUIRE(parser != NULL);
+    CHECK_INT(ns_http1_header_count(parser), 3);
+    const struct ns_http1_header *header = ns_http1_header_at(parser, 0);
+    CHECK(header->value.bytes == 5 && memcmp(header->value.text, "b\r\n c", 5) == 0);
+    CHECK_INT(header->line_bytes, strstr(text, "Connection") - text - (long)header->line_offset);
+    CHECK(!ns_http1_keep_alive(parser));
+    ns_http1_free(parser);
+    expect(&responses, "HTTP/1.1 204 X\r\na: b\r\n c\r\n\r\n", "204 0 keep|.|");
+    static const char *const bad[] = {" folded: x",
+                                      "Content-Length:\r\n 1",
+                                      "Content-Length: 1\r\n 1",
+                                      "Transfer-Encoding:\r\n chunked",
+                                      "a: b\r\n c\rd",
+                                      "a: b\r\n\r c"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        char head[128];
+        snprintf(head, sizeof(head), "GET / HTTP/1.1\r\n%s\r\n\r\n", bad[i]);
+        expect(&requests, head, "!header");
+    }
+    static const char nul[] = "GET / HTTP/1.1\r\na: b\r\n \0c\r\n\r\n";
     expect_bytes(&requests, nul, sizeof(nul) - 1, "!header");
 }
 

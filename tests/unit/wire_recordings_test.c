@@ -522,8 +522,8 @@ check_call(const struct record *record, const struct ns_wire_call *call)
 static bool
 is_out_of_scope(const struct record *record, const struct bytes *request)
 {
-    static const char *const providers[] = {"cohere",    "bedrock", "alephalpha", "replicate",
-                                            "sagemaker", "watsonx", "heroku"};
+    static const char *const providers[] = {"cohere",    "bedrock",   "alephalpha",
+                                            "replicate", "sagemaker", "watsonx"};
     for (size_t i = 0; i < sizeof(providers) / sizeof(providers[0]); i++) {
         if (strcmp(record->provider, providers[i]) == 0) {
             return strstr((const char *)request->data, "bedrock-mantle") == NULL;

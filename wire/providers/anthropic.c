@@ -14,8 +14,9 @@ static const struct ns_route routes[] = {
     {"/v1/messages", "messages", NS_ROUTE_USAGE, NULL},
     {"/v1/complete", "completions", 0, NULL},
     {"/models/count-tokens:rawPredict", NULL, 0, NULL}, /* costs nothing */
-    {":rawPredict", "messages", NS_ROUTE_USAGE, NULL},
-    {":streamRawPredict", "messages", NS_ROUTE_USAGE | NS_ROUTE_STREAMS, NULL},
+    {"/publishers/anthropic/*:rawPredict", "messages", NS_ROUTE_USAGE, NULL},
+    {"/publishers/anthropic/*:streamRawPredict", "messages", NS_ROUTE_USAGE | NS_ROUTE_STREAMS,
+     NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -170,25 +171,6 @@ add_classes(struct ns_usage *usage, const struct ns_raw *raw)
     }
 }
 
-/* One part a model; past the bound the last one takes it all, so that no token is lost. */
-static void
-end_iteration(struct ns_reading *reading)
-{
-    struct ns_wire_call *call = reading->call;
-    uint8_t i = 0;
-    while (i < call->part_count && strcmp(call->parts[i].model, reading->item_model) != 0) {
-        i++;
-    }
-    if (i == NS_WIRE_PARTS_MAX) {
-        i--;
-    } else if (i == call->part_count) {
-        memset(&call->parts[i], 0, sizeof(call->parts[i]));
-        memcpy(call->parts[i].model, reading->item_model, sizeof(call->parts[i].model));
-        call->part_count++;
-    }
-    add_classes(&call->parts[i].usage, &reading->item);
-}
-
 static void
 told_iteration(struct ns_reading *reading, const struct ns_json_input *value)
 {
@@ -196,7 +178,7 @@ told_iteration(struct ns_reading *reading, const struct ns_json_input *value)
         memset(&reading->item, 0, sizeof(reading->item));
         reading->item_model[0] = '\0';
     } else if (value->event == NS_JSON_OBJECT_END && reading->item.present != 0) {
-        end_iteration(reading);
+        add_classes(ns_family_part(reading->call, reading->item_model), &reading->item);
     }
 }
 
@@ -265,6 +247,10 @@ response_fact(struct ns_reading *reading, int fact, const struct ns_json_input *
     case TOLD_ITERATION_MODEL:
         ns_family_text(reading->item_model, sizeof(reading->item_model), value);
         break;
+    case TOLD_COUNT + OUTPUT:
+        ns_raw_set(&reading->usage, OUTPUT, value);
+        response->text_bytes = value->event == NS_JSON_NUMBER ? 0 : response->text_bytes;
+        break;
     default:
         ns_raw_set(fact >= TOLD_COUNT ? &reading->usage : &reading->item,
                    (unsigned)fact % TOLD_ITERATION_COUNT, value);
@@ -294,11 +280,7 @@ settle_parts(struct ns_reading *reading, struct ns_usage *usage)
             ns_usage_set(part, NS_METER_OUTPUT_REASONING, thinking);
             ns_usage_set(part, NS_METER_WEB_SEARCHES, reading->usage.count[SEARCHES]);
         }
-        for (unsigned m = 0; m < NS_METER_COUNT; m++) {
-            if (ns_usage_has(part, (enum ns_meter)m)) {
-                ns_usage_add(usage, (enum ns_meter)m, part->count[m]);
-            }
-        }
+        ns_usage_add_all(usage, part);
     }
 }
 

@@ -11,12 +11,25 @@ static const struct ns_family *const families[] = {
     &ns_family_openai,
 };
 
+/* Does the path end so? What stands before a '*' may stand anywhere earlier in it. */
+static bool
+path_fits(const char *suffix, const char *path, size_t bytes)
+{
+    const char *star = strchr(suffix, '*');
+    if (star == NULL) {
+        return ns_wire_text_ends(path, bytes, suffix);
+    }
+    size_t end = strlen(star + 1);
+    return ns_wire_text_ends(path, bytes, star + 1) &&
+           memmem(path, bytes - end, suffix, (size_t)(star - suffix)) != NULL;
+}
+
 static bool
 route_fits(const struct ns_route *route, const char *provider, const char *path, size_t bytes)
 {
     bool here =
         route->provider == NULL || (provider != NULL && strcmp(route->provider, provider) == 0);
-    return here && ns_wire_text_ends(path, bytes, route->suffix);
+    return here && path_fits(route->suffix, path, bytes);
 }
 
 const struct ns_family *
@@ -97,4 +110,21 @@ bool
 ns_raw_has(const struct ns_raw *raw, unsigned index)
 {
     return (raw->present >> index & 1) != 0;
+}
+
+struct ns_usage *
+ns_family_part(struct ns_wire_call *call, const char *model)
+{
+    uint8_t i = 0;
+    while (i < call->part_count && strcmp(call->parts[i].model, model) != 0) {
+        i++;
+    }
+    if (i == NS_WIRE_PARTS_MAX) {
+        i--;
+    } else if (i == call->part_count) {
+        memset(&call->parts[i], 0, sizeof(call->parts[i]));
+        ns_wire_text_copy(call->parts[i].model, sizeof(call->parts[i].model), model, strlen(model));
+        call->part_count++;
+    }
+    return &call->parts[i].usage;
 }

@@ -21,7 +21,7 @@ enum {
 
 /* A POST path that costs money. */
 struct ns_route {
-    const char *suffix; /* of the path without its query */
+    const char *suffix; /* of the path without its query: "end", or "earlier*end" */
     const char *operation;
     uint8_t flags;
     const char *provider; /* only there; NULL: anywhere */
@@ -45,7 +45,10 @@ struct ns_reading {
     struct ns_raw usage; /* the usage that counts, so far */
     struct ns_raw item;  /* the usage object (or iteration) that is passing */
     char item_model[NS_MODEL_BYTES_MAX + 1];
-    uint32_t detail;       /* the modality of the detail that is passing */
+    /* The element of a list that is passing: its members come in any order. */
+    uint32_t detail;       /* what it is of: a modality, a billed tool */
+    uint32_t detail_first; /* which list it is in: the first raw counter of its kind */
+    uint64_t detail_count;
     bool finished;         /* the family's own end of a message was seen */
     bool last_event;       /* the event after which a stream has no other */
     uint64_t tool_uses[4]; /* billed tools seen in the output that is passing */
@@ -82,6 +85,10 @@ uint64_t ns_family_count(const struct ns_json_input *value, uint64_t otherwise);
 void ns_raw_set(struct ns_raw *raw, unsigned index, const struct ns_json_input *value);
 void ns_raw_add(struct ns_raw *raw, unsigned index, uint64_t count);
 bool ns_raw_has(const struct ns_raw *raw, unsigned index);
+
+/* The usage of the call's part for this model, a new one where there is none yet. Past the bound
+ * the last one takes it all, so that no token is lost. */
+struct ns_usage *ns_family_part(struct ns_wire_call *call, const char *model);
 
 /* a - b, 0 where that is negative. */
 static inline uint64_t

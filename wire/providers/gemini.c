@@ -235,6 +235,18 @@ told_modality(struct ns_reading *reading, const struct ns_json_input *value)
     }
 }
 
+/* One modality's count. A text's may come without its modality. */
+static void
+told_detail(struct ns_reading *reading, const struct ns_json_input *value)
+{
+    if (value->event == NS_JSON_OBJECT_BEGIN) {
+        reading->detail = TEXT;
+        reading->detail_count = 0;
+    } else if (value->event == NS_JSON_OBJECT_END && reading->detail_count > 0) {
+        ns_raw_add(&reading->item, reading->detail_first + reading->detail, reading->detail_count);
+    }
+}
+
 /* The last usage that has a prompt count replaces those before: chunks in the middle may hold
  * nothing but a traffic type. */
 static void
@@ -244,6 +256,9 @@ told_usage(struct ns_reading *reading, const struct ns_json_input *value)
         memset(&reading->item, 0, sizeof(reading->item));
     } else if (value->event == NS_JSON_OBJECT_END && ns_raw_has(&reading->item, PROMPT)) {
         reading->usage = reading->item;
+        if (ns_raw_has(&reading->usage, CANDIDATES)) {
+            reading->call->response.text_bytes = 0;
+        }
     }
 }
 
@@ -285,7 +300,8 @@ response_fact(struct ns_reading *reading, int fact, const struct ns_json_input *
         response->error |= value->event == NS_JSON_OBJECT_BEGIN;
         break;
     case TOLD_FINISH: /* numeric enums: a number, 0 is "unspecified" */
-        reading->finished |= value->event == NS_JSON_STRING || ns_family_count(value, 0) > 0;
+        reading->finished |= (value->event == NS_JSON_STRING && value->text_bytes > 0) ||
+                             ns_family_count(value, 0) > 0;
         break;
     case TOLD_EVENT:
         reading->finished |=
@@ -302,14 +318,14 @@ response_fact(struct ns_reading *reading, int fact, const struct ns_json_input *
         told_modality(reading, value);
         break;
     case TOLD_DETAIL:
-        reading->detail = TEXT;
+        told_detail(reading, value);
         break;
     default:
         if (fact < TOLD_DETAIL_COUNT) {
             ns_raw_set(&reading->item, (unsigned)(fact - TOLD_COUNT), value);
-        } else { /* modality comes before the count: proto3 JSON keeps the field order */
-            ns_raw_add(&reading->item, (unsigned)(fact - TOLD_DETAIL_COUNT) + reading->detail,
-                       ns_smaller(ns_family_count(value, 0), NS_RAW_COUNT_MAX));
+        } else {
+            reading->detail_first = (uint32_t)(fact - TOLD_DETAIL_COUNT);
+            reading->detail_count = ns_smaller(ns_family_count(value, 0), NS_RAW_COUNT_MAX);
         }
         break;
     }

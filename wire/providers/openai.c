@@ -21,6 +21,8 @@ static const struct ns_route routes[] = {
     {"/completions", "completions", 0, NULL},
     {"/responses", "responses", NS_ROUTE_USAGE, NULL},
     {"/responses/compact", "responses", NS_ROUTE_USAGE, NULL},
+    {":rawPredict", "chat", NS_ROUTE_USAGE, "vertex"}, /* of other publishers than Anthropic */
+    {":streamRawPredict", "chat", NS_ROUTE_USAGE | NS_ROUTE_STREAMS, "vertex"},
     {"/embeddings", "embeddings", 0, NULL},
     {"/images/generations", "images", NS_ROUTE_USAGE, NULL},
     {"/images/edits", "images", NS_ROUTE_USAGE | NS_ROUTE_FORM, NULL},
@@ -125,8 +127,12 @@ enum {
     TOLD_TEXT,
     TOLD_USAGE,
     TOLD_RESPONSE,
+    TOLD_OUTPUT,
     TOLD_TOOL,
     TOLD_TOOL_ACTION,
+    TOLD_PARTS,
+    TOLD_PART,
+    TOLD_PART_MODEL,
     TOLD_COST,
     TOLD_COST_TICKS,
     TOLD_COUNT /* + a raw counter */
@@ -152,7 +158,7 @@ enum {
     SECONDS
 };
 
-enum { WEB_SEARCH, FILE_SEARCH, SOCIAL_SEARCH, CODE };
+enum { WEB_SEARCH, FILE_SEARCH, SOCIAL_SEARCH, CODE, NO_TOOL };
 
 static const struct {
     const char *type;
@@ -206,22 +212,41 @@ static const struct ns_fact_rule usage_rules[] = {
 };
 static const struct ns_fact_table usage_table = NS_FACT_TABLE(usage_rules);
 
-static const struct ns_fact_rule item_rules[] = {
-    {"type", TOLD_TOOL, NULL},
-    {"action/type", TOLD_TOOL_ACTION, NULL},
+#define OUTPUT_RULES                                                                               \
+    {"type", TOLD_TOOL, NULL},                                                                     \
+    {                                                                                              \
+        "action/type", TOLD_TOOL_ACTION, NULL                                                      \
+    }
+
+static const struct ns_fact_rule output_rules[] = {OUTPUT_RULES};
+static const struct ns_fact_table output_table = NS_FACT_TABLE(output_rules);
+
+/* The same with its text, where no event told that before. */
+static const struct ns_fact_rule whole_output_rules[] = {
+    OUTPUT_RULES,
+    {"content|summary/[]/text", TOLD_TEXT, NULL},
+    {"name|arguments", TOLD_TEXT, NULL},
 };
-static const struct ns_fact_table item_table = NS_FACT_TABLE(item_rules);
+static const struct ns_fact_table whole_output_table = NS_FACT_TABLE(whole_output_rules);
+
+static const struct ns_fact_rule part_rules[] = {
+    {"model", TOLD_PART_MODEL, NULL},
+    {"usage", 0, &usage_table},
+};
+static const struct ns_fact_table part_table = NS_FACT_TABLE(part_rules);
 
 /* What the object of an answer and its copies within a stream's events have in common. */
 #define ANSWER_RULES                                                                               \
     {"id", TOLD_ID, NULL}, {"model", TOLD_MODEL, NULL}, {"service_tier", TOLD_TIER, NULL},         \
         {"error", TOLD_ERROR, NULL}, {"usage", TOLD_USAGE, &usage_table},                          \
-        {"status", TOLD_STATUS, NULL},                                                             \
     {                                                                                              \
-        "output/[]", 0, &item_table                                                                \
+        "status", TOLD_STATUS, NULL                                                                \
     }
 
-static const struct ns_fact_rule answer_rules[] = {ANSWER_RULES};
+static const struct ns_fact_rule answer_rules[] = {
+    ANSWER_RULES,
+    {"output/[]", TOLD_OUTPUT, &output_table},
+};
 static const struct ns_fact_table answer_table = NS_FACT_TABLE(answer_rules);
 
 static const struct ns_fact_rule choice_rules[] = {
@@ -237,171 +262,25 @@ static const struct ns_fact_table choice_table = NS_FACT_TABLE(choice_rules);
 static const struct ns_fact_rule response_rules[] = {
     ANSWER_RULES,
     {"response", TOLD_RESPONSE, &answer_table},
+    {"output/[]", TOLD_OUTPUT, &whole_output_table},
     {"x_groq/usage", TOLD_USAGE, &usage_table},
+    {"x_groq/usage_breakdown/models", TOLD_PARTS, NULL},
+    {"x_groq/usage_breakdown/models/[]", TOLD_PART, &part_table},
+    {"usage_breakdown/models", TOLD_PARTS, NULL},
+    {"usage_breakdown/models/[]", TOLD_PART, &part_table},
     {"x_groq/error", TOLD_ERROR, NULL},
     {"usage_info/pages_processed", TOLD_COUNT + PAGES, NULL},
     {"choices/[]", 0, &choice_table},
     {"type", TOLD_EVENT, NULL},
     {"delta|value", TOLD_TEXT, NULL},
-    {"output/[]/content/[]/text", TOLD_TEXT, NULL},
-    {"output/[]/arguments", TOLD_TEXT, NULL},
 };
-
-/* The types of the events that end a stream, and whether each is a failure. */
-static const struct {
-    const char *type;
-    bool error;
-} last_events[] = {
-    {"response.completed", false},
-    {"response.incomplete", false},
-    {"response.failed", true},
-    {"error", true},
-    {"image_generation.completed", false},
-    {"image_edit.completed", false},
-    {"speech.audio.done", false},
-    {"transcript.text.done", false},
-};
-
-static void
-told_event(struct ns_reading *reading, const struct ns_json_input *value)
-{
-    for (size_t i = 0; i < sizeof(last_events) / sizeof(last_events[0]); i++) {
-        if (value->event == NS_JSON_STRING &&
-            ns_wire_text_is(value->text, value->text_bytes, last_events[i].type)) {
-            reading->finished = true;
-            reading->last_event = true;
-            reading->call->response.error |= last_events[i].error;
-        }
-    }
-}
-
-static void
-told_tool(struct ns_reading *reading, const struct ns_json_input *value)
-{
-    for (size_t i = 0; i < sizeof(tools) / sizeof(tools[0]); i++) {
-        if (value->event == NS_JSON_STRING &&
-            ns_wire_text_is(value->text, value->text_bytes, tools[i].type)) {
-            reading->tool_uses[tools[i].tool]++;
-        }
-    }
-}
-
-/* Opening a page and finding text in it are web_search_calls too, and cost nothing. */
-static void
-told_tool_action(struct ns_reading *reading, const struct ns_json_input *value)
-{
-    bool free_action = value->event == NS_JSON_STRING &&
-                       (ns_wire_text_is(value->text, value->text_bytes, "open_page") ||
-                        ns_wire_text_is(value->text, value->text_bytes, "find_in_page"));
-    if (free_action && reading->tool_uses[WEB_SEARCH] > 0) {
-        reading->tool_uses[WEB_SEARCH]--;
-    }
-}
-
-/* The last usage object with a count in it replaces those before. */
-static void
-told_usage(struct ns_reading *reading, const struct ns_json_input *value)
-{
-    if (value->event == NS_JSON_OBJECT_BEGIN) {
-        memset(&reading->item, 0, sizeof(reading->item));
-    } else if (value->event == NS_JSON_OBJECT_END && reading->item.present != 0) {
-        reading->usage = reading->item;
-    }
-}
-
-static void
-told_cost(struct ns_reading *reading, const struct ns_json_input *value, bool ticks)
-{
-    int64_t nanousd = 0;
-    if (value->event != NS_JSON_NUMBER || value->cut) {
-        return;
-    }
-    if (ticks) { /* half to even */
-        uint64_t count = ns_smaller(ns_family_count(value, 0), INT64_MAX);
-        nanousd = (int64_t)(count / 10);
-        nanousd += count % 10 > 5 || (count % 10 == 5 && (nanousd & 1) != 0);
-    } else if (ns_json_nano(value->text, value->text_bytes, &nanousd) != 0) {
-        return;
-    }
-    bool believed = ticks ? (reading->quirks & NS_QUIRK_COST_TICKS) != 0
-                          : (reading->quirks & NS_QUIRK_COST) != 0;
-    if (believed && nanousd > 0) {
-        reading->cost_nanousd = nanousd;
-    }
-}
-
-/* Several keys name the same count: one that says 0 does not undo another (Mistral has both). */
-static void
-told_count(struct ns_reading *reading, unsigned index, const struct ns_json_input *value)
-{
-    if (!ns_raw_has(&reading->item, index) || ns_family_count(value, 0) > 0) {
-        ns_raw_set(&reading->item, index, value);
-    }
-}
-
-static void
-response_fact(struct ns_reading *reading, int fact, const struct ns_json_input *value)
-{
-    struct ns_wire_response *response = &reading->call->response;
-    switch (fact) {
-    case TOLD_ID:
-        ns_family_text(response->id, sizeof(response->id), value);
-        break;
-    case TOLD_MODEL:
-        ns_family_text(response->model, sizeof(response->model), value);
-        break;
-    case TOLD_TIER:
-        ns_family_text(response->service_tier, sizeof(response->service_tier), value);
-        break;
-    case TOLD_ERROR:
-        response->error |= value->event == NS_JSON_OBJECT_BEGIN || value->event == NS_JSON_STRING;
-        break;
-    case TOLD_FINISH:
-        reading->finished |= value->event == NS_JSON_STRING;
-        break;
-    case TOLD_STATUS:
-        response->error |= value->event == NS_JSON_STRING &&
-                           ns_wire_text_is(value->text, value->text_bytes, "failed");
-        break;
-    case TOLD_EVENT:
-        told_event(reading, value);
-        break;
-    case TOLD_TEXT:
-        response->text_bytes += value->event == NS_JSON_STRING ? value->text_bytes_total : 0;
-        break;
-    case TOLD_USAGE:
-        told_usage(reading, value);
-        break;
-    case TOLD_RESPONSE: /* the whole answer again, with the tools of all its output so far */
-        if (value->event == NS_JSON_OBJECT_BEGIN) {
-            memset(reading->tool_uses, 0, sizeof(reading->tool_uses));
-        }
-        break;
-    case TOLD_TOOL:
-        told_tool(reading, value);
-        break;
-    case TOLD_TOOL_ACTION:
-        told_tool_action(reading, value);
-        break;
-    case TOLD_COST:
-    case TOLD_COST_TICKS:
-        told_cost(reading, value, fact == TOLD_COST_TICKS);
-        break;
-    case TOLD_COUNT + PAGES:
-        ns_raw_set(&reading->usage, PAGES, value);
-        break;
-    default:
-        told_count(reading, (unsigned)(fact - TOLD_COUNT), value);
-        break;
-    }
-}
 
 /* --- disjoint classes ---------------------------------------------------------------------- */
 
 static void
-settle_input(const struct ns_raw *raw, uint64_t audio_outside, struct ns_usage *usage)
+settle_input(const struct ns_raw *raw, uint64_t prompt, uint64_t audio_outside,
+             struct ns_usage *usage)
 {
-    uint64_t prompt = raw->count[PROMPT];
     uint64_t cached = raw->count[CACHED];
     uint64_t written = raw->count[WRITTEN];
     uint64_t uncached;
@@ -462,26 +341,240 @@ settle_output(const struct ns_raw *raw, uint64_t output, struct ns_usage *usage)
 }
 
 static void
-settle_tokens(struct ns_reading *reading, struct ns_usage *usage)
+settle_tokens(const struct ns_raw *raw, uint8_t quirks, struct ns_usage *usage)
 {
-    struct ns_raw *raw = &reading->usage;
+    uint64_t prompt = raw->count[PROMPT];
     if (!ns_raw_has(raw, PROMPT) && !ns_raw_has(raw, COMPLETION)) {
-        raw->count[PROMPT] = raw->count[TOTAL]; /* embeddings that give a total only */
+        prompt = raw->count[TOTAL]; /* embeddings that give a total only */
     }
-    uint64_t parts = raw->count[PROMPT] + raw->count[COMPLETION];
-    uint64_t excess = ns_less(raw->count[TOTAL], parts);
+    uint64_t excess = ns_less(raw->count[TOTAL], prompt + raw->count[COMPLETION]);
     uint64_t output = raw->count[COMPLETION];
     uint64_t audio_outside = 0;
     if (excess > 0 && excess == raw->count[REASONING]) {
         output += excess;
     } else if (excess > 0 && excess == raw->count[IN_AUDIO]) {
         audio_outside = excess;
-    } else if ((reading->quirks & NS_QUIRK_HIDDEN_OUTPUT) != 0) {
+    } else if ((quirks & NS_QUIRK_HIDDEN_OUTPUT) != 0) {
         output += excess;
     }
-    settle_input(raw, audio_outside, usage);
+    settle_input(raw, prompt, audio_outside, usage);
     if (ns_raw_has(raw, COMPLETION) || output > 0) {
         settle_output(raw, output, usage);
+    }
+}
+
+/* --- facts ---------------------------------------------------------------------------------- */
+
+/* The types of the events that end a stream, and whether each is a failure. */
+static const struct {
+    const char *type;
+    bool error;
+} last_events[] = {
+    {"response.completed", false},
+    {"response.incomplete", false},
+    {"response.failed", true},
+    {"error", true},
+    {"image_generation.completed", false},
+    {"image_edit.completed", false},
+    {"speech.audio.done", false},
+    {"transcript.text.done", false},
+};
+
+static void
+told_event(struct ns_reading *reading, const struct ns_json_input *value)
+{
+    for (size_t i = 0; i < sizeof(last_events) / sizeof(last_events[0]); i++) {
+        if (value->event == NS_JSON_STRING &&
+            ns_wire_text_is(value->text, value->text_bytes, last_events[i].type)) {
+            reading->finished = true;
+            reading->last_event = true;
+            reading->call->response.error |= last_events[i].error;
+        }
+    }
+}
+
+/* One element of an answer's output: the use of a billed tool, perhaps. */
+static void
+told_output(struct ns_reading *reading, const struct ns_json_input *value)
+{
+    if (value->event == NS_JSON_OBJECT_BEGIN) {
+        reading->detail = NO_TOOL;
+        reading->detail_count = 1;
+    } else if (value->event == NS_JSON_OBJECT_END && reading->detail != NO_TOOL) {
+        reading->tool_uses[reading->detail] += reading->detail_count;
+    }
+}
+
+static void
+told_tool(struct ns_reading *reading, const struct ns_json_input *value)
+{
+    for (size_t i = 0; i < sizeof(tools) / sizeof(tools[0]); i++) {
+        if (value->event == NS_JSON_STRING &&
+            ns_wire_text_is(value->text, value->text_bytes, tools[i].type)) {
+            reading->detail = tools[i].tool;
+        }
+    }
+}
+
+/* Opening a page and finding text in it are web_search_calls too, and cost nothing. */
+static void
+told_tool_action(struct ns_reading *reading, const struct ns_json_input *value)
+{
+    if (value->event == NS_JSON_STRING &&
+        (ns_wire_text_is(value->text, value->text_bytes, "open_page") ||
+         ns_wire_text_is(value->text, value->text_bytes, "find_in_page"))) {
+        reading->detail_count = 0;
+    }
+}
+
+/* The last usage object with a count in it replaces those before. */
+static void
+told_usage(struct ns_reading *reading, const struct ns_json_input *value)
+{
+    if (value->event == NS_JSON_OBJECT_BEGIN) {
+        memset(&reading->item, 0, sizeof(reading->item));
+    } else if (value->event == NS_JSON_OBJECT_END && reading->item.present != 0) {
+        reading->usage = reading->item;
+        if (ns_raw_has(&reading->usage, COMPLETION)) {
+            reading->call->response.text_bytes = 0;
+        }
+    }
+}
+
+/* A compound system's answer lists what each of its models used. */
+static void
+told_part(struct ns_reading *reading, int fact, const struct ns_json_input *value)
+{
+    bool begins = value->event == NS_JSON_OBJECT_BEGIN;
+    if (fact == TOLD_PARTS && value->event == NS_JSON_ARRAY_BEGIN) {
+        reading->call->part_count = 0;
+    } else if (fact == TOLD_PART && begins) {
+        reading->item_model[0] = '\0';
+        memset(&reading->item, 0, sizeof(reading->item));
+    } else if (fact == TOLD_PART && value->event == NS_JSON_OBJECT_END) {
+        struct ns_usage classes = {0};
+        settle_tokens(&reading->item, reading->quirks, &classes);
+        ns_usage_add_all(ns_family_part(reading->call, reading->item_model), &classes);
+    } else if (fact == TOLD_PART_MODEL) {
+        ns_family_text(reading->item_model, sizeof(reading->item_model), value);
+    }
+}
+
+static void
+told_cost(struct ns_reading *reading, const struct ns_json_input *value, bool ticks)
+{
+    int64_t nanousd = 0;
+    if (value->event != NS_JSON_NUMBER || value->cut) {
+        return;
+    }
+    if (ticks) { /* half to even */
+        uint64_t count = ns_smaller(ns_family_count(value, 0), INT64_MAX);
+        nanousd = (int64_t)(count / 10);
+        nanousd += count % 10 > 5 || (count % 10 == 5 && (nanousd & 1) != 0);
+    } else if (ns_json_nano(value->text, value->text_bytes, &nanousd) != 0) {
+        return;
+    }
+    bool believed = ticks ? (reading->quirks & NS_QUIRK_COST_TICKS) != 0
+                          : (reading->quirks & NS_QUIRK_COST) != 0;
+    if (believed && nanousd > 0) {
+        reading->cost_nanousd = nanousd;
+    }
+}
+
+/* Several keys name the same count: one that says 0 does not undo another (Mistral has both). */
+static void
+told_count(struct ns_reading *reading, unsigned index, const struct ns_json_input *value)
+{
+    if (!ns_raw_has(&reading->item, index) || ns_family_count(value, 0) > 0) {
+        ns_raw_set(&reading->item, index, value);
+    }
+}
+
+static bool
+says_something(const struct ns_json_input *value)
+{
+    return value->event == NS_JSON_STRING && value->text_bytes > 0;
+}
+
+static void
+response_fact(struct ns_reading *reading, int fact, const struct ns_json_input *value)
+{
+    struct ns_wire_response *response = &reading->call->response;
+    switch (fact) {
+    case TOLD_ID:
+        ns_family_text(response->id, sizeof(response->id), value);
+        break;
+    case TOLD_MODEL:
+        ns_family_text(response->model, sizeof(response->model), value);
+        break;
+    case TOLD_TIER:
+        ns_family_text(response->service_tier, sizeof(response->service_tier), value);
+        break;
+    case TOLD_ERROR:
+        response->error |= value->event == NS_JSON_OBJECT_BEGIN || says_something(value);
+        break;
+    case TOLD_FINISH: /* some send an empty one until it is */
+        reading->finished |= says_something(value);
+        break;
+    case TOLD_STATUS:
+        response->error |= value->event == NS_JSON_STRING &&
+                           ns_wire_text_is(value->text, value->text_bytes, "failed");
+        break;
+    case TOLD_EVENT:
+        told_event(reading, value);
+        break;
+    case TOLD_TEXT:
+        response->text_bytes += value->event == NS_JSON_STRING ? value->text_bytes_total : 0;
+        break;
+    case TOLD_USAGE:
+        told_usage(reading, value);
+        break;
+    case TOLD_RESPONSE: /* the whole answer again, with the tools of all its output so far */
+        if (value->event == NS_JSON_OBJECT_BEGIN) {
+            memset(reading->tool_uses, 0, sizeof(reading->tool_uses));
+        }
+        break;
+    case TOLD_OUTPUT:
+        told_output(reading, value);
+        break;
+    case TOLD_TOOL:
+        told_tool(reading, value);
+        break;
+    case TOLD_TOOL_ACTION:
+        told_tool_action(reading, value);
+        break;
+    case TOLD_PARTS:
+    case TOLD_PART:
+    case TOLD_PART_MODEL:
+        told_part(reading, fact, value);
+        break;
+    case TOLD_COST:
+    case TOLD_COST_TICKS:
+        told_cost(reading, value, fact == TOLD_COST_TICKS);
+        break;
+    case TOLD_COUNT + PAGES:
+        ns_raw_set(&reading->usage, PAGES, value);
+        break;
+    default:
+        told_count(reading, (unsigned)(fact - TOLD_COUNT), value);
+        break;
+    }
+}
+
+/* --- the end ------------------------------------------------------------------------------- */
+
+/* The parts are believed where they are just the whole: a compound system's stream has been seen to
+ * repeat the whole for every model. */
+static void
+settle_parts(struct ns_reading *reading)
+{
+    struct ns_wire_call *call = reading->call;
+    struct ns_usage sum = {0};
+    for (uint8_t i = 0; i < call->part_count; i++) {
+        ns_usage_add_all(&sum, &call->parts[i].usage);
+    }
+    if (memcmp(sum.count, call->response.usage.count, sizeof(sum.count)) != 0) {
+        call->part_count = 0;
     }
 }
 
@@ -493,8 +586,9 @@ settle(struct ns_reading *reading)
     memset(&response->usage, 0, sizeof(response->usage));
     response->has_usage = raw->present != 0 || reading->cost_nanousd > 0;
     if (ns_raw_has(raw, PROMPT) || ns_raw_has(raw, COMPLETION) || ns_raw_has(raw, TOTAL)) {
-        settle_tokens(reading, &response->usage);
+        settle_tokens(raw, reading->quirks, &response->usage);
     }
+    settle_parts(reading);
     if (ns_raw_has(raw, PAGES)) {
         ns_usage_set(&response->usage, NS_METER_INPUT_DOCUMENT_PAGES, raw->count[PAGES]);
     }
