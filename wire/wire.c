@@ -60,6 +60,9 @@ ns_wire_free(struct ns_wire *wire)
 void
 ns_wire_call_free(struct ns_wire_call *call)
 {
+    if (call != NULL) {
+        ns_mem_free(call->parts);
+    }
     ns_mem_free(call);
 }
 

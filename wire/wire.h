@@ -81,20 +81,20 @@ struct ns_wire_request {
 
 /* What an answer says, merged by the rule of its family. */
 struct ns_wire_response {
-    int status;                         /* HTTP status; 0 before the head */
+    int status; /* HTTP status; 0 before the head */
+    bool has_usage;
+    bool has_provider_cost;             /* the provider's own bill, where it is to be believed */
+    bool error;                         /* status >= 400, or an error event inside the stream */
+    bool complete;                      /* the message ended as HTTP and its family say it must */
+    bool unreadable;                    /* coding or JSON could not be read: usage may be missing */
     char model[NS_MODEL_BYTES_MAX + 1]; /* as served; "" where not said */
     char id[NS_ID_BYTES_MAX + 1];       /* the provider's id of the answer, for counting once */
     char service_tier[NS_WORD_BYTES_MAX + 1]; /* as served */
     char speed[NS_WORD_BYTES_MAX + 1];        /* Anthropic fast mode */
     char region[NS_WORD_BYTES_MAX + 1];       /* Anthropic inference_geo */
     int64_t date_unix_s;                      /* of the Date header; 0: none */
-    bool has_usage;
-    struct ns_usage usage;  /* disjoint classes; complete only with `complete` */
-    bool has_provider_cost; /* the provider's own bill, where it is to be believed */
+    struct ns_usage usage;                    /* disjoint classes; complete only with `complete` */
     int64_t provider_cost_nanousd;
-    bool error;          /* status >= 400, or an error event inside the stream */
-    bool complete;       /* the message ended as HTTP and its family say it must */
-    bool unreadable;     /* coding or JSON could not be read: usage may be missing */
     uint64_t body_bytes; /* decoded bytes seen */
     uint64_t text_bytes; /* of generated text, reasoning and tool arguments seen, since the usage
                             told output last */
@@ -112,9 +112,9 @@ struct ns_wire_part {
 struct ns_wire_call {
     struct ns_wire_request request;
     struct ns_wire_response response;
-    struct ns_wire_part parts[NS_WIRE_PARTS_MAX]; /* empty: all usage is response.model's */
-    uint8_t part_count;
-    void *user; /* the caller's */
+    struct ns_wire_part *parts; /* room for NS_WIRE_PARTS_MAX once there is one */
+    uint8_t part_count;         /* 0: all usage is response.model's */
+    void *user;                 /* the caller's */
 };
 
 /* What may be done with the bytes just fed to the writer's side. */

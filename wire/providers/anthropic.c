@@ -178,7 +178,10 @@ told_iteration(struct ns_reading *reading, const struct ns_json_input *value)
         memset(&reading->item, 0, sizeof(reading->item));
         reading->item_model[0] = '\0';
     } else if (value->event == NS_JSON_OBJECT_END && reading->item.present != 0) {
-        add_classes(ns_family_part(reading->call, reading->item_model), &reading->item);
+        struct ns_usage *part = ns_family_part(reading->call, reading->item_model);
+        if (part != NULL) {
+            add_classes(part, &reading->item);
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/mem.h"
 #include "wire/providers/family.h"
 
 #include <string.h>
@@ -116,6 +117,13 @@ struct ns_usage *
 ns_family_part(struct ns_wire_call *call, const char *model)
 {
     uint8_t i = 0;
+    if (call->parts == NULL) {
+        call->parts = ns_mem_alloc(NS_WIRE_PARTS_MAX * sizeof(*call->parts));
+    }
+    if (call->parts == NULL) {
+        call->response.unreadable = true;
+        return NULL;
+    }
     while (i < call->part_count && strcmp(call->parts[i].model, model) != 0) {
         i++;
     }

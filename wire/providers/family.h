@@ -87,7 +87,8 @@ void ns_raw_add(struct ns_raw *raw, unsigned index, uint64_t count);
 bool ns_raw_has(const struct ns_raw *raw, unsigned index);
 
 /* The usage of the call's part for this model, a new one where there is none yet. Past the bound
- * the last one takes it all, so that no token is lost. */
+ * the last one takes it all, so that no token is lost. NULL without memory: the answer counts as
+ * unreadable. */
 struct ns_usage *ns_family_part(struct ns_wire_call *call, const char *model);
 
 /* a - b, 0 where that is negative. */

@@ -454,7 +454,10 @@ told_part(struct ns_reading *reading, int fact, const struct ns_json_input *valu
     } else if (fact == TOLD_PART && value->event == NS_JSON_OBJECT_END) {
         struct ns_usage classes = {0};
         settle_tokens(&reading->item, reading->quirks, &classes);
-        ns_usage_add_all(ns_family_part(reading->call, reading->item_model), &classes);
+        struct ns_usage *part = ns_family_part(reading->call, reading->item_model);
+        if (part != NULL) {
+            ns_usage_add_all(part, &classes);
+        }
     } else if (fact == TOLD_PART_MODEL) {
         ns_family_text(reading->item_model, sizeof(reading->item_model), value);
     }
