@@ -45,7 +45,7 @@
     X(reports, "Calls recorded.")                                                                  \
     X(reports_unasked, "Of those, calls let through without a verdict.")                           \
     X(reports_unpriced, "Of those, calls whose cost is not known.")                                \
-    X(corrected, "Reports that came after their call was given up as lost.")                       \
+    X(corrected, "Reports and releases that came after their call was given up as lost.")          \
     X(releases, "Calls given back before they left.")                                              \
     X(lost, "Calls whose process died without a report.")                                          \
     X(duplicates, "Messages about calls that had ended already.")                                  \

@@ -399,7 +399,9 @@ ns_gate_release(struct ns_gate *gate, const struct ns_gate_from *from, const uin
     if (ns_gate_apply(gate, &effect) == 0 && effect.result == NS_LEDGER_DONE) {
         gate->counters.releases++;
         gate->record.outcome.result = (uint8_t)effect.result;
+        gate->record.outcome.corrected = effect.corrected;
         gate->record.outcome.hold_nanousd = effect.released_nanousd;
+        gate->counters.corrected += effect.corrected ? 1 : 0;
         if (!ns_gate_append(gate, &gate->message)) {
             return;
         }

@@ -288,24 +288,25 @@ settle_unasked(struct ns_ledger *l, const struct ns_ledger_settle *settle, int64
     return 0;
 }
 
-static int
-settle_ended(struct ns_ledger *l, struct ns_table_slot *slot, const struct ns_ledger_settle *settle,
-             int64_t now_ns, struct ns_ledger_effect *effect)
+/* What is said late of a call that has ended counts where the call was given up as lost: its charge
+ * was a guess. how: SETTLED at this cost, or VOIDED at none. */
+static void
+end_late(struct ns_ledger *l, const struct ns_table_slot *slot, enum ns_ended_how how, int64_t cost,
+         int64_t now_ns, struct ns_ledger_effect *effect)
 {
     struct ns_ended *ended = ns_ended_at(l, slot->number & ~NS_ENDED_BIT);
     if (ended->how != NS_ENDED_LOST) {
         effect->result = NS_LEDGER_DUPLICATE;
-        return 0;
+        return;
     }
     struct ns_hold *hold = ns_hold_at(l, ended->hold);
-    lost_correct(l, hold, settle->cost_nanousd, now_ns);
+    lost_correct(l, hold, cost, now_ns);
     effect->matched = hold->share_count;
     effect->corrected = true;
-    effect->overshoot_nanousd = above(settle->cost_nanousd, hold->hold_nanousd);
+    effect->overshoot_nanousd = above(cost, hold->hold_nanousd);
     ns_hold_free(l, ended->hold);
     ended->hold = NS_NONE;
-    ended->how = NS_ENDED_SETTLED; /* remembered as long as it would have been */
-    return 0;
+    ended->how = (uint8_t)how; /* remembered as long as it would have been */
 }
 
 static int
@@ -321,7 +322,8 @@ apply_settle(struct ns_ledger *l, const struct ns_ledger_settle *settle, int64_t
         return settle_unasked(l, settle, now_ns, effect);
     }
     if (slot->number & NS_ENDED_BIT) {
-        return settle_ended(l, slot, settle, now_ns, effect);
+        end_late(l, slot, NS_ENDED_SETTLED, settle->cost_nanousd, now_ns, effect);
+        return 0;
     }
     if (ns_ended_prepare(l, 1, 0) != 0) {
         return -ENOMEM;
@@ -343,8 +345,12 @@ apply_void(struct ns_ledger *l, const struct ns_uuid *call_id, int64_t now_ns,
            struct ns_ledger_effect *effect)
 {
     struct ns_table_slot *slot = ns_ledger_call_find(l, call_id);
-    if (slot == NULL || slot->number & NS_ENDED_BIT) {
-        effect->result = slot == NULL ? NS_LEDGER_UNKNOWN : NS_LEDGER_DUPLICATE;
+    if (slot == NULL) {
+        effect->result = NS_LEDGER_UNKNOWN;
+        return 0;
+    }
+    if (slot->number & NS_ENDED_BIT) {
+        end_late(l, slot, NS_ENDED_VOIDED, 0, now_ns, effect);
         return 0;
     }
     if (ns_ended_prepare(l, 1, 0) != 0) {

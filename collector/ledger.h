@@ -8,7 +8,8 @@
  *   - a reserve holds on every matching budget or on none;
  *   - hard budgets: spent + held never passes the limit by a reserve, only by a settle above its
  *     hold, and then by exactly the overshoot counted;
- *   - a hold ends once: settled, voided or lost; a lost one may be corrected by a late report once;
+ *   - a hold ends once: settled, voided or lost; a lost one may be corrected once, by a late report
+ *     or a late word that its request never left;
  *   - a hold and its settlement belong to the period in which it was opened;
  *   - held of a counter = sum of its open holds; spent never falls but by a correction.
  */
@@ -125,7 +126,7 @@ enum ns_ledger_result {
     NS_LEDGER_DONE,
     NS_LEDGER_DENIED,    /* reserve: effect.denied_by says which budget */
     NS_LEDGER_DUPLICATE, /* the call has a hold already, or is settled, voided or lost: nothing
-                            changed (settle after lost: DONE, corrected) */
+                            changed (settle or void after lost: DONE, corrected) */
     NS_LEDGER_UNKNOWN,   /* no such hold or budget: nothing changed */
     NS_LEDGER_FULL       /* a bound is reached: nothing changed */
 };
@@ -143,7 +144,7 @@ struct ns_ledger_effect {
                              not enforce: denied_by says which */
     struct ns_ledger_numbers denied_by;
     uint32_t matched;                  /* budgets that matched */
-    bool corrected;                    /* settle: replaced the charge of a lost hold */
+    bool corrected;                    /* settle, void: replaced the charge of a lost hold */
     int64_t released_nanousd;          /* settle, void: the hold given back */
     int64_t overshoot_nanousd;         /* settle: above the hold */
     const struct ns_ledger_lost *lost; /* owner_gone: valid until the next event */

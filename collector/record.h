@@ -40,7 +40,7 @@ struct ns_record_peer {
 struct ns_record_outcome {
     uint8_t result; /* enum ns_ledger_result of the event */
     bool would_deny;
-    bool corrected;           /* REPORT: replaces the row of a lost call */
+    bool corrected;           /* REPORT, RELEASE: replaces or removes the row of a lost call */
     uint8_t reason;           /* enum ns_reason of a denial */
     uint16_t http_status;     /* of a denial; 0 the family's choice */
     struct ns_uuid denial_id; /* CHECK that is denied or would be */

@@ -219,7 +219,8 @@ compare(const struct ns_record *record, const struct ns_ledger_effect *effect)
     if (record->type == NS_RECORD_CHECK && then->would_deny != effect->would_deny) {
         return "verdict";
     }
-    if (record->type == NS_RECORD_REPORT && then->corrected != effect->corrected) {
+    if ((record->type == NS_RECORD_REPORT || record->type == NS_RECORD_RELEASE) &&
+        then->corrected != effect->corrected) {
         return "correction";
     }
     return NULL;

@@ -192,7 +192,7 @@ ns_batch_fill(struct ns_batch *batch, uint64_t until)
 
 /* --- writing -------------------------------------------------------------------------------- */
 
-/* What late reports replace goes: rows of calls that were given up as lost. */
+/* What late reports and releases replace goes: rows of calls that were given up as lost. */
 static int
 delete_replaced(struct ns_batch *batch, struct ns_link *link)
 {
@@ -202,8 +202,10 @@ delete_replaced(struct ns_batch *batch, struct ns_link *link)
     }
     batch->replaced[0] = '{';
     snprintf(batch->replaced + batch->replaced_count * NS_UUID_TEXT_BYTES, 2, "}");
-    PGresult *gone = ns_link_query(
-        link, "delete from nullspend.calls where call_id = any($1::uuid[])", 1, parameters);
+    PGresult *gone = ns_link_query(link,
+                                   "delete from nullspend.calls"
+                                   " where call_id = any($1::uuid[]) and outcome = 'lost'",
+                                   1, parameters);
     PQclear(gone);
     return gone == NULL ? -EIO : 0;
 }
@@ -229,7 +231,8 @@ write_calls(struct ns_batch *batch, struct ns_link *link, bool staged)
                                    " from staged_calls order by call_id, outcome = 'lost'"
                                    " on conflict (call_id, started_at) do nothing");
     }
-    return result;
+    /* Once more, for those that were lost and released within this batch. */
+    return result == 0 ? delete_replaced(batch, link) : result;
 }
 
 static int
@@ -291,7 +294,7 @@ static int
 write_transaction(struct ns_batch *batch, struct ns_link *link, bool staged)
 {
     int result = ns_link_run(link, "begin");
-    if (result == 0 && batch->calls.count > 0) {
+    if (result == 0 && (batch->calls.count > 0 || batch->replaced_count > 0)) {
         result = write_calls(batch, link, staged);
     }
     if (result == 0 && batch->denials.count > 0) {

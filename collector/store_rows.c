@@ -488,11 +488,13 @@ ns_rows_add(const struct ns_record *record, struct ns_rows *calls, struct ns_row
             struct ns_row_facts *facts, const char **why)
 {
     struct ns_message message;
-    enum ns_message_kind expected =
-        record->type == NS_RECORD_REPORT ? NS_MESSAGE_REPORT : NS_MESSAGE_CHECK;
+    enum ns_message_kind expected = record->type == NS_RECORD_REPORT    ? NS_MESSAGE_REPORT
+                                    : record->type == NS_RECORD_RELEASE ? NS_MESSAGE_RELEASE
+                                                                        : NS_MESSAGE_CHECK;
     memset(facts, 0, sizeof *facts);
     *why = "";
     if (record->type != NS_RECORD_REPORT && record->type != NS_RECORD_LOST &&
+        (record->type != NS_RECORD_RELEASE || !record->outcome.corrected) &&
         (record->type != NS_RECORD_CHECK || is_zero(&record->outcome.denial_id))) {
         return 0;
     }
@@ -504,6 +506,11 @@ ns_rows_add(const struct ns_record *record, struct ns_rows *calls, struct ns_row
     if (message.kind != expected) {
         *why = "its message is of another kind than the record";
         return -EBADMSG;
+    }
+    if (record->type == NS_RECORD_RELEASE) {
+        facts->replaces = true; /* the request never left: by nothing */
+        facts->call_id = message.as.release.call_id;
+        return 0;
     }
     if (record->type == NS_RECORD_REPORT) {
         return add_report(record, &message.as.report, calls, facts);

@@ -163,6 +163,23 @@ made_lost(struct made *m, uint64_t n, int64_t started_at_ns)
     return made_encode(m);
 }
 
+/* Call n, which was lost, never left after all. */
+static inline size_t
+made_release(struct made *m, uint64_t n, int64_t started_at_ns)
+{
+    memset(&m->record, 0, sizeof m->record);
+    m->record.type = NS_RECORD_RELEASE;
+    m->record.at_ns = started_at_ns + 950000000;
+    made_peer(m);
+    memset(&m->message, 0, sizeof m->message);
+    m->message.kind = NS_MESSAGE_RELEASE;
+    m->message.as.release.call_id = made_uuid(n, 1, started_at_ns);
+    m->message.as.release.outcome = NS_OUTCOME_CANCELLED;
+    m->record.outcome.result = NS_LEDGER_DONE;
+    m->record.outcome.corrected = true;
+    return made_encode(m);
+}
+
 /* Call n is denied, or (would) would have been. */
 static inline size_t
 made_denial(struct made *m, uint64_t n, int64_t at_ns, bool would)

@@ -40,8 +40,9 @@ append(struct ns_journal *journal, const struct made *made, size_t bytes)
 
 /*
  * What call n leaves, told apart by n mod 20: 0 denied; 1 would have been denied, and a report;
- * 2 lost; 3 lost, then reported after all; 4 reported twice, the second time as a duplicate; else
- * reported. A call starts n seconds before 2026-11-20, so that days are many.
+ * 2 lost; 3 lost, then reported after all; 4 reported twice, the second time as a duplicate; 5
+ * lost, then released after all; else reported. A call starts n seconds before 2026-11-20, so that
+ * days are many.
  */
 static int
 append_call(struct ns_journal *journal, struct made *made, uint64_t n)
@@ -54,11 +55,15 @@ append_call(struct ns_journal *journal, struct made *made, uint64_t n)
         bytes = made_denial(made, n, at_ns, kind == 1);
         result = append(journal, made, bytes);
     }
-    if (result == 0 && (kind == 2 || kind == 3)) {
+    if (result == 0 && (kind == 2 || kind == 3 || kind == 5)) {
         bytes = made_lost(made, n, at_ns);
         result = append(journal, made, bytes);
     }
-    if (result == 0 && kind != 0 && kind != 2) {
+    if (result == 0 && kind == 5) {
+        bytes = made_release(made, n, at_ns);
+        result = append(journal, made, bytes);
+    }
+    if (result == 0 && kind != 0 && kind != 2 && kind != 5) {
         made_report(made, n, at_ns);
         made->record.outcome.corrected = kind == 3;
         bytes = made_encode(made);

@@ -303,14 +303,18 @@ model_settle(const struct ns_ledger_settle *e, struct model_call *call, int64_t 
 static void
 model_void(struct model_call *call, int64_t now_ns, const struct ns_ledger_effect *effect)
 {
-    enum ns_ledger_result expected = call->state == NEVER  ? NS_LEDGER_UNKNOWN
-                                     : call->state == OPEN ? NS_LEDGER_DONE
-                                                           : NS_LEDGER_DUPLICATE;
+    bool open = call->state == OPEN;
+    bool lost = call->state == LOST;
+    enum ns_ledger_result expected = call->state == NEVER ? NS_LEDGER_UNKNOWN
+                                     : open || lost       ? NS_LEDGER_DONE
+                                                          : NS_LEDGER_DUPLICATE;
     EXPECT(effect->result == expected, "void: %d, not %d", effect->result, expected);
-    if (call->state == OPEN) {
-        call->state = VOIDED;
-        call->ended_at_ns = now_ns;
+    EXPECT(effect->corrected == lost, "corrected by a void");
+    if (lost) {
+        model_charge(call, call->lost_nanousd, -1);
     }
+    call->ended_at_ns = open ? now_ns : call->ended_at_ns;
+    call->state = open || lost ? VOIDED : call->state;
 }
 
 static void

@@ -326,6 +326,25 @@ TEST(a_late_report_corrects_a_lost_call_once)
     ns_ledger_free(l);
 }
 
+TEST(a_late_word_that_a_lost_call_never_left_takes_its_charge_back)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    apply(l, budget_event(1, "org", NS_PERIOD_DAY, 1000), NOW);
+    apply(l, reserve_event(1, 7, 100, ENTITIES("org")), NOW);
+    apply(l, progress_event(1, 120), NOW);
+    apply(l, gone_event(7), NOW);
+    CHECK_NUMBERS(l, 1, "org", NOW, 120, 0, 20);
+    struct ns_ledger_effect e = apply(l, void_event(1), NOW);
+    CHECK_INT(e.result, NS_LEDGER_DONE);
+    CHECK(e.corrected);
+    CHECK_INT(e.overshoot_nanousd, 0);
+    CHECK_NUMBERS(l, 1, "org", NOW, 0, 0, 0);
+    CHECK_INT(apply(l, void_event(1), NOW).result, NS_LEDGER_DUPLICATE);
+    CHECK_INT(apply(l, settle_event(1, 70, NOW, ENTITIES("org")), NOW).result, NS_LEDGER_DUPLICATE);
+    CHECK_NUMBERS(l, 1, "org", NOW, 0, 0, 0);
+    ns_ledger_free(l);
+}
+
 TEST(a_call_that_was_let_through_unasked_is_posted_once_to_all_that_match)
 {
     struct ns_ledger *l = ns_ledger_new();
