@@ -79,7 +79,8 @@ open_socket(struct ns_gate *gate, int kind)
     int none = 0; /* no bound on what waits: a full one would stop libzmq's own thread */
     if (error != 0 || zmq_setsockopt(socket->monitor, ZMQ_LINGER, &none, sizeof none) != 0 ||
         zmq_setsockopt(socket->monitor, ZMQ_RCVHWM, &none, sizeof none) != 0 ||
-        zmq_socket_monitor(socket->router, name, ZMQ_EVENT_DISCONNECTED) != 0 ||
+        zmq_socket_monitor(socket->router, name, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED) !=
+            0 ||
         zmq_connect(socket->monitor, name) != 0 ||
         zmq_getsockopt(socket->router, ZMQ_FD, &socket->fd, &size) != 0 ||
         zmq_getsockopt(socket->monitor, ZMQ_FD, &monitor_fd, &size) != 0) {
@@ -400,6 +401,30 @@ read_address(const struct ns_gate_from *from, zmq_msg_t *part, struct ns_peer_ad
     address->fd = zmq_msg_get(part, ZMQ_SRCFD);
 }
 
+/* Connections that began and ended. Read before the messages: what a closed one sent is all there
+ * then. */
+static void
+drain_monitor(struct ns_gate *gate, uint8_t kind)
+{
+    zmq_msg_t part;
+    zmq_msg_init(&part);
+    while (zmq_msg_recv(&part, gate->socket[kind].monitor, ZMQ_DONTWAIT) >= 0) {
+        if (zmq_msg_more(&part) && zmq_msg_size(&part) == 6) { /* event u16, value u32, in one */
+            const uint8_t *bytes = zmq_msg_data(&part);
+            uint16_t event;
+            int32_t fd;
+            memcpy(&event, bytes, sizeof event);
+            memcpy(&fd, bytes + 2, sizeof fd);
+            if (event == ZMQ_EVENT_DISCONNECTED) {
+                ns_peers_disconnected(gate->peers, fd);
+            } else if (event == ZMQ_EVENT_ACCEPTED) {
+                ns_peers_connected(gate->peers, fd);
+            }
+        }
+    }
+    zmq_msg_close(&part);
+}
+
 static void
 handle(struct ns_gate *gate, uint8_t socket, uint32_t routing, zmq_msg_t *part)
 {
@@ -421,6 +446,7 @@ handle(struct ns_gate *gate, uint8_t socket, uint32_t routing, zmq_msg_t *part)
     if (gate->message.kind == NS_MESSAGE_HELLO || gate->message.kind == NS_MESSAGE_QUERY) {
         read_address(&from, part, &address);
         if (gate->message.kind == NS_MESSAGE_HELLO) {
+            drain_monitor(gate, socket); /* who had its descriptor before is gone */
             ns_gate_hello(gate, &from, &address);
         } else {
             ns_gate_query(gate, &from, &address);
@@ -467,27 +493,6 @@ take_message(struct ns_gate *gate, uint8_t socket)
     zmq_msg_close(&part);
     gate->counters.malformed++; /* a name of its own, or not one part */
     return 0;
-}
-
-/* Connections that ended. Read before the messages: what a closed one sent is all there then. */
-static void
-drain_monitor(struct ns_gate *gate, uint8_t kind)
-{
-    zmq_msg_t part;
-    zmq_msg_init(&part);
-    while (zmq_msg_recv(&part, gate->socket[kind].monitor, ZMQ_DONTWAIT) >= 0) {
-        if (zmq_msg_more(&part) && zmq_msg_size(&part) == 6) { /* event u16, value u32, in one */
-            const uint8_t *bytes = zmq_msg_data(&part);
-            uint16_t event;
-            int32_t fd;
-            memcpy(&event, bytes, sizeof event);
-            memcpy(&fd, bytes + 2, sizeof fd);
-            if (event == ZMQ_EVENT_DISCONNECTED) {
-                ns_peers_disconnected(gate->peers, kind, fd);
-            }
-        }
-    }
-    zmq_msg_close(&part);
 }
 
 bool

@@ -509,6 +509,18 @@ def a_broken_price_file_is_refused_and_the_old_prices_stay():
         collector.await_text("are in force", mark)
 
 
+@test
+def connections_that_come_and_go_are_each_answered():
+    churn = os.path.join(BUILD, "programs", "churn")
+    with Collector() as collector, collector.client() as client:
+        client.hello()
+        done = subprocess.run([churn, collector.endpoint, "64", "100"], stdout=subprocess.PIPE,
+                              text=True, check=False)
+        equal((done.returncode, done.stdout), (0, "0 of 6400 unanswered\n"), "churn")
+        await_true(lambda: status(client)["connections"] == 1, "all but ours are gone")
+        await_true(lambda: status(client)["processes"] == 1, "and the process, too")
+
+
 # --- http ------------------------------------------------------------------------------------------
 
 

@@ -64,7 +64,7 @@ happen(uint64_t *next_call)
     } else if (dice < 98) {
         join(&bench, 100 + (uint32_t)(ns_test_random() % 3));
     } else {
-        ns_peers_disconnected(bench.gate->peers, NS_GATE_TCP, bench.from.peer->fd);
+        ns_peers_disconnected(bench.gate->peers, bench.from.peer->fd);
         ns_peers_reap(bench.gate->peers, 1000);
         ns_gate_bury(bench.gate, 1000 + NS_REMOTE_GRACE_NS);
         join(&bench, 100 + (uint32_t)(ns_test_random() % 3));
@@ -137,7 +137,7 @@ TEST(a_crash_between_a_loss_and_its_rows_loses_no_row)
         check_call(&bench, i, "acme");
         flush();
     }
-    ns_peers_disconnected(bench.gate->peers, NS_GATE_TCP, bench.from.peer->fd);
+    ns_peers_disconnected(bench.gate->peers, bench.from.peer->fd);
     ns_peers_reap(bench.gate->peers, 1000);
     ns_gate_bury(bench.gate, 1000 + NS_REMOTE_GRACE_NS);
     flush();
