@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/collector_support.h"
 
+#include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "collector/journal_io.h"
 #include "protocol/zmtp.h"
 
 #define CENT INT64_C(10000000)
@@ -43,6 +46,44 @@ TEST(a_verdict_whose_record_cannot_be_written_is_not_given)
     CHECK_INT(setrlimit(RLIMIT_FSIZE, &limit), 0);
     CHECK(bench.gate->failure < 0);
     CHECK(!bench.gate->sent);
+    close_bench(&bench);
+    remove_directory(bench.directory);
+}
+
+static ssize_t
+write_all_but_snapshots(int fd, const void *bytes, size_t count)
+{
+    if (count >= 7 && memcmp(bytes, "NSSNAP1", 7) == 0) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return write(fd, bytes, count);
+}
+
+TEST(a_disk_without_room_for_a_snapshot_stops_nothing)
+{
+    REQUIRE(new_bench(&bench));
+    join(&bench, 5);
+    check_call(&bench, 1, "acme");
+    ns_gate_flush(bench.gate);
+    ns_journal_disk.write = write_all_but_snapshots;
+    ns_gate_snapshot(bench.gate);
+    uint8_t *bytes;
+    size_t count;
+    CHECK_INT(ns_state_save(&bench.gate->state, &bytes, &count), 0);
+    /* Taken when the one before it is over. */
+    while (!ns_syncer_snapshot(bench.gate->syncer, bench.gate->state.sequence, bytes, count)) {
+        sched_yield();
+    }
+    CHECK_INT(ns_syncer_error(bench.gate->syncer), 0);
+    CHECK_INT(ns_syncer_snapshot_sequence(bench.gate->syncer), 0);
+    check_call(&bench, 2, "acme");
+    ns_gate_flush(bench.gate);
+    CHECK_INT(bench.gate->failure, 0);
+    close_bench(&bench);
+    ns_journal_disk.write = write;
+    CHECK(open_bench(&bench));
+    CHECK_INT(ns_calls_count(bench.gate->state.calls), 2);
     close_bench(&bench);
     remove_directory(bench.directory);
 }
