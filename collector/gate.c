@@ -102,8 +102,10 @@ is_taken(const char *path)
         return false;
     }
     memcpy(address.sun_path, path, strlen(path));
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool taken = fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* EAGAIN: one that is stuck, and as many wait for it as may. */
+    bool taken = fd >= 0 &&
+                 (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN);
     if (fd >= 0) {
         close(fd);
     }

@@ -223,6 +223,25 @@ def a_socket_that_another_daemon_answers_is_not_taken_from_it():
 
 
 @test
+def a_socket_of_a_stuck_daemon_is_not_taken_from_it():
+    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as stuck:
+        stuck.bind(directory + "/c.sock")
+        stuck.listen(0)
+        waiting = []
+        with contextlib.suppress(BlockingIOError):
+            while True:  # until no more can wait for it
+                waiting.append(socket.socket(socket.AF_UNIX))
+                waiting[-1].setblocking(False)
+                waiting[-1].connect(directory + "/c.sock")
+        done = run("--foreground", "--state-dir", directory + "/state", "--http", "off",
+                   "--listen", f"ipc://{directory}/c.sock", "--database-url", NOWHERE)
+        equal(done.returncode, 1, "exit status")
+        check("another program answers" in done.stderr, done.stderr)
+        for one in waiting:
+            one.close()
+
+
+@test
 def without_foreground_it_returns_once_it_is_ready_and_logs_to_its_state():
     collector = Collector()
     try:
