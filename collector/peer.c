@@ -655,8 +655,9 @@ ns_peers_adopt(struct ns_peers *peers, const struct ns_owner *owner, int64_t mon
     }
     process->pid = (uint32_t)owner->a;
     snprintf(process->hostname, sizeof process->hostname, "%s", peers->hostname);
-    struct ns_owner now = local_owner(peers, process->pid, ns_process_start_ticks(process->pid));
-    if (now.b != owner->b) {
+    /* What /proc does not show may live all the same (hidepid): the pidfd knows. */
+    uint64_t ticks = ns_process_start_ticks(process->pid);
+    if (ticks != 0 && local_owner(peers, process->pid, ticks).b != owner->b) {
         process->dead = true;
         set_due(peers, process, monotonic_ns);
         return 0;

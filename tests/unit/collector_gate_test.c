@@ -395,6 +395,33 @@ TEST(an_owner_of_the_journal_is_watched_or_due_at_once)
     close(epoll_fd);
 }
 
+TEST(an_owner_that_proc_does_not_show_is_left_to_its_pidfd)
+{
+    static const uint8_t key[16];
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    struct ns_peers *peers = ns_peers_new(epoll_fd, 3, key);
+    struct epoll_event event;
+    struct ns_owner owner;
+    siginfo_t info;
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(0);
+    }
+    /* A zombie has no start time for us, as a process of a /proc with hidepid has none. */
+    REQUIRE(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
+    struct ns_owner hidden = {(uint64_t)child, 7};
+    CHECK_INT(ns_peers_adopt(peers, &hidden, 1000), 0);
+    REQUIRE(!ns_peers_take_due(peers, INT64_MAX - 1, &owner));
+    CHECK_INT(epoll_wait(epoll_fd, &event, 1, -1), 1);
+    ns_peers_died(peers, (uint32_t)event.data.u64, 1000);
+    CHECK(ns_peers_take_due(peers, 1000, &owner));
+    waitpid(child, NULL, 0);
+    CHECK_INT(ns_peers_adopt(peers, &hidden, 1000), 0); /* nor is it there at all now */
+    CHECK(ns_peers_take_due(peers, 1000 + NS_PROCESS_GRACE_NS, &owner));
+    ns_peers_free(peers);
+    close(epoll_fd);
+}
+
 TEST(a_remote_process_lives_as_long_as_a_connection_of_it)
 {
     REQUIRE(new_bench(&bench));
