@@ -61,7 +61,8 @@ struct daemon {
     int cluster_result;
     int64_t cluster_retry_at_ns;
     char cluster_url[NS_CLUSTER_URL_BYTES];
-    char cluster_error[NS_CLUSTER_ERROR_BYTES];
+    char cluster_error[NS_CLUSTER_ERROR_BYTES]; /* the thread's */
+    char cluster_said[NS_CLUSTER_ERROR_BYTES];  /* what it said last, for status */
 };
 
 static int
@@ -157,7 +158,8 @@ take_cluster(struct daemon *daemon)
         return;
     }
     ns_log("the private Postgres does not start: %s", daemon->cluster_error);
-    gate->cluster_error = daemon->cluster_error;
+    memcpy(daemon->cluster_said, daemon->cluster_error, sizeof daemon->cluster_said);
+    gate->cluster_error = daemon->cluster_said;
     if (ns_journal_last(gate->journal) == 0) {
         daemon->stop = true; /* nothing to govern by yet: better to say so at once */
         gate->failure = daemon->cluster_result;
@@ -596,7 +598,9 @@ flush_all(struct daemon *daemon)
 {
     struct ns_gate *gate = daemon->gate;
     ns_gate_unbind(gate);
-    /* Connections stay open and may go on asking: only what is there by now is taken. */
+    /* libzmq closes the connections with their address. What they had sent is taken and made
+     * durable; who waited for an answer goes by its policy, or reports again and is a duplicate
+     * then. */
     for (int turns = 0; turns < STOP_TURNS_MAX && ns_gate_turn(gate); turns++) {
     }
     ns_gate_snapshot(gate);

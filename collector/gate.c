@@ -79,16 +79,17 @@ open_socket(struct ns_gate *gate, int kind)
     int none = 0; /* no bound on what waits: a full one would stop libzmq's own thread */
     if (error != 0 || zmq_setsockopt(socket->monitor, ZMQ_LINGER, &none, sizeof none) != 0 ||
         zmq_setsockopt(socket->monitor, ZMQ_RCVHWM, &none, sizeof none) != 0 ||
-        zmq_socket_monitor(socket->router, name, ZMQ_EVENT_DISCONNECTED) != 0 ||
+        zmq_socket_monitor(socket->router, name, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED) !=
+            0 ||
         zmq_connect(socket->monitor, name) != 0 ||
         zmq_getsockopt(socket->router, ZMQ_FD, &socket->fd, &size) != 0 ||
         zmq_getsockopt(socket->monitor, ZMQ_FD, &monitor_fd, &size) != 0) {
         return error != 0 ? error : -zmq_errno();
     }
     struct epoll_event message = {.events = EPOLLIN, .data.u64 = NS_GATE_EVENT_MESSAGE};
-    struct epoll_event disconnect = {.events = EPOLLIN, .data.u64 = NS_GATE_EVENT_DISCONNECT};
+    struct epoll_event monitor = {.events = EPOLLIN, .data.u64 = NS_GATE_EVENT_MONITOR};
     return epoll_ctl(gate->epoll_fd, EPOLL_CTL_ADD, socket->fd, &message) == 0 &&
-                   epoll_ctl(gate->epoll_fd, EPOLL_CTL_ADD, monitor_fd, &disconnect) == 0
+                   epoll_ctl(gate->epoll_fd, EPOLL_CTL_ADD, monitor_fd, &monitor) == 0
                ? 0
                : -errno;
 }
@@ -102,8 +103,10 @@ is_taken(const char *path)
         return false;
     }
     memcpy(address.sun_path, path, strlen(path));
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool taken = fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* EAGAIN: one that is stuck, and as many wait for it as may. */
+    bool taken = fd >= 0 &&
+                 (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN);
     if (fd >= 0) {
         close(fd);
     }
@@ -402,9 +405,9 @@ read_address(const struct ns_gate_from *from, zmq_msg_t *part, struct ns_peer_ad
     address->fd = zmq_msg_get(part, ZMQ_SRCFD);
 }
 
-/* Connections that ended. Read before the messages: what a closed one sent is all there then. Read
- * before a hello, too, which may come by the descriptor of one that has ended: libzmq tells of the
- * end before it gives the descriptor back. */
+/* Connections that began and ended. Read before the messages: what a closed one sent is all there
+ * then. Read before a hello, too, which may come by the descriptor of one that has ended: libzmq
+ * tells of the end before it gives the descriptor back. */
 static void
 drain_monitor(struct ns_gate *gate, uint8_t kind)
 {
@@ -418,7 +421,9 @@ drain_monitor(struct ns_gate *gate, uint8_t kind)
             memcpy(&event, bytes, sizeof event);
             memcpy(&fd, bytes + 2, sizeof fd);
             if (event == ZMQ_EVENT_DISCONNECTED) {
-                ns_peers_disconnected(gate->peers, kind, fd);
+                ns_peers_disconnected(gate->peers, fd);
+            } else if (event == ZMQ_EVENT_ACCEPTED) {
+                ns_peers_connected(gate->peers, fd);
             }
         }
     }
@@ -498,7 +503,7 @@ take_message(struct ns_gate *gate, uint8_t socket)
 void
 ns_gate_event(struct ns_gate *gate, uint32_t number)
 {
-    gate->disconnects = gate->disconnects || number == NS_GATE_EVENT_DISCONNECT;
+    gate->monitor_speaks = gate->monitor_speaks || number == NS_GATE_EVENT_MONITOR;
 }
 
 /* Takes a batch. Returns whether the socket may have more: to see that it has none costs as much as
@@ -521,14 +526,14 @@ bool
 ns_gate_turn(struct ns_gate *gate)
 {
     bool dry = true;
-    bool disconnects = gate->disconnects;
-    gate->disconnects = false;
+    bool monitor_speaks = gate->monitor_speaks;
+    gate->monitor_speaks = false;
     gate->sent = false;
     for (int kind = 0; kind < NS_GATE_SOCKETS; kind++) {
         if (gate->socket[kind].router == NULL) {
             continue;
         }
-        if (disconnects) {
+        if (monitor_speaks) {
             drain_monitor(gate, (uint8_t)kind);
         }
         dry = !take_batch(gate, (uint8_t)kind) && dry;

@@ -144,7 +144,7 @@ struct ns_gate {
     bool sent;                             /* since the sockets were last found empty */
     uint32_t batch_limit[NS_GATE_SOCKETS]; /* of the next batch: small when little comes, so that
                                               the first message need not wait for a look for more */
-    bool disconnects;                      /* a monitor has something to tell */
+    bool monitor_speaks;                   /* a monitor has something to tell */
 
     /* acknowledgements that wait for the disk: a ring */
     struct ns_gate_ack *ack;
@@ -174,7 +174,7 @@ void ns_gate_unbind(struct ns_gate *gate);
 void ns_gate_close(struct ns_gate *gate);
 
 /* epoll tells of the gate's own sockets with such numbers, and nothing above. */
-enum { NS_GATE_EVENT_MESSAGE, NS_GATE_EVENT_DISCONNECT };
+enum { NS_GATE_EVENT_MESSAGE, NS_GATE_EVENT_MONITOR };
 void ns_gate_event(struct ns_gate *gate, uint32_t number);
 
 /* Takes at most one batch, answers it. Returns whether there may be more at once. */

@@ -265,6 +265,23 @@ write_some(struct client *client)
     return false;
 }
 
+/* A free place, or the one of the client that has been here longest: it had its time, and a health
+ * check does not wait behind clients that say nothing. */
+static struct client *
+take_place(struct ns_http *http)
+{
+    struct client *oldest = &http->client[0];
+    for (int i = 0; i < NS_HTTP_CLIENTS_MAX; i++) {
+        struct client *client = &http->client[i];
+        if (client->fd < 0) {
+            return client;
+        }
+        oldest = client->until_ns < oldest->until_ns ? client : oldest;
+    }
+    drop(oldest);
+    return oldest;
+}
+
 static void
 accept_client(struct ns_http *http, int64_t monotonic_ns)
 {
@@ -272,17 +289,11 @@ accept_client(struct ns_http *http, int64_t monotonic_ns)
     if (fd < 0) {
         return;
     }
-    for (uint32_t i = 0; i < NS_HTTP_CLIENTS_MAX; i++) {
-        struct client *client = &http->client[i];
-        if (client->fd < 0) {
-            *client = (struct client){.fd = fd, .until_ns = monotonic_ns + NS_HTTP_CLIENT_NS};
-            if (watch(http, EPOLL_CTL_ADD, fd, i, EPOLLIN) != 0) {
-                drop(client);
-            }
-            return;
-        }
+    struct client *client = take_place(http);
+    *client = (struct client){.fd = fd, .until_ns = monotonic_ns + NS_HTTP_CLIENT_NS};
+    if (watch(http, EPOLL_CTL_ADD, fd, (uint32_t)(client - http->client), EPOLLIN) != 0) {
+        drop(client);
     }
-    close(fd); /* full */
 }
 
 void

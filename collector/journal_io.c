@@ -17,7 +17,7 @@
 #define SEQUENCE_DIGITS 16
 
 struct ns_journal_disk ns_journal_disk = {
-    .write = write, .sync = fdatasync, .segment_bytes = NS_JOURNAL_SEGMENT_BYTES};
+    .write = write, .sync = fdatasync, .read = read, .segment_bytes = NS_JOURNAL_SEGMENT_BYTES};
 
 int
 ns_journal_write_all(int fd, const void *bytes, size_t count)

@@ -10,12 +10,13 @@
 
 #include "collector/journal.h"
 
-/* Every write and sync of the journal goes through these, so that a test can make any of them fail,
- * write less, or count them. Tests set it before and reset it after; never while a journal is in
- * use by another thread. */
+/* Every write and sync of the journal, and every read of a snapshot, goes through these, so that a
+ * test can make any of them fail, write less, or count them. Tests set it before and reset it
+ * after; never while a journal is in use by another thread. */
 struct ns_journal_disk {
     ssize_t (*write)(int fd, const void *bytes, size_t count);
-    int (*sync)(int fd);    /* fdatasync */
+    int (*sync)(int fd); /* fdatasync */
+    ssize_t (*read)(int fd, void *bytes, size_t count);
     uint64_t segment_bytes; /* a segment is closed before it would pass this */
 };
 extern struct ns_journal_disk ns_journal_disk;

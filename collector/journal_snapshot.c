@@ -66,7 +66,7 @@ static int
 read_all(int fd, uint8_t *bytes, size_t count)
 {
     while (count > 0) {
-        ssize_t n = read(fd, bytes, count);
+        ssize_t n = ns_journal_disk.read(fd, bytes, count);
         if (n < 0 && errno == EINTR) {
             continue;
         }
@@ -145,16 +145,25 @@ ns_journal_snapshot_load(const struct ns_journal *j, uint64_t *sequence, uint8_t
 
 /* --- truncate ------------------------------------------------------------------------------- */
 
+/* Whether anything might go, told by names alone: as a rule nothing does, and snapshots, which are
+ * large, need not be read for that. */
+static bool
+may_truncate(const uint64_t *snapshots, int64_t snapshot_count, const uint64_t *segments,
+             int64_t segment_count, uint64_t keep)
+{
+    if (snapshot_count > 2) {
+        return true;
+    }
+    return snapshot_count == 2 && segment_count > 1 && segments[1] <= keep &&
+           segments[1] <= snapshots[0] + 1;
+}
+
 /* Removes snapshots older than the two newest whole ones (damaged ones in between too) and sets
  * *keep to the first record that those need. Returns how many went. */
 static int
-truncate_snapshots(const struct ns_journal *j, uint64_t *keep)
+truncate_snapshots(const struct ns_journal *j, const uint64_t *snapshots, int64_t count,
+                   uint64_t *keep)
 {
-    uint64_t *snapshots;
-    int64_t count = ns_journal_list(j->directory_fd, NS_JOURNAL_SNAPSHOT, &snapshots);
-    if (count < 0) {
-        return (int)count;
-    }
     int removed = 0;
     int whole = 0;
     uint64_t needed = 0;
@@ -171,7 +180,6 @@ truncate_snapshots(const struct ns_journal *j, uint64_t *keep)
             removed += unlinkat(j->directory_fd, name, 0) == 0;
         }
     }
-    free(snapshots);
     if (whole < 2) {
         needed = 0;
     }
@@ -181,35 +189,45 @@ truncate_snapshots(const struct ns_journal *j, uint64_t *keep)
     return removed;
 }
 
-int
-ns_journal_truncate(struct ns_journal *j, uint64_t keep)
+/* Removes segments that have no record from keep on. Returns how many went, or a negative errno. */
+static int
+truncate_segments(struct ns_journal *j, const uint64_t *segments, int64_t count, uint64_t keep)
 {
-    int removed = truncate_snapshots(j, &keep);
-    if (removed < 0) {
-        return removed;
-    }
-    uint64_t *segments;
-    int64_t count = ns_journal_list(j->directory_fd, NS_JOURNAL_SEGMENT, &segments);
-    if (count < 0) {
-        return (int)count;
-    }
-    int status = 0;
+    int removed = 0;
     for (int64_t i = 0; i + 1 < count && segments[i + 1] <= keep; i++) {
         char name[NS_JOURNAL_NAME_BYTES];
         ns_journal_name(NS_JOURNAL_SEGMENT, segments[i], name);
         /* In order, so that a crash in between leaves no hole. */
         if (unlinkat(j->directory_fd, name, 0) != 0) {
-            status = -errno;
-            break;
+            return -errno;
         }
         removed++;
         j->first = segments[i + 1];
     }
-    free(segments);
-    if (removed > 0 && fsync(j->directory_fd) != 0) {
-        status = -errno;
+    return removed;
+}
+
+int
+ns_journal_truncate(struct ns_journal *j, uint64_t keep)
+{
+    uint64_t *snapshots;
+    uint64_t *segments = NULL;
+    int64_t snapshot_count = ns_journal_list(j->directory_fd, NS_JOURNAL_SNAPSHOT, &snapshots);
+    int64_t segment_count = snapshot_count < 0
+                                ? snapshot_count
+                                : ns_journal_list(j->directory_fd, NS_JOURNAL_SEGMENT, &segments);
+    int result = segment_count < 0 ? (int)segment_count : 0;
+    if (result == 0 && may_truncate(snapshots, snapshot_count, segments, segment_count, keep)) {
+        int removed = truncate_snapshots(j, snapshots, snapshot_count, &keep);
+        result = truncate_segments(j, segments, segment_count, keep);
+        result = result < 0 ? result : result + removed;
+        if (result > 0 && fsync(j->directory_fd) != 0) {
+            result = -errno;
+        }
     }
-    return status != 0 ? status : removed;
+    free(snapshots);
+    free(segments);
+    return result;
 }
 
 uint64_t

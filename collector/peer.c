@@ -18,6 +18,8 @@
 #include "collector/limits.h"
 
 #define NEVER INT64_MAX
+/* In by_fd: the connection has ended, and no other has the descriptor yet. */
+#define FD_ENDED (NS_INDEX_NONE - 1)
 
 struct ns_peers {
     struct ns_peer peer[NS_PEERS_MAX];
@@ -419,12 +421,11 @@ process_of(struct ns_peers *peers, const struct ns_peer_address *address,
 
 /* --- connections ------------------------------------------------------------------------------ */
 
-static int
-remember_fd(struct ns_peers *peers, int fd, uint32_t place)
+/* Who has a descriptor: the place of a peer, or that nobody said hello there yet (NS_INDEX_NONE),
+ * or that its connection has ended. NULL without memory. */
+static uint32_t *
+fd_slot(struct ns_peers *peers, int fd)
 {
-    if (fd < 0) {
-        return 0;
-    }
     if ((size_t)fd >= peers->by_fd_room) {
         size_t room = peers->by_fd_room == 0 ? 256 : peers->by_fd_room;
         while (room <= (size_t)fd) {
@@ -432,7 +433,7 @@ remember_fd(struct ns_peers *peers, int fd, uint32_t place)
         }
         uint32_t *bigger = realloc(peers->by_fd, room * sizeof *bigger);
         if (bigger == NULL) {
-            return -ENOMEM;
+            return NULL;
         }
         for (size_t i = peers->by_fd_room; i < room; i++) {
             bigger[i] = NS_INDEX_NONE;
@@ -440,11 +441,46 @@ remember_fd(struct ns_peers *peers, int fd, uint32_t place)
         peers->by_fd = bigger;
         peers->by_fd_room = room;
     }
-    uint32_t before = peers->by_fd[fd];
-    if (before != NS_INDEX_NONE && before != place) { /* its end was not told */
-        ns_peers_disconnected(peers, peers->peer[before].socket, fd);
+    return &peers->by_fd[fd];
+}
+
+static void
+set_closing(struct ns_peers *peers, uint32_t place)
+{
+    struct ns_peer *peer = &peers->peer[place];
+    if (peer->used && !peer->closing) {
+        peer->closing = true;
+        peers->closing++;
     }
-    peers->by_fd[fd] = place;
+}
+
+/* A hello may be read when its connection has ended, and even when its descriptor is another
+ * connection's by then; libzmq's routing ids tell which of two is the older. */
+static int
+remember_fd(struct ns_peers *peers, int fd, uint32_t place)
+{
+    if (fd < 0) {
+        return 0;
+    }
+    uint32_t *slot = fd_slot(peers, fd);
+    if (slot == NULL) {
+        return -ENOMEM;
+    }
+    uint32_t before = *slot;
+    if (before == FD_ENDED) {
+        set_closing(peers, place);
+        return 0;
+    }
+    if (before != NS_INDEX_NONE && before != place) {
+        const struct ns_peer *newer = &peers->peer[before];
+        if (newer->socket == peers->peer[place].socket &&
+            (int32_t)(newer->routing - peers->peer[place].routing) > 0) {
+            set_closing(peers, place);
+            return 0;
+        }
+        set_closing(peers, before);
+    }
+    *slot = place;
     return 0;
 }
 
@@ -541,17 +577,24 @@ ns_peers_hello(struct ns_peers *peers, const struct ns_peer_address *address,
 }
 
 void
-ns_peers_disconnected(struct ns_peers *peers, uint8_t socket, int fd)
+ns_peers_connected(struct ns_peers *peers, int fd)
 {
-    uint32_t place = fd >= 0 && (size_t)fd < peers->by_fd_room ? peers->by_fd[fd] : NS_INDEX_NONE;
-    if (place == NS_INDEX_NONE || peers->peer[place].socket != socket) {
-        return; /* it never said hello */
+    if (fd >= 0 && (size_t)fd < peers->by_fd_room && peers->by_fd[fd] == FD_ENDED) {
+        peers->by_fd[fd] = NS_INDEX_NONE;
     }
-    peers->by_fd[fd] = NS_INDEX_NONE;
-    if (peers->peer[place].used && !peers->peer[place].closing) {
-        peers->peer[place].closing = true;
-        peers->closing++;
+}
+
+void
+ns_peers_disconnected(struct ns_peers *peers, int fd)
+{
+    uint32_t *slot = fd < 0 ? NULL : fd_slot(peers, fd);
+    if (slot == NULL) {
+        return;
     }
+    if (*slot < NS_PEERS_MAX) {
+        set_closing(peers, *slot);
+    }
+    *slot = FD_ENDED;
 }
 
 void
@@ -612,8 +655,9 @@ ns_peers_adopt(struct ns_peers *peers, const struct ns_owner *owner, int64_t mon
     }
     process->pid = (uint32_t)owner->a;
     snprintf(process->hostname, sizeof process->hostname, "%s", peers->hostname);
-    struct ns_owner now = local_owner(peers, process->pid, ns_process_start_ticks(process->pid));
-    if (now.b != owner->b) {
+    /* What /proc does not show may live all the same (hidepid): the pidfd knows. */
+    uint64_t ticks = ns_process_start_ticks(process->pid);
+    if (ticks != 0 && local_owner(peers, process->pid, ticks).b != owner->b) {
         process->dead = true;
         set_due(peers, process, monotonic_ns);
         return 0;

@@ -84,8 +84,10 @@ struct ns_process *ns_peers_process(struct ns_peers *peers, const struct ns_peer
 int ns_peers_hello(struct ns_peers *peers, const struct ns_peer_address *address,
                    const struct ns_hello *hello, int64_t monotonic_ns, struct ns_peer **peer);
 
-/* libzmq says that the connection with this descriptor ended. */
-void ns_peers_disconnected(struct ns_peers *peers, uint8_t socket, int fd);
+/* libzmq says that a connection with this descriptor began, or ended. A hello must be given after
+ * all that libzmq said before it came, since descriptors are used again at once. */
+void ns_peers_connected(struct ns_peers *peers, int fd);
+void ns_peers_disconnected(struct ns_peers *peers, int fd);
 
 /* All that arrived before the disconnections known so far has been read. */
 void ns_peers_reap(struct ns_peers *peers, int64_t monotonic_ns);

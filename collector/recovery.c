@@ -319,8 +319,11 @@ ns_state_recover(const struct ns_journal *journal, const char *directory, struct
         int got = ns_journal_reader_next(reader, last, &read);
         if (got != 1) {
             result = got < 0 ? got : -ENOENT;
-            snprintf(error, NS_RECOVERY_ERROR_BYTES, "record %llu of the journal cannot be read",
-                     (unsigned long long)state->sequence + 1);
+            const char *said = ns_journal_reader_error(reader);
+            snprintf(error, NS_RECOVERY_ERROR_BYTES,
+                     "record %llu of the journal cannot be read: %s",
+                     (unsigned long long)state->sequence + 1,
+                     said[0] != '\0' ? said : strerror(-result));
             break;
         }
         result = replay_record(state, &read, room, error);

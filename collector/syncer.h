@@ -23,14 +23,16 @@ void ns_syncer_stop(struct ns_syncer *syncer);
 /* Records up to sequence (which are written) shall be durable soon; urgent: as soon as can be. */
 void ns_syncer_want(struct ns_syncer *syncer, uint64_t sequence, bool urgent);
 
-/* Readable when more became durable, or a snapshot was written, or an error is there. */
+/* Readable when more became durable, or a snapshot was tried, or an error is there. */
 int ns_syncer_event_fd(const struct ns_syncer *syncer);
 void ns_syncer_drain(struct ns_syncer *syncer);
 
-/* 0, or the negative errno of the sync or snapshot that failed first. */
+/* 0, or the negative errno of the sync that failed first. A snapshot that fails is said and costs
+ * nothing but time. */
 int ns_syncer_error(const struct ns_syncer *syncer);
 
-/* Hands a snapshot over (state is freed here). False where one is being written still. */
+/* Hands a snapshot over (state is freed here, once it is taken). False where one is being written
+ * still. */
 bool ns_syncer_snapshot(struct ns_syncer *syncer, uint64_t sequence, uint8_t *state, size_t bytes);
 
 /* Sequence of the newest snapshot written by this syncer, 0: none. */

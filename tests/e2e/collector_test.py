@@ -223,6 +223,25 @@ def a_socket_that_another_daemon_answers_is_not_taken_from_it():
 
 
 @test
+def a_socket_of_a_stuck_daemon_is_not_taken_from_it():
+    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as stuck:
+        stuck.bind(directory + "/c.sock")
+        stuck.listen(0)
+        waiting = []
+        with contextlib.suppress(BlockingIOError):
+            while True:  # until no more can wait for it
+                waiting.append(socket.socket(socket.AF_UNIX))
+                waiting[-1].setblocking(False)
+                waiting[-1].connect(directory + "/c.sock")
+        done = run("--foreground", "--state-dir", directory + "/state", "--http", "off",
+                   "--listen", f"ipc://{directory}/c.sock", "--database-url", NOWHERE)
+        equal(done.returncode, 1, "exit status")
+        check("another program answers" in done.stderr, done.stderr)
+        for one in waiting:
+            one.close()
+
+
+@test
 def without_foreground_it_returns_once_it_is_ready_and_logs_to_its_state():
     collector = Collector()
     try:
@@ -549,6 +568,18 @@ def a_price_file_that_was_asked_for_and_is_not_there_is_said():
             client.hello()
             client.ask("CHECK", **messages.call(requested_model="not-a-model"))
             collector.await_text("no price for model not-a-model of openai")
+
+
+@test
+def connections_that_come_and_go_are_each_answered():
+    churn = os.path.join(BUILD, "programs", "churn")
+    with Collector() as collector, collector.client() as client:
+        client.hello()
+        done = subprocess.run([churn, collector.endpoint, "64", "100"], stdout=subprocess.PIPE,
+                              text=True, check=False)
+        equal((done.returncode, done.stdout), (0, "0 of 6400 unanswered\n"), "churn")
+        await_true(lambda: status(client)["connections"] == 1, "all but ours are gone")
+        await_true(lambda: status(client)["processes"] == 1, "and the process, too")
 
 
 # --- http ------------------------------------------------------------------------------------------

@@ -48,22 +48,25 @@ def race(laboratory, reserve):
                    reserve)
     watch = Watch(laboratory, "customer:" + customer)
     watch.start()
-    environment = laboratory.governed(NULLSPEND_CUSTOMER=customer)
-    processes = [subprocess.Popen([sys.executable, HAMMER, str(THREADS), str(CALLS_EACH),
-                                   str(100 + i)], env=environment, stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, text=True) for i in range(PROCESSES)]
-    answers = []
-    for process in processes:
-        out, err = process.communicate(timeout=300)
-        equal(process.returncode, 0, "exit status: " + err)
-        answers += [line.split() for line in out.splitlines()]
+    # A machine that is busy with other things may take its time for a verdict.
+    environment = laboratory.governed(NULLSPEND_CUSTOMER=customer, NULLSPEND_DEADLINE_MS="60000")
+    answers, made = [], 0
+    while made == 0 or watch.samples <= 10:  # a race that nobody saw proves nothing
+        check(watch.is_alive(), "nobody looks at the budget")
+        processes = [subprocess.Popen([sys.executable, HAMMER, str(THREADS), str(CALLS_EACH),
+                                       str(100 + i)], env=environment, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, text=True) for i in range(PROCESSES)]
+        for process in processes:
+            out, err = process.communicate(timeout=300)
+            equal(process.returncode, 0, "exit status: " + err)
+            answers += [line.split() for line in out.splitlines()]
+        made += PROCESSES * THREADS * CALLS_EACH
     watch.over.set()
     watch.join()
     allowed = sum(status == "200" for _, status, _ in answers)
     denied = sum(status == "402" and reason == "budget_exceeded" for _, status, reason in answers)
-    equal(allowed + denied, PROCESSES * THREADS * CALLS_EACH, f"answers {answers[:5]}…")
+    equal(allowed + denied, made, f"answers {answers[:5]}…")
     check(denied > 0, "nothing was denied: the race tests nothing")
-    check(watch.samples > 10, f"only {watch.samples} looks at the budget")
     check(watch.highest <= limit, f"spent + held reached {watch.highest} of {limit}")
     rows = laboratory.sql("select count(*), count(distinct call_id), sum(cost_nanousd) from "
                           f"nullspend.calls where customer = '{customer}'")

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/collector_support.h"
 
+#include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "collector/journal_io.h"
 #include "protocol/zmtp.h"
 
 #define CENT INT64_C(10000000)
@@ -43,6 +46,44 @@ TEST(a_verdict_whose_record_cannot_be_written_is_not_given)
     CHECK_INT(setrlimit(RLIMIT_FSIZE, &limit), 0);
     CHECK(bench.gate->failure < 0);
     CHECK(!bench.gate->sent);
+    close_bench(&bench);
+    remove_directory(bench.directory);
+}
+
+static ssize_t
+write_all_but_snapshots(int fd, const void *bytes, size_t count)
+{
+    if (count >= 7 && memcmp(bytes, "NSSNAP1", 7) == 0) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return write(fd, bytes, count);
+}
+
+TEST(a_disk_without_room_for_a_snapshot_stops_nothing)
+{
+    REQUIRE(new_bench(&bench));
+    join(&bench, 5);
+    check_call(&bench, 1, "acme");
+    ns_gate_flush(bench.gate);
+    ns_journal_disk.write = write_all_but_snapshots;
+    ns_gate_snapshot(bench.gate);
+    uint8_t *bytes;
+    size_t count;
+    CHECK_INT(ns_state_save(&bench.gate->state, &bytes, &count), 0);
+    /* Taken when the one before it is over. */
+    while (!ns_syncer_snapshot(bench.gate->syncer, bench.gate->state.sequence, bytes, count)) {
+        sched_yield();
+    }
+    CHECK_INT(ns_syncer_error(bench.gate->syncer), 0);
+    CHECK_INT(ns_syncer_snapshot_sequence(bench.gate->syncer), 0);
+    check_call(&bench, 2, "acme");
+    ns_gate_flush(bench.gate);
+    CHECK_INT(bench.gate->failure, 0);
+    close_bench(&bench);
+    ns_journal_disk.write = write;
+    CHECK(open_bench(&bench));
+    CHECK_INT(ns_calls_count(bench.gate->state.calls), 2);
     close_bench(&bench);
     remove_directory(bench.directory);
 }
@@ -240,8 +281,8 @@ TEST(a_process_is_due_once_when_it_is_dead_and_its_connections_are_read)
     CHECK_INT(event.data.u64 >> 32, 3);
     ns_peers_died(peers, (uint32_t)event.data.u64, 1000);
     CHECK(!ns_peers_take_due(peers, 1000, &owner)); /* its last words may be on their way */
-    ns_peers_disconnected(peers, 0, 501);
-    ns_peers_disconnected(peers, 0, 502);
+    ns_peers_disconnected(peers, 501);
+    ns_peers_disconnected(peers, 502);
     CHECK(!ns_peers_take_due(peers, 1000, &owner)); /* and are not read yet */
     ns_peers_reap(peers, 1000);
     CHECK(ns_peers_take_due(peers, 1000, &owner));
@@ -278,6 +319,58 @@ TEST(a_dead_process_whose_connection_a_child_keeps_is_due_after_a_grace)
     close(epoll_fd);
 }
 
+static struct ns_peer *
+remote_hello(struct ns_peers *peers, uint32_t routing, int fd, uint32_t pid)
+{
+    struct ns_peer_address address = {.routing = routing, .fd = fd, .uid = UINT32_MAX};
+    struct ns_hello hello = {.protocol_max = 1, .pid = pid, .hostname = ns_text_of("elsewhere")};
+    struct ns_peer *peer = NULL;
+    CHECK_INT(ns_peers_hello(peers, &address, &hello, 0, &peer), 0);
+    return peer;
+}
+
+TEST(a_connection_that_ended_before_its_hello_was_read_keeps_no_process_alive)
+{
+    static const uint8_t key[16];
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    struct ns_peers *peers = ns_peers_new(epoll_fd, 3, key);
+    struct ns_owner owner;
+    ns_peers_disconnected(peers, 20);
+    remote_hello(peers, 1, 20, 5);
+    CHECK(ns_peers_find(peers, 0, 1) != NULL); /* until what it sent is read */
+    ns_peers_reap(peers, 1000);
+    CHECK(ns_peers_find(peers, 0, 1) == NULL);
+    CHECK(ns_peers_take_due(peers, 1000 + NS_REMOTE_GRACE_NS, &owner));
+    ns_peers_connected(peers, 20); /* the descriptor serves again */
+    remote_hello(peers, 2, 20, 5);
+    ns_peers_reap(peers, 1000);
+    CHECK(ns_peers_find(peers, 0, 2) != NULL);
+    CHECK(!ns_peers_take_due(peers, 1000 + NS_REMOTE_GRACE_NS, &owner));
+    ns_peers_free(peers);
+    close(epoll_fd);
+}
+
+TEST(of_two_connections_with_one_descriptor_the_younger_one_lives)
+{
+    static const uint8_t key[16];
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    for (uint32_t first = 0; first < 2; first++) { /* whichever hello is read first */
+        struct ns_peers *peers = ns_peers_new(epoll_fd, 3, key);
+        ns_peers_disconnected(peers, 20);
+        ns_peers_connected(peers, 20);
+        remote_hello(peers, UINT32_MAX + first, 20, 5 + first);
+        remote_hello(peers, UINT32_MAX + 1 - first, 20, 6 - first);
+        ns_peers_reap(peers, 1000);
+        CHECK(ns_peers_find(peers, 0, UINT32_MAX) == NULL);
+        CHECK(ns_peers_find(peers, 0, 0) != NULL);
+        ns_peers_disconnected(peers, 20);
+        ns_peers_reap(peers, 1000);
+        CHECK_INT(ns_peers_count(peers), 0);
+        ns_peers_free(peers);
+    }
+    close(epoll_fd);
+}
+
 TEST(an_owner_of_the_journal_is_watched_or_due_at_once)
 {
     static const uint8_t key[16];
@@ -302,6 +395,33 @@ TEST(an_owner_of_the_journal_is_watched_or_due_at_once)
     close(epoll_fd);
 }
 
+TEST(an_owner_that_proc_does_not_show_is_left_to_its_pidfd)
+{
+    static const uint8_t key[16];
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    struct ns_peers *peers = ns_peers_new(epoll_fd, 3, key);
+    struct epoll_event event;
+    struct ns_owner owner;
+    siginfo_t info;
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(0);
+    }
+    /* A zombie has no start time for us, as a process of a /proc with hidepid has none. */
+    REQUIRE(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
+    struct ns_owner hidden = {(uint64_t)child, 7};
+    CHECK_INT(ns_peers_adopt(peers, &hidden, 1000), 0);
+    REQUIRE(!ns_peers_take_due(peers, INT64_MAX - 1, &owner));
+    CHECK_INT(epoll_wait(epoll_fd, &event, 1, -1), 1);
+    ns_peers_died(peers, (uint32_t)event.data.u64, 1000);
+    CHECK(ns_peers_take_due(peers, 1000, &owner));
+    waitpid(child, NULL, 0);
+    CHECK_INT(ns_peers_adopt(peers, &hidden, 1000), 0); /* nor is it there at all now */
+    CHECK(ns_peers_take_due(peers, 1000 + NS_PROCESS_GRACE_NS, &owner));
+    ns_peers_free(peers);
+    close(epoll_fd);
+}
+
 TEST(a_remote_process_lives_as_long_as_a_connection_of_it)
 {
     REQUIRE(new_bench(&bench));
@@ -311,14 +431,14 @@ TEST(a_remote_process_lives_as_long_as_a_connection_of_it)
     check_call(&bench, 1, "acme");
     ns_gate_flush(bench.gate);
     CHECK(join(&bench, 5) == process);
-    ns_peers_disconnected(bench.gate->peers, NS_GATE_TCP, first);
-    ns_peers_disconnected(bench.gate->peers, NS_GATE_TCP, bench.from.peer->fd);
+    ns_peers_disconnected(bench.gate->peers, first);
+    ns_peers_disconnected(bench.gate->peers, bench.from.peer->fd);
     ns_peers_reap(bench.gate->peers, 1000);
     CHECK(!ns_peers_take_due(bench.gate->peers, 1000 + NS_REMOTE_GRACE_NS - 1, &owner));
     join(&bench, 5); /* back in time */
     ns_gate_bury(bench.gate, INT64_MAX - 2);
     CHECK_INT(ns_ledger_open_holds(bench.gate->state.ledger), 1);
-    ns_peers_disconnected(bench.gate->peers, NS_GATE_TCP, bench.from.peer->fd);
+    ns_peers_disconnected(bench.gate->peers, bench.from.peer->fd);
     ns_peers_reap(bench.gate->peers, 1000);
     ns_gate_bury(bench.gate, 1000 + NS_REMOTE_GRACE_NS);
     CHECK_INT(ns_ledger_open_holds(bench.gate->state.ledger), 0);
@@ -335,7 +455,7 @@ TEST(a_report_after_its_call_was_lost_corrects_it)
     put_budget(&bench, 1, "customer:acme", CENT);
     check_call(&bench, 1, "acme");
     ns_gate_flush(bench.gate);
-    ns_peers_disconnected(bench.gate->peers, NS_GATE_TCP, bench.from.peer->fd);
+    ns_peers_disconnected(bench.gate->peers, bench.from.peer->fd);
     ns_peers_reap(bench.gate->peers, 1000);
     ns_gate_bury(bench.gate, 1000 + NS_REMOTE_GRACE_NS);
     CHECK_INT(bench.gate->counters.lost, 1);

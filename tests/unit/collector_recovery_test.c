@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/collector_support.h"
 
+#include <fcntl.h>
+
+#include "collector/journal_io.h"
+
 #include <errno.h>
 
 static struct bench bench;
@@ -64,7 +68,7 @@ happen(uint64_t *next_call)
     } else if (dice < 98) {
         join(&bench, 100 + (uint32_t)(ns_test_random() % 3));
     } else {
-        ns_peers_disconnected(bench.gate->peers, NS_GATE_TCP, bench.from.peer->fd);
+        ns_peers_disconnected(bench.gate->peers, bench.from.peer->fd);
         ns_peers_reap(bench.gate->peers, 1000);
         ns_gate_bury(bench.gate, 1000 + NS_REMOTE_GRACE_NS);
         join(&bench, 100 + (uint32_t)(ns_test_random() % 3));
@@ -137,7 +141,7 @@ TEST(a_crash_between_a_loss_and_its_rows_loses_no_row)
         check_call(&bench, i, "acme");
         flush();
     }
-    ns_peers_disconnected(bench.gate->peers, NS_GATE_TCP, bench.from.peer->fd);
+    ns_peers_disconnected(bench.gate->peers, bench.from.peer->fd);
     ns_peers_reap(bench.gate->peers, 1000);
     ns_gate_bury(bench.gate, 1000 + NS_REMOTE_GRACE_NS);
     flush();
@@ -178,6 +182,33 @@ drop_budget(struct ns_journal_record *record)
         record->payload = payload;
         record->payload_bytes = (size_t)count;
     }
+}
+
+TEST(damage_before_the_last_segment_is_told_by_file_and_offset)
+{
+    char path[96];
+    char error[NS_RECOVERY_ERROR_BYTES];
+    uint64_t replayed;
+    struct ns_state state;
+    REQUIRE(new_bench(&bench));
+    ns_journal_disk.segment_bytes = 2000;
+    join(&bench, 5);
+    for (uint64_t i = 1; i <= 20; i++) {
+        check_call(&bench, i, "acme");
+        flush();
+    }
+    close_bench(&bench);
+    ns_journal_disk.segment_bytes = NS_JOURNAL_SEGMENT_BYTES;
+    snprintf(path, sizeof path, "%s/0000000000000001.seg", bench.directory);
+    int fd = open(path, O_WRONLY);
+    CHECK(pwrite(fd, "?", 1, 1000) == 1);
+    close(fd);
+    struct ns_journal *journal = NULL;
+    REQUIRE(ns_journal_open(bench.directory, &journal, error) == 0);
+    CHECK_INT(ns_state_recover(journal, bench.directory, &state, &replayed, error), -EBADMSG);
+    CHECK(strstr(error, "0000000000000001.seg is damaged at offset") != NULL);
+    ns_journal_close(journal);
+    remove_directory(bench.directory);
 }
 
 TEST(a_journal_whose_verdicts_do_not_replay_is_refused_by_name)

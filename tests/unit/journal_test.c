@@ -162,7 +162,7 @@ static void
 defaults(void)
 {
     ns_journal_disk = (struct ns_journal_disk){
-        .write = write, .sync = fdatasync, .segment_bytes = NS_JOURNAL_SEGMENT_BYTES};
+        .write = write, .sync = fdatasync, .read = read, .segment_bytes = NS_JOURNAL_SEGMENT_BYTES};
 }
 
 /* --- writing and reading -------------------------------------------------------------------- */
@@ -547,8 +547,8 @@ TEST(a_failure_at_any_write_or_sync_leaves_a_journal_that_opens)
     for (int at = 1; at <= 60; at++) {
         for (int kind = 0; kind < 2; kind++) {
             new_directory();
-            ns_journal_disk =
-                (struct ns_journal_disk){failing_write, failing_sync, /* segment_bytes */ 900};
+            ns_journal_disk = (struct ns_journal_disk){failing_write, failing_sync, read,
+                                                       /* segment_bytes */ 900};
             write_error = ENOSPC;
             writes_until_failure = kind == 0 ? at : 0;
             syncs_until_failure = kind == 1 ? at : 0;
@@ -697,6 +697,38 @@ TEST(truncating_keeps_what_is_asked_for_and_what_two_snapshots_need)
     j = open_journal();
     CHECK(ns_journal_first(j) > 41);
     CHECK_INT(ns_journal_last(j), 100);
+    ns_journal_close(j);
+    defaults();
+}
+
+static unsigned reads;
+
+static ssize_t
+counting_read(int fd, void *bytes, size_t count)
+{
+    reads++;
+    return read(fd, bytes, count);
+}
+
+TEST(a_truncation_that_removes_nothing_reads_no_snapshot)
+{
+    new_directory();
+    ns_journal_disk.segment_bytes = 1000;
+    struct ns_journal *j = open_journal();
+    append_many(j, 100);
+    CHECK_INT(ns_journal_snapshot(j, 40, "40", 2), 0);
+    CHECK_INT(ns_journal_snapshot(j, 60, "60", 2), 0);
+    ns_journal_disk.read = counting_read;
+    CHECK(ns_journal_truncate(j, 90) > 0);
+    CHECK(reads > 0);
+    reads = 0;
+    CHECK_INT(ns_journal_truncate(j, 90), 0); /* what lies before the older one is gone */
+    CHECK_INT(ns_journal_snapshot(j, 80, "80", 2), 0);
+    CHECK_INT(reads, 0);
+    CHECK(ns_journal_truncate(j, 30) > 0); /* a snapshot goes, whoever needs old records */
+    reads = 0;
+    CHECK_INT(ns_journal_truncate(j, 30), 0);
+    CHECK_INT(reads, 0);
     ns_journal_close(j);
     defaults();
 }
