@@ -37,6 +37,15 @@ def program(name):
     return os.path.join(BUILD, name)
 
 
+def preload(name="libnullspend.so"):
+    """The environment that loads the library into a program. A path with a blank, which LD_PRELOAD
+    cannot hold, is given as `nullspend run` gives it."""
+    path = program(name)
+    if " " not in path:
+        return {"LD_PRELOAD": path}
+    return {"LD_PRELOAD": name, "LD_LIBRARY_PATH": os.path.dirname(path)}
+
+
 def python_with_sdks(requirements):
     """A Python whose environment has these packages, kept in build/ between runs."""
     directory = os.path.join(ROOT, "build", "venv-" + os.path.basename(os.path.dirname(requirements)))
@@ -164,7 +173,7 @@ class Lab:
 
     def governed(self, **more):
         """The same, with the library preloaded."""
-        return self.environment(LD_PRELOAD=program("libnullspend.so"), **more)
+        return self.environment(**preload(), **more)
 
     def run(self, command, customer=None, timeout=120, **more):
         if customer:
