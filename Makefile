@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # One Makefile for everything; `make help` lists what it does. MODE chooses the tree:
 # release (build/), asan (build/asan), tsan (build/tsan), cov (build/cov), fuzz (build/fuzz).
+# V=1 shows whole commands.
 
 MODE ?= release
 ifeq ($(MODE),release)
@@ -14,7 +15,9 @@ DESTDIR ?=
 VERSION := 0.1.0
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 5
-PYTHON ?= python3
+
+Q := $(if $(V),,@)
+say = @$(if $(or $(V),$(findstring s,$(firstword -$(MAKEFLAGS)))),:,printf '%-4s %s\n' "$(1)" "$(2)")
 
 CC := gcc
 CPPFLAGS := -I. -D_GNU_SOURCE -DNS_VERSION='"$(VERSION)"'
@@ -82,13 +85,16 @@ $(LIB)/%.a:
 	@rm -f $@
 	@ar rcs $@ $^
 
-$(B)/obj/%.o: %.c
+# The Makefile holds the flags, so a change in it compiles anew.
+$(B)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $($(firstword $(subst /, ,$*))_CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $($(firstword $(subst /, ,$*))_CFLAGS) -MMD -MP -c $< -o $@
 
-$(B)/obj/%.o: %.S
+$(B)/obj/%.o: %.S Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -g -fPIC -MMD -MP -c $< -o $@
+	$(call say,AS,$<)
+	$(Q)$(CC) $(CPPFLAGS) -g -fPIC -MMD -MP -c $< -o $@
 
 $(B)/obj/pricing/builtin.o: pricing/catalogue.tsv
 $(B)/obj/sql/migrations.o: $(wildcard sql/migrations/*.sql)
@@ -100,61 +106,86 @@ bench_CFLAGS := $(collector_CFLAGS)
 
 # base/mem.o stays out: the preload object has its own.
 $(B)/libnullspend.so: $(SHIM) $(WIRE) $(PROTOCOL) $(filter-out %/mem.o,$(BASE)) shim/exports.map
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,defs,-z,nodelete,--exclude-libs,ALL,--gc-sections \
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,defs,-z,nodelete,--exclude-libs,ALL,--gc-sections \
 	    -Wl,--version-script=shim/exports.map -o $@ $(filter %.o,$^) $(CODINGS)
 
 $(B)/nullspendd: $(COLLECTOR_MAIN) $(LIB)/libcollector.a $(LIB)/libpricing.a $(LIB)/libprotocol.a $(LIB)/libbase.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(ZMQ) $(PQ) -lpthread
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(ZMQ) $(PQ) -lpthread
 
 $(B)/nullspend: $(CLI_MAIN) $(LIB)/libcli.a $(LIB)/libprotocol.a $(LIB)/libbase.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PQ)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PQ)
 
 $(B)/nullspend-bpf: $(call objects,$(wildcard bpf/*.c)) $(LIB)/libbase.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lbpf
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lbpf
 
 # --- tests -----------------------------------------------------------------------------------
 
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*_test.c))
-E2E := $(wildcard tests/e2e/*_test.py)
+
+# With a sanitizer run the suites that run the programs. The others look at the release build itself
+# (demo, harmless) or at none of it (bpf, pricing_convert); those for threads, at threads.
+E2E_asan := cli clients collector crash loss privacy race shim sql store
+E2E_tsan := collector crash loss race shim
+E2E_cov := $(E2E_asan)
+E2E := $(if $(E2E_$(MODE)),$(E2E_$(MODE):%=tests/e2e/%_test.py),$(wildcard tests/e2e/*_test.py))
+
+# The thread sanitizer wants memory where it expects it.
+RUN := $(if $(filter tsan,$(MODE)),setarch -R )tests/run -j $(JOBS) --log-dir $(B)/logs
 HARNESS := $(B)/obj/tests/harness.o
 
 # Tests of the preload object's own parts link it first, for its memory.
 $(B)/tests/shim_engine_test: TLS := -lssl -lcrypto
 $(B)/tests/shim_%: $(B)/obj/tests/unit/shim_%.o $(HARNESS) $(LIB)/libshim.a $(ROOMS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(HARNESS) $(ROOMS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
 
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # As with the tests, those of the preload object's own parts link it first.
 $(B)/fuzz_shim_%: $(B)/obj/tests/fuzz/fuzz_shim_%.o $(LIB)/libshim.a $(ROOMS)
-	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
 
 $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(ROOMS)
-	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
 
 # Programs that end-to-end tests drive.
 TEST_PROGRAMS := $(patsubst tests/programs/%.c,$(B)/programs/%,$(wildcard tests/programs/*.c))
 $(B)/programs/tls_client: TLS := -lssl -lcrypto
 $(B)/programs/%: $(B)/obj/tests/programs/%.o $(ROOMS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
 
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 $(B)/bench/governed_call $(B)/bench/shim: TLS := -lssl -lcrypto
 $(B)/bench/%: $(B)/obj/bench/%.o $(ROOMS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
 
-.PHONY: unit e2e check fuzz fuzz-build lint format deps demo bench install clean help
+.PHONY: unit e2e cov check fuzz fuzz-build lint format deps demo bench install uninstall clean help
 unit: $(UNIT) ## unit tests of this MODE
-	tests/run -j $(JOBS) --log-dir $(B)/logs $(UNIT)
+	$(RUN) $(UNIT)
 
-e2e: all $(TEST_PROGRAMS) ## whole-program tests with real clients, real Postgres
-	tests/run --log-dir $(B)/logs $(E2E)
+e2e: all $(TEST_PROGRAMS) ## whole-program tests of this MODE with real clients, real Postgres
+	$(if $(E2E_$(MODE)),@$(MAKE) --no-print-directory -s MODE=release all)
+	NS_BUILD="$(CURDIR)/$(B)" NS_CRASHES=$(if $(E2E_$(MODE)),30,100) $(RUN) $(E2E)
+
+# Goes on where a test fails: a program that may open no file complains that it cannot save its counts.
+cov: ## which share of each file the tests reach, from a tree of its own
+	-$(MAKE) --no-print-directory -s -k -j $(JOBS) MODE=cov unit e2e
+	tests/cov
 
 check: ## everything: deps, build, all tests, sanitizers, short fuzzing, lint
 	tests/check
@@ -172,19 +203,32 @@ format: ## rewrites all C files in the house style
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 deps: ## installs the distribution's packages that are missing
-	packaging/deps
+	@packaging/deps
 
-demo: deps ## the main job on this machine, in a network of its own
-	@$(MAKE) --no-print-directory -j $(JOBS)
-	demo/run
+demo: ## installs what is missing, builds, and shows the main job in a network of its own
+	@packaging/deps packages.txt
+	@$(MAKE) --no-print-directory -j $(JOBS) all
+	@demo/run
 
 bench: all $(BENCHES) ## measures, each figure beside its reference
 	bench/run
 
-install: all ## into DESTDIR/PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib
-	install -m 755 $(filter-out %.so,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 $(B)/libnullspend.so $(DESTDIR)$(PREFIX)/lib/
+DOC := $(PREFIX)/share/doc/nullspend
+UNIT_DIR := $(PREFIX)/lib/systemd/system
+INSTALLED := $(patsubst $(B)/%,$(PREFIX)/bin/%,$(filter-out %.so,$(PROGRAMS))) \
+    $(PREFIX)/lib/libnullspend.so $(UNIT_DIR)/nullspendd.service
+
+install: all ## into DESTDIR/PREFIX (default /usr/local): programs, library, systemd unit, documents
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib" "$(DESTDIR)$(UNIT_DIR)" "$(DESTDIR)$(DOC)"
+	install -m 755 $(filter-out %.so,$(PROGRAMS)) "$(DESTDIR)$(PREFIX)/bin/"
+	install -m 644 $(B)/libnullspend.so "$(DESTDIR)$(PREFIX)/lib/"
+	sed 's|/usr/local|$(PREFIX)|' packaging/nullspendd.service >"$(DESTDIR)$(UNIT_DIR)/nullspendd.service"
+	chmod 644 "$(DESTDIR)$(UNIT_DIR)/nullspendd.service"
+	install -m 644 README.md LICENSE NOTICE docs/*.md "$(DESTDIR)$(DOC)/"
+
+uninstall: ## removes what install put there
+	rm -f $(foreach file,$(INSTALLED),"$(DESTDIR)$(file)")
+	rm -rf "$(DESTDIR)$(DOC)"
 
 clean: ## removes build/
 	rm -rf build

@@ -144,26 +144,41 @@ set_tags(const struct request *request)
     return used > 0 ? set("NULLSPEND_TAGS", text) : 0;
 }
 
+/* Puts a word before the others of a list that colons part. */
+static int
+set_first(const char *name, const char *word)
+{
+    char text[PATH_BYTES];
+    const char *before = getenv(name);
+    bool more = before != NULL && before[0] != '\0';
+    int count = snprintf(text, sizeof text, "%s%s%s", word, more ? ":" : "", more ? before : "");
+    if (count < 0 || count >= PATH_BYTES || set(name, text) != 0) {
+        return ns_complain(NS_EXIT_FAILED, "%s is too long", name);
+    }
+    return -1;
+}
+
+/* Blanks and colons part the words of LD_PRELOAD, and nothing quotes them: a path that has any is
+ * given as a name, and the folder as one to search. */
 static int
 set_preload(void)
 {
-    char library[NS_PLACE_BYTES], text[PATH_BYTES];
+    char library[NS_PLACE_BYTES];
     if (ns_discover_beside("libnullspend.so", library) != 0) {
         return ns_complain(NS_EXIT_FAILED, "libnullspend.so is neither beside this program nor in "
                                            "../lib: install both");
     }
-    if (strpbrk(library, " :") != NULL) {
-        return ns_complain(
-            NS_EXIT_FAILED,
-            "%s: LD_PRELOAD takes no path with a blank or a colon: install elsewhere", library);
+    if (strpbrk(library, " :") == NULL) {
+        return set_first("LD_PRELOAD", library);
     }
-    const char *before = getenv("LD_PRELOAD");
-    bool more = before != NULL && before[0] != '\0';
-    int count = snprintf(text, sizeof text, "%s%s%s", library, more ? ":" : "", more ? before : "");
-    if (count < 0 || count >= PATH_BYTES || set("LD_PRELOAD", text) != 0) {
-        return ns_complain(NS_EXIT_FAILED, "LD_PRELOAD is too long");
+    char *slash = strrchr(library, '/');
+    *slash = '\0';
+    if (strpbrk(library, ":;") != NULL) {
+        return ns_complain(NS_EXIT_FAILED,
+                           "%s: the loader takes no path with a colon: install elsewhere", library);
     }
-    return -1;
+    int code = set_first("LD_LIBRARY_PATH", library);
+    return code >= 0 ? code : set_first("LD_PRELOAD", slash + 1);
 }
 
 static int

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An agent that never stops by itself. It knows nothing of NullSpend."""
+"""An agent that never stops by itself, on the official OpenAI SDK, streaming. It knows nothing of
+NullSpend."""
 import openai
 
-client = openai.OpenAI(default_headers={"X-Replay": "tokens=6000/800"})
+# The header tells the replay provider which usage to report. OpenAI would not look at it.
+client = openai.OpenAI(default_headers={"X-Replay": "tokens=6000/800;events=10"})
 plan = "First we collect what everybody wants, and then we want more. " * 360
 messages = [{"role": "user", "content": "Improve this plan until it is perfect. " + plan}]
 
@@ -21,8 +23,5 @@ for step in range(1, 1000):
         print(f"step {step}: {text.strip()}")
     except openai.APIStatusError as error:
         print(f"step {step}: {type(error).__module__}.{type(error).__name__}: HTTP {error.status_code}")
-        print(f"  code:    {error.code}")
-        print(f"  message: {error.body['message'] if isinstance(error.body, dict) else error.body}")
-        print(f"  reason:  {error.response.headers['x-nullspend-reason']}"
-              f" ({error.response.headers['x-nullspend-budget']})")
+        print(f"  {error.code}: {error.body['message']}")
         break

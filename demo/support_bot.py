@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A customer-support bot on the official OpenAI SDK. It knows nothing of NullSpend."""
-import sys
-
 import openai
 
-client = openai.OpenAI(default_headers={"X-Replay": "tokens=2400/600"})
-questions = ["Where is my order?", "How do I reset my password?", "Can I get a refund?"]
+# The header tells the replay provider which usage to report. OpenAI would not look at it.
+client = openai.OpenAI(default_headers={"X-Replay": "tokens=2400/600;events=10"})
 
-for question in questions[: int(sys.argv[1]) if len(sys.argv) > 1 else 3]:
+for question in ["Where is my order?", "How do I reset my password?", "Can I get a refund?"]:
     answer = client.chat.completions.create(
         model="gpt-4o",
         max_tokens=600,

@@ -8,8 +8,10 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import uuid
 
@@ -21,6 +23,7 @@ from tap import check, equal, main, skip, test  # noqa: E402
 COMMANDS = ["run", "start", "stop", "status", "budget", "calls", "denials", "explain", "revenue",
             "margins", "db", "psql"]
 NULLSPEND = lab.program("nullspend")
+LIBRARY = lab.preload(lab.program("libnullspend.so"))
 NOBODY = "ipc:///tmp/nullspend-nobody-listens-here.sock"
 # Names that no budget can count, and what is wrong with them.
 UNCOUNTABLE = [(b" a", "blank"), (b"a ", "blank"), (b"a*", "star"), (b"x" * 129, "too long"),
@@ -135,16 +138,30 @@ def run_exits_as_the_command_does():
 
 @test
 def run_hands_what_it_was_told_to_the_program():
+    lists = {"LD_PRELOAD": "/usr/lib/none.so", "LD_LIBRARY_PATH": "/usr/lib"}
     done = nullspend("run", "--customer", "acme", "--agent", "a b", "--feature=f", "--session", "s",
                      "--tag", "env=ci", "--tag", "team=x=y", "--mode", "shadow", "--", "env", "-0",
-                     NULLSPEND_TAGS="from=outside", LD_PRELOAD="/usr/lib/none.so")
+                     NULLSPEND_TAGS="from=outside", **lists)
     seen = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
     expected = {"NULLSPEND_CUSTOMER": "acme", "NULLSPEND_AGENT": "a b", "NULLSPEND_FEATURE": "f",
                 "NULLSPEND_SESSION": "s", "NULLSPEND_MODE": "shadow",
                 "NULLSPEND_TAGS": "from=outside,env=ci,team=x=y", "NULLSPEND_COLLECTOR": NOBODY,
-                "LD_PRELOAD": lab.program("libnullspend.so") + ":/usr/lib/none.so"}
+                **lists, **{name: f"{word}:{lists[name]}" for name, word in LIBRARY.items()}}
     equal({name: seen.get(name) for name in expected}, expected, "environment")
     check("started" not in done.stderr, "a collector was started though one was named")
+
+
+@test
+def run_loads_the_library_from_a_path_with_a_blank():
+    with tempfile.TemporaryDirectory(prefix="ns blank") as directory:
+        for name in ["nullspend", "libnullspend.so"]:
+            shutil.copy(lab.program(name), directory)
+        done = subprocess.run(
+            [os.path.join(directory, "nullspend"), "run", "--", "cat", "/proc/self/maps"],
+            env=dict(os.environ, NULLSPEND_COLLECTOR=NOBODY), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+        equal((done.returncode, done.stderr), (0, ""), "exit code and stderr")
+        check(f"{directory}/libnullspend.so" in done.stdout, "the library is not loaded")
 
 
 # --- with one

@@ -20,7 +20,7 @@ def run(command, preload, directory=None, **more):
     environment = dict(os.environ, NULLSPEND_COLLECTOR="ipc:///nonexistent/c.sock", **more)
     environment.pop("LD_PRELOAD", None)
     if preload:
-        environment["LD_PRELOAD"] = LIBRARY
+        environment.update(lab.preload(LIBRARY))
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, cwd=directory,
                           stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=120,
                           check=False)

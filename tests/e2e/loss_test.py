@@ -30,7 +30,7 @@ def start_stream(laboratory, customer, family, out):
         command += ["https://api.anthropic.com/v1/messages", "-H", "x-api-key: sk-ant-1", "-d",
                     '{"model":"claude-sonnet-4-5","max_tokens":500,"stream":true,"messages":['
                     + MESSAGE + "]}"]
-    return subprocess.Popen(command, env=laboratory.governed(NULLSPEND_CUSTOMER=customer))
+    return subprocess.Popen(command, env=laboratory.governed_curl(NULLSPEND_CUSTOMER=customer))
 
 
 def await_text(path, word):

@@ -6,7 +6,7 @@
     with lab.Lab() as laboratory:
         laboratory.start_collector()
         laboratory.cli("budget", "set", "customer:acme", "--limit", "1", "--period", "day")
-        done = laboratory.run(["curl", ...], customer="acme")
+        done = laboratory.curl("https://api.openai.com/...", customer="acme")
 
 Everything lives in a temporary directory with a short path and is gone afterwards; the user's own
 collector, state and sockets are never touched.
@@ -25,6 +25,7 @@ import netns
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("NS_BUILD", os.path.join(ROOT, "build"))
+SANITIZERS = {"asan": "libasan.so", "tsan": "libtsan.so"}
 HOSTS = ["api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com"]
 
 
@@ -35,6 +36,28 @@ def enter():
 
 def program(name):
     return os.path.join(BUILD, name)
+
+
+def preload(library):
+    """The environment with which `nullspend run` loads the library into a program: LD_PRELOAD
+    cannot hold a path with a blank."""
+    if " " not in library:
+        return {"LD_PRELOAD": library}
+    directory, name = os.path.split(library)
+    return {"LD_PRELOAD": name, "LD_LIBRARY_PATH": directory}
+
+
+def preload_with_sanitizer(library):
+    """The same; a library that was built with a sanitizer comes after the sanitizer's own, and what
+    the program leaks is none of ours."""
+    environment = preload(library)
+    sanitizer = SANITIZERS.get(os.path.basename(os.path.dirname(library)))
+    if sanitizer:
+        runtime = subprocess.run(["gcc", "-print-file-name=" + sanitizer], check=True, text=True,
+                                 stdout=subprocess.PIPE).stdout.strip()
+        environment["LD_PRELOAD"] = runtime + ":" + environment["LD_PRELOAD"]
+        environment["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+    return environment
 
 
 def python_with_sdks(requirements):
@@ -164,7 +187,8 @@ class Lab:
 
     def governed(self, **more):
         """The same, with the library preloaded."""
-        return self.environment(LD_PRELOAD=program("libnullspend.so"), **more)
+        return self.environment(
+            **{**preload_with_sanitizer(program("libnullspend.so")), **more})
 
     def run(self, command, customer=None, timeout=120, **more):
         if customer:
@@ -219,5 +243,14 @@ class Lab:
                 raise RuntimeError(f"{query}: never {value}, but {self.sql(query)}")
             time.sleep(0.05)
 
-    def curl(self, *arguments, **more):
-        return self.run(["curl", "-sS", "--max-time", "60", *arguments], **more)
+    def governed_curl(self, **more):
+        """The environment of a governed curl. Debian's hangs in setlocale with libasan preloaded,
+        our library or not, so the library comes without a sanitizer."""
+        return self.governed(**{**preload(os.path.join(ROOT, "build/libnullspend.so")), **more})
+
+    def curl(self, *arguments, timeout=120, customer=None, **more):
+        if customer:
+            more["NULLSPEND_CUSTOMER"] = customer
+        return subprocess.run(["curl", "-sS", "--max-time", "60", *arguments],
+                              env=self.governed_curl(**more), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, timeout=timeout, check=False)

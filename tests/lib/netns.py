@@ -4,12 +4,15 @@
     netns.enter(["api.openai.com", ...])   # re-executes the script in its namespace; returns there
     authority = netns.certificates(directory, hosts)  # .ca, .certificate, .key: paths of PEM files
 
-Works as root and, where the kernel lets users make namespaces, as anybody.
+Works as root and, where the kernel lets users make namespaces, as anybody; where it does not, an
+ordinary user gets them by sudo and is himself again inside.
 """
 import collections
 import ctypes
 import fcntl
 import os
+import pwd
+import shutil
 import socket
 import struct
 import subprocess
@@ -17,10 +20,13 @@ import sys
 
 INSIDE = "NULLSPEND_TEST_NETWORK"
 HOSTS = "NULLSPEND_TEST_HOSTS"
+USER = "NULLSPEND_TEST_USER"
 Authority = collections.namedtuple("Authority", "ca certificate key")
 
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
-MS_BIND = 0x1000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+CLONE_NEWNS = 0x20000
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def enter(hosts):
@@ -29,13 +35,65 @@ def enter(hosts):
     if os.environ.get(INSIDE) == "1":
         if os.environ.get(HOSTS) is not None:
             _furnish(os.environ.pop(HOSTS).split(","))
+            if os.environ.get(USER) is not None:
+                _become(pwd.getpwuid(int(os.environ.pop(USER))))
         return
     environment = dict(os.environ, **{INSIDE: "1", HOSTS: ",".join(hosts)})
     command = ["unshare", "--net", "--mount", "--ipc"]
     if os.geteuid() != 0:
         # Stays this user inside, for Postgres refuses to run as root.
-        command += ["--user", "--map-current-user", "--keep-caps"]
+        as_user = [*command, "--user", "--map-current-user", "--keep-caps"]
+        if _works([*as_user, "--", "true"]):
+            command = as_user
+        elif shutil.which("sudo"):
+            environment[USER] = str(os.geteuid())
+            path = "PATH=" + os.environ.get("PATH", os.defpath)
+            command = ["sudo", "--preserve-env", "env", path, *command]
+        else:
+            sys.exit("This kernel lets ordinary users make no namespaces, and sudo is not there: "
+                     "run it as root.")
+    if not _root_is_a_mount():
+        command += ["--propagation", "unchanged"]
     os.execvpe(command[0], [*command, "--", sys.executable, *sys.argv], environment)
+
+
+def _works(command):
+    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          check=False).returncode == 0
+
+
+def _root_is_a_mount():
+    """Not so in a directory that somebody chrooted to."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+        return any(line.split()[4] == "/" for line in mounts)
+
+
+def _call(function, *arguments):
+    if function(*arguments) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{function.__name__}: {os.strerror(error)}")
+
+
+def _keep_mounts_here():
+    """In a chroot the mount that its directory lies on cannot be named, and so not be made private:
+    step out to the namespace's own root, do it there, and step back."""
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    with open("/proc/self/ns/mnt", "rb") as namespace:
+        _call(LIBC.setns, namespace.fileno(), CLONE_NEWNS)
+    _call(LIBC.mount, None, b"/", None, MS_REC | MS_PRIVATE, None)
+    os.fchdir(root)
+    os.chroot(".")
+    os.close(root)
+
+
+def _become(user):
+    """Gives root's rights back, but for low ports, and starts the script anew as this user."""
+    with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", "w", encoding="ascii") as first:
+        first.write("0")
+    os.initgroups(user.pw_name, user.pw_gid)
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+    os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def _furnish(hosts):
@@ -43,6 +101,10 @@ def _furnish(hosts):
         request = struct.pack("16sh14s", b"lo", 0, b"")
         flags = struct.unpack("16sh14s", fcntl.ioctl(control, SIOCGIFFLAGS, request))[1]
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh14s", b"lo", flags | IFF_UP, b""))
+    if not _root_is_a_mount():
+        directory = os.getcwd()
+        _keep_mounts_here()
+        os.chdir(directory)
     names = "".join(f"127.0.0.1 {host}\n" for host in hosts)
     _mount_text("127.0.0.1 localhost\n::1 localhost\n" + names, "/etc/hosts")
     # Names that are not in the hosts file fail at once, without asking a server.
@@ -56,9 +118,7 @@ def _mount_text(text, target):
     with open(memory, "w", encoding="ascii") as file:
         file.write(text)
     os.chmod(memory, 0o644)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(memory.encode(), target.encode(), None, MS_BIND, None) != 0:
-        raise OSError(ctypes.get_errno(), f"cannot mount over {target}")
+    _call(LIBC.mount, memory.encode(), target.encode(), None, MS_BIND, None)
     os.unlink(memory)
 
 
