@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 /* Microseconds from 1970-01-01 to 2000-01-01, from where Postgres counts. */
 #define NS_ROWS_EPOCH_US INT64_C(946684800000000)
 #define NS_ROWS_DAY_NS INT64_C(86400000000000)
@@ -104,28 +106,6 @@ put_time(struct ns_rows *rows, int64_t at_ns)
     }
 }
 
-/* Bytes of the UTF-8 character at p (Unicode 15, table 3-7); 0 for one that Postgres refuses. */
-static size_t
-character_bytes(const uint8_t *p, size_t left)
-{
-    if (p[0] < 0x80) {
-        return p[0] >= 0x20 && p[0] != 0x7f;
-    }
-    size_t n = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : 4;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || n > left) {
-        return 0;
-    }
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
-    bool surrogate = p[0] == 0xed && p[1] > 0x9f;
-    bool too_large = p[0] == 0xf4 && p[1] > 0x8f;
-    return overlong || surrogate || too_large ? 0 : n;
-}
-
 /* Text as it is; what is no UTF-8 or a control character becomes a question mark, since names of
  * executables and hosts are told by kernels, which promise neither. */
 static void
@@ -137,7 +117,7 @@ put_characters(struct ns_rows *rows, struct ns_text text, bool json)
         return;
     }
     while (at < text.bytes) {
-        size_t n = character_bytes(p + at, text.bytes - at);
+        size_t n = ns_utf8_character(p + at, text.bytes - at);
         bool escape = json && n == 1 && (p[at] == '"' || p[at] == '\\');
         if (n != 0 && !escape) {
             at += n;

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "protocol/protocol.h"
 
 #define HEAD_BYTES 4       /* 'N' 'S' version kind */
@@ -82,49 +83,6 @@ layout_of(enum ns_message_kind kind)
     return (struct layout){NULL, 0, 0};
 }
 
-/* --- text ------------------------------------------------------------------------------------- */
-
-/* Bytes of the UTF-8 sequence (RFC 3629) at text that is no control character, or 0. */
-static size_t
-character_bytes(const uint8_t *text, size_t count)
-{
-    uint8_t first = text[0];
-    if (first < 0x80) {
-        return first >= 0x20 && first != 0x7f ? 1 : 0;
-    }
-    size_t length = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
-    if (length == 0 || length > count) {
-        return 0;
-    }
-    for (size_t i = 1; i < length; i++) {
-        if ((text[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    uint8_t second = text[1];
-    bool refused = (first == 0xc2 && second < 0xa0) ||  /* C1 controls */
-                   (first == 0xe0 && second < 0xa0) ||  /* overlong */
-                   (first == 0xed && second >= 0xa0) || /* surrogates */
-                   (first == 0xf0 && second < 0x90) ||  /* overlong */
-                   (first == 0xf4 && second >= 0x90);   /* beyond U+10FFFF */
-    return refused ? 0 : length;
-}
-
-static bool
-is_clean_text(const void *text, size_t count)
-{
-    const uint8_t *at = text;
-    while (count > 0) {
-        size_t length = character_bytes(at, count);
-        if (length == 0) {
-            return false;
-        }
-        at += length;
-        count -= length;
-    }
-    return true;
-}
-
 /* --- writing ---------------------------------------------------------------------------------- */
 
 struct writer {
@@ -160,7 +118,7 @@ put_number(struct writer *writer, uint64_t value, size_t width)
 static void
 put_text(struct writer *writer, const struct ns_text *text, size_t bytes_max)
 {
-    if (text->bytes > bytes_max || !is_clean_text(text->text, text->bytes)) {
+    if (text->bytes > bytes_max || !ns_utf8_is_text(text->text, text->bytes)) {
         writer->error = writer->error != 0 ? writer->error : -EINVAL;
         return;
     }
@@ -270,7 +228,7 @@ take_text(struct reader *reader, size_t bytes, size_t bytes_max)
     }
     if (bytes > bytes_max) {
         refuse(reader, "text too long");
-    } else if (!is_clean_text(text, bytes)) {
+    } else if (!ns_utf8_is_text(text, bytes)) {
         refuse(reader, "text is not UTF-8 without control characters");
     }
     return (struct ns_text){(const char *)text, (uint32_t)bytes};

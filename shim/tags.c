@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "shim/counters.h"
 #include "shim/nullspend.h"
 
@@ -17,51 +18,10 @@ static __thread struct ns_wire_identity *of_thread;
 static pthread_key_t thread_key;
 static uint32_t thread_key_state; /* 0 none, 1 being made, 2 there */
 
-/* Bytes of the UTF-8 character at text, 0 where there is none (RFC 3629). */
-static size_t
-character_bytes(const unsigned char *text, size_t room)
-{
-    static const struct {
-        unsigned char first_min, first_max, second_min, second_max, bytes;
-    } forms[] = {
-        {0x20, 0x7e, 0, 0, 1},       {0xc2, 0xc2, 0xa0, 0xbf, 2}, {0xc3, 0xdf, 0x80, 0xbf, 2},
-        {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
-        {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
-        {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
-        if (text[0] < forms[i].first_min || text[0] > forms[i].first_max) {
-            continue;
-        }
-        size_t bytes = forms[i].bytes;
-        if (bytes > room ||
-            (bytes > 1 && (text[1] < forms[i].second_min || text[1] > forms[i].second_max))) {
-            return 0;
-        }
-        for (size_t k = 2; k < bytes; k++) {
-            if ((text[k] & 0xc0) != 0x80) {
-                return 0;
-            }
-        }
-        return bytes;
-    }
-    return 0;
-}
-
 bool
 ns_tags_clean(const char *text, size_t bytes, size_t bytes_max)
 {
-    if (bytes == 0 || bytes > bytes_max) {
-        return false;
-    }
-    for (size_t at = 0; at < bytes;) {
-        size_t step = character_bytes((const unsigned char *)text + at, bytes - at);
-        if (step == 0) {
-            return false;
-        }
-        at += step;
-    }
-    return true;
+    return bytes > 0 && bytes <= bytes_max && ns_utf8_is_text(text, bytes);
 }
 
 static struct ns_wire_tag *

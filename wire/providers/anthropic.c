@@ -22,16 +22,14 @@ static const struct ns_route routes[] = {
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-enum { ASK_MODEL = 1, ASK_STREAM, ASK_CAP, ASK_TIER, ASK_SPEED, ASK_REGION, ASK_TOOL };
-
 static const struct ns_fact_rule request_rules[] = {
-    {"model", ASK_MODEL, NULL},
-    {"stream", ASK_STREAM, NULL},
-    {"max_tokens|max_tokens_to_sample", ASK_CAP, NULL},
-    {"service_tier", ASK_TIER, NULL},
-    {"speed", ASK_SPEED, NULL},
-    {"inference_geo", ASK_REGION, NULL},
-    {"tools/[]/type", ASK_TOOL, NULL},
+    {"model", NS_ASK_MODEL, NULL},
+    {"stream", NS_ASK_STREAM, NULL},
+    {"max_tokens|max_tokens_to_sample", NS_ASK_CAP, NULL},
+    {"service_tier", NS_ASK_TIER, NULL},
+    {"speed", NS_ASK_SPEED, NULL},
+    {"inference_geo", NS_ASK_REGION, NULL},
+    {"tools/[]/type", NS_ASK_TOOL, NULL},
 };
 
 static const struct ns_prompt_root prompt_roots[] = {
@@ -43,36 +41,6 @@ static const struct ns_prompt_root prompt_roots[] = {
     {"output_config", NS_PROMPT_TEXT},
     {NULL, NS_PROMPT_NONE},
 };
-
-static void
-request_fact(struct ns_wire_request *request, int fact, const struct ns_json_input *value)
-{
-    switch (fact) {
-    case ASK_MODEL:
-        ns_family_text(request->model, sizeof(request->model), value);
-        break;
-    case ASK_STREAM:
-        request->streamed |= value->event == NS_JSON_TRUE;
-        break;
-    case ASK_CAP:
-        request->output_tokens_max = ns_family_count(value, request->output_tokens_max);
-        break;
-    case ASK_TIER:
-        ns_family_text(request->service_tier, sizeof(request->service_tier), value);
-        break;
-    case ASK_SPEED:
-        ns_family_text(request->speed, sizeof(request->speed), value);
-        break;
-    case ASK_REGION:
-        ns_family_text(request->region, sizeof(request->region), value);
-        break;
-    case ASK_TOOL:
-        request->history_elsewhere |= ns_family_is_hosted_tool(value);
-        break;
-    default:
-        break;
-    }
-}
 
 /* --- answers ------------------------------------------------------------------------------- */
 
@@ -312,7 +280,7 @@ const struct ns_family ns_family_anthropic = {
     .request = NS_FACT_TABLE(request_rules),
     .prompt_roots = prompt_roots,
     .response = NS_FACT_TABLE(response_rules),
-    .request_fact = request_fact,
+    .request_fact = ns_family_asked,
     .response_fact = response_fact,
     .settle = settle,
 };

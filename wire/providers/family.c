@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/mem.h"
 #include "wire/providers/family.h"
+#include "base/mem.h"
 
 #include <string.h>
 
@@ -60,8 +60,9 @@ ns_family_text(char *field, size_t field_bytes, const struct ns_json_input *valu
     }
 }
 
-bool
-ns_family_is_hosted_tool(const struct ns_json_input *value)
+/* Is this the type of a tool that runs at the provider, so that its results are billed input? */
+static bool
+is_hosted_tool(const struct ns_json_input *value)
 {
     /* How their types begin: dates and "_preview" follow. */
     static const char *const types[] = {
@@ -77,6 +78,50 @@ ns_family_is_hosted_tool(const struct ns_json_input *value)
         }
     }
     return false;
+}
+
+void
+ns_family_asked(struct ns_wire_request *request, int asked, const struct ns_json_input *value)
+{
+    uint64_t count;
+    switch ((enum ns_asked)asked) {
+    case NS_ASK_MODEL:
+        ns_family_text(request->model, sizeof(request->model), value);
+        break;
+    case NS_ASK_STREAM:
+        request->streamed = value->event == NS_JSON_TRUE;
+        break;
+    case NS_ASK_USAGE:
+        request->usage_asked |= value->event == NS_JSON_TRUE;
+        break;
+    case NS_ASK_CAP:
+        count = ns_family_count(value, 0);
+        request->output_tokens_max =
+            count > request->output_tokens_max ? count : request->output_tokens_max;
+        break;
+    case NS_ASK_CHOICES:
+        count = ns_smaller(ns_family_count(value, 1), UINT32_MAX);
+        request->choices = count > request->choices ? (uint32_t)count : request->choices;
+        break;
+    case NS_ASK_TIER:
+        ns_family_text(request->service_tier, sizeof(request->service_tier), value);
+        break;
+    case NS_ASK_SPEED:
+        ns_family_text(request->speed, sizeof(request->speed), value);
+        break;
+    case NS_ASK_REGION:
+        ns_family_text(request->region, sizeof(request->region), value);
+        break;
+    case NS_ASK_ELSEWHERE:
+        request->history_elsewhere |= value->event == NS_JSON_STRING;
+        break;
+    case NS_ASK_TOOL:
+        request->history_elsewhere |= is_hosted_tool(value);
+        break;
+    case NS_ASK_HOSTED:
+        request->history_elsewhere |= value->event == NS_JSON_OBJECT_BEGIN;
+        break;
+    }
 }
 
 uint64_t

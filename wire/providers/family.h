@@ -77,10 +77,24 @@ extern const struct ns_family ns_family_gemini;
 const struct ns_family *ns_family_find(const struct ns_host *host, const char *path, size_t bytes,
                                        const struct ns_route **route);
 
+/* What requests ask for, in all families. */
+enum ns_asked {
+    NS_ASK_MODEL = 1,
+    NS_ASK_STREAM,
+    NS_ASK_USAGE, /* in the stream */
+    NS_ASK_CAP,   /* of output tokens: where several are named, the larger one bounds */
+    NS_ASK_CHOICES,
+    NS_ASK_TIER,
+    NS_ASK_SPEED,
+    NS_ASK_REGION,
+    NS_ASK_ELSEWHERE, /* a string that names what the provider keeps */
+    NS_ASK_TOOL,      /* the type of a tool */
+    NS_ASK_HOSTED     /* an object: a tool that runs at the provider */
+};
+void ns_family_asked(struct ns_wire_request *request, int asked, const struct ns_json_input *value);
+
 /* Facts as most families need them. */
 void ns_family_text(char *field, size_t field_bytes, const struct ns_json_input *value);
-/* Is this the type of a tool that runs at the provider, so that its results are billed input? */
-bool ns_family_is_hosted_tool(const struct ns_json_input *value);
 uint64_t ns_family_count(const struct ns_json_input *value, uint64_t otherwise);
 void ns_raw_set(struct ns_raw *raw, unsigned index, const struct ns_json_input *value);
 void ns_raw_add(struct ns_raw *raw, unsigned index, uint64_t count);

@@ -24,31 +24,20 @@ static const struct ns_route routes[] = {
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-enum {
-    ASK_MODEL = 1,
-    ASK_STREAM,
-    ASK_CAP,
-    ASK_CHOICES,
-    ASK_TIER,
-    ASK_ELSEWHERE,
-    ASK_TOOL,
-    ASK_HOSTED
-};
-
 static const struct ns_fact_rule request_rules[] = {
-    {"model|agent", ASK_MODEL, NULL},
-    {"stream", ASK_STREAM, NULL},
-    {"generationConfig|generation_config/maxOutputTokens|max_output_tokens", ASK_CAP, NULL},
-    {"generationConfig|generation_config/candidateCount|candidate_count", ASK_CHOICES, NULL},
-    {"parameters/maxOutputTokens", ASK_CAP, NULL},
-    {"parameters/sampleCount", ASK_CHOICES, NULL},
-    {"serviceTier|service_tier", ASK_TIER, NULL},
-    {"cachedContent|cached_content|previous_interaction_id", ASK_ELSEWHERE, NULL},
-    {"tools/[]/type", ASK_TOOL, NULL},
+    {"model|agent", NS_ASK_MODEL, NULL},
+    {"stream", NS_ASK_STREAM, NULL},
+    {"generationConfig|generation_config/maxOutputTokens|max_output_tokens", NS_ASK_CAP, NULL},
+    {"generationConfig|generation_config/candidateCount|candidate_count", NS_ASK_CHOICES, NULL},
+    {"parameters/maxOutputTokens", NS_ASK_CAP, NULL},
+    {"parameters/sampleCount", NS_ASK_CHOICES, NULL},
+    {"serviceTier|service_tier", NS_ASK_TIER, NULL},
+    {"cachedContent|cached_content|previous_interaction_id", NS_ASK_ELSEWHERE, NULL},
+    {"tools/[]/type", NS_ASK_TOOL, NULL},
     {"tools/[]/googleSearch|google_search|googleSearchRetrieval|google_search_retrieval",
-     ASK_HOSTED, NULL},
-    {"tools/[]/urlContext|url_context|codeExecution|code_execution", ASK_HOSTED, NULL},
-    {"tools/[]/fileSearch|file_search|googleMaps|google_maps", ASK_HOSTED, NULL},
+     NS_ASK_HOSTED, NULL},
+    {"tools/[]/urlContext|url_context|codeExecution|code_execution", NS_ASK_HOSTED, NULL},
+    {"tools/[]/fileSearch|file_search|googleMaps|google_maps", NS_ASK_HOSTED, NULL},
 };
 
 static const struct ns_prompt_root prompt_roots[] = {
@@ -65,42 +54,12 @@ static const struct ns_prompt_root prompt_roots[] = {
     {NULL, NS_PROMPT_NONE},
 };
 
+/* The model of the path goes first: the body repeats it as "models/…". */
 static void
-request_fact(struct ns_wire_request *request, int fact, const struct ns_json_input *value)
+request_fact(struct ns_wire_request *request, int asked, const struct ns_json_input *value)
 {
-    uint64_t count;
-    switch (fact) {
-    case ASK_MODEL: /* the path's goes first: the body repeats it as "models/…" */
-        if (request->model[0] == '\0') {
-            ns_family_text(request->model, sizeof(request->model), value);
-        }
-        break;
-    case ASK_STREAM:
-        request->streamed |= value->event == NS_JSON_TRUE;
-        break;
-    case ASK_CAP:
-        count = ns_family_count(value, 0);
-        request->output_tokens_max =
-            count > request->output_tokens_max ? count : request->output_tokens_max;
-        break;
-    case ASK_CHOICES:
-        count = ns_smaller(ns_family_count(value, 1), UINT32_MAX);
-        request->choices = count > request->choices ? (uint32_t)count : request->choices;
-        break;
-    case ASK_TIER:
-        ns_family_text(request->service_tier, sizeof(request->service_tier), value);
-        break;
-    case ASK_ELSEWHERE:
-        request->history_elsewhere |= value->event == NS_JSON_STRING;
-        break;
-    case ASK_TOOL:
-        request->history_elsewhere |= ns_family_is_hosted_tool(value);
-        break;
-    case ASK_HOSTED:
-        request->history_elsewhere |= value->event == NS_JSON_OBJECT_BEGIN;
-        break;
-    default:
-        break;
+    if (asked != NS_ASK_MODEL || request->model[0] == '\0') {
+        ns_family_asked(request, asked, value);
     }
 }
 

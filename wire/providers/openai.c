@@ -39,29 +39,17 @@ static const struct ns_route routes[] = {
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-enum {
-    ASK_MODEL = 1,
-    ASK_STREAM,
-    ASK_USAGE,
-    ASK_CAP,
-    ASK_CHOICES,
-    ASK_TIER,
-    ASK_ELSEWHERE,
-    ASK_TOOL,
-    ASK_SEARCH
-};
-
 static const struct ns_fact_rule request_rules[] = {
-    {"model", ASK_MODEL, NULL},
-    {"stream", ASK_STREAM, NULL},
-    {"stream_options/include_usage", ASK_USAGE, NULL},
-    {"max_tokens|max_completion_tokens|max_output_tokens", ASK_CAP, NULL},
-    {"n|best_of", ASK_CHOICES, NULL},
-    {"service_tier", ASK_TIER, NULL},
-    {"previous_response_id|conversation", ASK_ELSEWHERE, NULL},
-    {"conversation|prompt/id", ASK_ELSEWHERE, NULL},
-    {"tools/[]/type", ASK_TOOL, NULL},
-    {"web_search_options", ASK_SEARCH, NULL},
+    {"model", NS_ASK_MODEL, NULL},
+    {"stream", NS_ASK_STREAM, NULL},
+    {"stream_options/include_usage", NS_ASK_USAGE, NULL},
+    {"max_tokens|max_completion_tokens|max_output_tokens", NS_ASK_CAP, NULL},
+    {"n|best_of", NS_ASK_CHOICES, NULL},
+    {"service_tier", NS_ASK_TIER, NULL},
+    {"previous_response_id|conversation", NS_ASK_ELSEWHERE, NULL},
+    {"conversation|prompt/id", NS_ASK_ELSEWHERE, NULL},
+    {"tools/[]/type", NS_ASK_TOOL, NULL},
+    {"web_search_options", NS_ASK_HOSTED, NULL},
 };
 
 static const struct ns_prompt_root prompt_roots[] = {
@@ -73,46 +61,6 @@ static const struct ns_prompt_root prompt_roots[] = {
     {"response_format", NS_PROMPT_TEXT}, {"text", NS_PROMPT_TEXT},
     {"prediction", NS_PROMPT_CONTENT},   {NULL, NS_PROMPT_NONE},
 };
-
-static void
-request_fact(struct ns_wire_request *request, int fact, const struct ns_json_input *value)
-{
-    uint64_t count;
-    switch (fact) {
-    case ASK_MODEL:
-        ns_family_text(request->model, sizeof(request->model), value);
-        break;
-    case ASK_STREAM:
-        request->streamed = value->event == NS_JSON_TRUE;
-        break;
-    case ASK_USAGE:
-        request->usage_asked |= value->event == NS_JSON_TRUE;
-        break;
-    case ASK_CAP: /* where several are named, the larger one bounds */
-        count = ns_family_count(value, 0);
-        request->output_tokens_max =
-            count > request->output_tokens_max ? count : request->output_tokens_max;
-        break;
-    case ASK_CHOICES:
-        count = ns_smaller(ns_family_count(value, 1), UINT32_MAX);
-        request->choices = count > request->choices ? (uint32_t)count : request->choices;
-        break;
-    case ASK_TIER:
-        ns_family_text(request->service_tier, sizeof(request->service_tier), value);
-        break;
-    case ASK_ELSEWHERE:
-        request->history_elsewhere |= value->event == NS_JSON_STRING;
-        break;
-    case ASK_TOOL:
-        request->history_elsewhere |= ns_family_is_hosted_tool(value);
-        break;
-    case ASK_SEARCH:
-        request->history_elsewhere |= value->event == NS_JSON_OBJECT_BEGIN;
-        break;
-    default:
-        break;
-    }
-}
 
 /* --- answers ------------------------------------------------------------------------------- */
 
@@ -619,7 +567,7 @@ const struct ns_family ns_family_openai = {
     .request = NS_FACT_TABLE(request_rules),
     .prompt_roots = prompt_roots,
     .response = NS_FACT_TABLE(response_rules),
-    .request_fact = request_fact,
+    .request_fact = ns_family_asked,
     .response_fact = response_fact,
     .settle = settle,
 };
