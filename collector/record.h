@@ -20,7 +20,7 @@ enum ns_record_type {
     NS_RECORD_CHECK,      /* message: the CHECK; denied or would_deny: a row of `denials` */
     NS_RECORD_PROGRESS,   /* message: the PROGRESS */
     NS_RECORD_REPORT,     /* message: the REPORT; a row of `calls` */
-    NS_RECORD_RELEASE,    /* message: the RELEASE */
+    NS_RECORD_RELEASE,    /* message: the RELEASE; of a lost call: no row any more */
     NS_RECORD_LOST,       /* message: the CHECK of a call whose process died; a row of `calls` */
     NS_RECORD_TICK        /* ledger event only */
 };

@@ -463,6 +463,23 @@ add_check(const struct ns_record *record, const struct ns_check *check, struct n
     return end_row(denials, start);
 }
 
+/* Whether the record says anything to Postgres. */
+static bool
+has_row(const struct ns_record *record)
+{
+    switch (record->type) {
+    case NS_RECORD_REPORT:
+    case NS_RECORD_LOST:
+        return true;
+    case NS_RECORD_CHECK:
+        return !is_zero(&record->outcome.denial_id);
+    case NS_RECORD_RELEASE:
+        return record->outcome.corrected;
+    default:
+        return false;
+    }
+}
+
 int
 ns_rows_add(const struct ns_record *record, struct ns_rows *calls, struct ns_rows *denials,
             struct ns_row_facts *facts, const char **why)
@@ -473,9 +490,7 @@ ns_rows_add(const struct ns_record *record, struct ns_rows *calls, struct ns_row
                                                                         : NS_MESSAGE_CHECK;
     memset(facts, 0, sizeof *facts);
     *why = "";
-    if (record->type != NS_RECORD_REPORT && record->type != NS_RECORD_LOST &&
-        (record->type != NS_RECORD_RELEASE || !record->outcome.corrected) &&
-        (record->type != NS_RECORD_CHECK || is_zero(&record->outcome.denial_id))) {
+    if (!has_row(record)) {
         return 0;
     }
     if (record->message == NULL ||

@@ -29,7 +29,8 @@ enum ns_row_kind { NS_ROW_NONE, NS_ROW_CALL, NS_ROW_DENIAL };
 /* What a record comes to. */
 struct ns_row_facts {
     enum ns_row_kind kind;
-    bool replaces; /* a call that takes the place of the row of the same id */
+    bool replaces; /* the row of the same id goes: a call that takes its place, or (NS_ROW_NONE) one
+                      that never left */
     struct ns_uuid call_id;
     int64_t started_at_ns; /* calls: which partition */
 };

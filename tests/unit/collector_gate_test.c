@@ -467,3 +467,30 @@ TEST(a_report_after_its_call_was_lost_corrects_it)
     close_bench(&bench);
     remove_directory(bench.directory);
 }
+
+TEST(a_release_after_its_call_was_lost_takes_it_back)
+{
+    REQUIRE(new_bench(&bench));
+    join(&bench, 5);
+    check_call(&bench, 1, "acme");
+    ns_gate_flush(bench.gate);
+    ns_peers_disconnected(bench.gate->peers, bench.from.peer->fd);
+    ns_peers_reap(bench.gate->peers, 1000);
+    ns_gate_bury(bench.gate, 1000 + NS_REMOTE_GRACE_NS);
+    CHECK_INT(bench.gate->counters.lost, 1);
+    join(&bench, 6);
+    struct ns_message message = {.kind = NS_MESSAGE_RELEASE};
+    message.as.release.call_id = call_id(1);
+    say(&bench, &message);
+    CHECK_INT(bench.gate->counters.corrected, 1);
+    CHECK_INT(bench.gate->record.type, NS_RECORD_RELEASE);
+    CHECK(bench.gate->record.outcome.corrected);
+    CHECK_INT(bench.gate->ack_count, 1);
+    say(&bench, &message);
+    CHECK_INT(bench.gate->counters.releases, 1);
+    CHECK_INT(bench.gate->ack_count, 2);
+    close_bench(&bench);
+    REQUIRE(open_bench(&bench)); /* replays alike */
+    close_bench(&bench);
+    remove_directory(bench.directory);
+}
