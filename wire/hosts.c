@@ -275,7 +275,7 @@ host_is_plain(const char *host, size_t bytes)
             return false;
         }
     }
-    return bytes > 0 && bytes <= NS_HOST_BYTES_MAX;
+    return bytes > 0 && bytes <= NS_HOST_BYTES_MAX && host[bytes - 1] != '.';
 }
 
 /* One "host[:port]=family". */
@@ -295,6 +295,7 @@ parse_entry(struct ns_wire_hosts *hosts, const char *text, size_t bytes)
     const char *host = ns_hosts_split(text, address_bytes, &host_bytes, &port);
     const char *host_end = host + host_bytes + (host != text); /* past the bracket */
     bool port_missing = host_end < text + address_bytes && port == 0;
+    host_bytes = ns_hosts_bare(host, host_bytes);
     if (dialect == 0 || port_missing || !host_is_plain(host, host_bytes)) {
         return -EINVAL;
     }

@@ -79,6 +79,10 @@ TEST(added_hosts_speak_what_they_were_given)
     CHECK_INT(find(&hosts, "gw", 1).speaks, NS_SPEAKS_ANTHROPIC | NS_SPEAKS_GEMINI);
     CHECK_INT(find(&hosts, "::1", 0).speaks, NS_SPEAKS_OPENAI);
     CHECK(find(&hosts, "gw", 1).provider == NULL);
+    /* The name's root may be written, on either side. */
+    CHECK_INT(ns_wire_hosts_parse(&hosts, "llm.corp.:8443=openai", &bad), 0);
+    CHECK_INT(find(&hosts, "llm.corp", 8443).speaks, NS_SPEAKS_OPENAI);
+    CHECK_INT(find(&hosts, "llm.corp.", 8443).speaks, NS_SPEAKS_OPENAI);
 }
 
 TEST(a_wrong_entry_is_named_and_those_before_it_are_kept)
@@ -89,6 +93,7 @@ TEST(a_wrong_entry_is_named_and_those_before_it_are_kept)
     } rows[] = {
         {"a=openai,b", 9},          {"a=openai,b=klingon", 9},        {"a=openai,=openai", 9},
         {"a=openai,b:x=openai", 9}, {"a=openai, b:99999=openai", 10}, {"a=openai,b/c=openai", 9},
+        {"a=openai,b..=openai", 9}, {"a=openai,.=openai", 9},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct ns_wire_hosts hosts;
