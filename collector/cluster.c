@@ -82,6 +82,8 @@ start_server(struct ns_cluster *cluster)
     char program[PATH_MAX + 16], sockets[PATH_MAX + 32];
     snprintf(program, sizeof program, "%s/postgres", cluster->paths.programs);
     snprintf(sockets, sizeof sockets, "unix_socket_directories=%s", cluster->paths.sockets);
+    /* jit: what people ask here is sooner answered than compiled, and systemd's
+     * MemoryDenyWriteExecute, which the unit sets, would end a server that compiles. */
     const char *arguments[] = {program,
                                "-D",
                                cluster->paths.data,
@@ -95,6 +97,8 @@ start_server(struct ns_cluster *cluster)
                                "logging_collector=off",
                                "-c",
                                "log_destination=stderr",
+                               "-c",
+                               "jit=off",
                                NULL};
     return ns_cluster_spawn(arguments, &cluster->user, cluster->paths.log, SIGINT);
 }

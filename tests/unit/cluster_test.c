@@ -116,6 +116,7 @@ TEST(a_cluster_starts_from_nothing_answers_and_stops)
     REQUIRE(result == 0);
     CHECK_STR(ask("select current_database() || ' ' || current_user"), "nullspend nullspend");
     CHECK_STR(ask("show listen_addresses"), "");
+    CHECK_STR(ask("show jit"), "off");
     char known[NS_CLUSTER_URL_BYTES], socket_directory[128];
     CHECK_INT(ns_cluster_url(state, known), 0);
     CHECK_STR(known, url);
