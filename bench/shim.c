@@ -355,7 +355,7 @@ main(int count, char **words)
 {
     /* No collector: its cost is bench/governed_call's to tell. */
     setenv("NULLSPEND_COLLECTOR", "ipc:///nonexistent/c.sock", 1);
-    setenv("NULLSPEND_SPOOL_DIR", "/nonexistent", 1);
+    setenv("NULLSPEND_SPOOL_DIR", "/proc/nowhere", 1);
     if (count > 1) {
         make_contexts();
         if (strcmp(words[1], "throughput") == 0) {

@@ -884,7 +884,7 @@ def a_limit_on_the_size_of_files_does_not_end_the_program():
     with Shim(collector=False) as shim:
         done = subprocess.run(
             ["bash", "-c", 'ulimit -f 0; exec "$0" "$@" | cat', shimlab.program("tls_client"),
-             shimlab.HOST, "443"], input=chat(), env=shim.governed(TMPDIR="/nonexistent"),
+             shimlab.HOST, "443"], input=chat(), env=shim.governed(TEST_TMPDIR="/proc/nowhere"),
             capture_output=True, timeout=120, check=False)
         equal((status_of(done.stdout), done.stderr), ([200], b""), "run")
         equal(spooled(shim) and os.stat(os.path.join(shim.spool, spooled(shim)[0])).st_size, 0,

@@ -142,7 +142,7 @@ static void
 set_up(void)
 {
     setenv("NULLSPEND_COLLECTOR", "ipc:///nonexistent/c", 1);
-    setenv("NULLSPEND_SPOOL_DIR", "/nonexistent", 1);
+    setenv("NULLSPEND_SPOOL_DIR", "/proc/nowhere", 1);
     client_context = client_context != NULL ? client_context : SSL_CTX_new(TLS_client_method());
     server_context = server_context != NULL ? server_context : tls_pair_server_context();
 }
