@@ -11,7 +11,8 @@
 #include "cli/json.h"
 
 #define STATUS_TIMEOUT_MS 5000
-#define SYNC_TIMEOUT_MS 5000
+/* The collector gives its own answer, with the reason, after 5 s. */
+#define SYNC_TIMEOUT_MS 10000
 
 static const char *
 given_url(void)
@@ -124,7 +125,8 @@ sync_with(const char *endpoint)
     int error = ns_collector_ask(endpoint, "sync", NULL, SYNC_TIMEOUT_MS, &json);
     if (error != 0) {
         snprintf(why, sizeof why, "%s",
-                 error == -ETIMEDOUT ? "Postgres has not caught up within 5 s" : strerror(-error));
+                 error == -ETIMEDOUT ? "the collector does not say whether Postgres has everything"
+                                     : strerror(-error));
         if (json != NULL) {
             ns_json_get(json, "error", why, sizeof why);
         }

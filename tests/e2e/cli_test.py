@@ -458,7 +458,8 @@ def a_collector_without_a_database_says_why():
         other.start_collector(database_url="postgresql://127.0.0.1:1/nowhere")
         done = other.cli("margins", check=False)
         equal(done.returncode, 1, "exit code")
-        check("not caught up" in done.stderr and "does not answer" in done.stderr, done.stderr)
+        check("has not everything yet" in done.stderr and "does not answer" in done.stderr,
+              done.stderr)
     finally:
         other.__exit__(None, None, None)
 
