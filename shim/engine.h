@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "shim/call.h"
 #include "shim/gate.h"
 #include "shim/lock.h"
@@ -29,24 +30,6 @@
 /* Bytes withheld of one request, transfer coding and head included: where the coding is so wasteful
  * that this comes first, the call is judged there. */
 #define NS_WITHHOLD_BYTES_MAX (NS_WITHHOLD_BODY_BYTES_MAX + (1 << 20))
-
-/* A buffer that is filled at its end and emptied from its front. */
-struct ns_bytes {
-    uint8_t *data;
-    size_t begin; /* of what is still in it */
-    size_t end;
-    size_t capacity;
-};
-
-/* Appends. False without memory (nothing appended). */
-bool ns_bytes_append(struct ns_bytes *bytes, const void *data, size_t count);
-void ns_bytes_free(struct ns_bytes *bytes);
-
-static inline size_t
-ns_bytes_count(const struct ns_bytes *bytes)
-{
-    return bytes->end - bytes->begin;
-}
 
 /* A denied request: its substitute is on its way, and its answer is to be replaced. */
 struct ns_denial {
