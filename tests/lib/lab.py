@@ -26,7 +26,8 @@ import netns
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("NS_BUILD", os.path.join(ROOT, "build"))
 SANITIZERS = {"asan": "libasan.so", "tsan": "libtsan.so"}
-HOSTS = ["api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com"]
+HOSTS = ["api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com",
+         "api.mistral.ai", "api.cohere.com", "bedrock-runtime.us-east-1.amazonaws.com"]
 
 
 def enter():
@@ -79,8 +80,10 @@ def python_with_sdks(requirements):
 class Lab:
     """Provider and collector, and the environment in which programs find them."""
 
-    def __init__(self):
+    def __init__(self, provider=()):
+        """provider: options of the replay provider, such as --protocols h2,http/1.1"""
         self.directory = tempfile.mkdtemp(prefix="nslab")
+        self.provider_options = list(provider)
         os.chmod(self.directory, 0o755)
         self.state = os.path.join(self.directory, "state")
         self.endpoint = f"ipc://{self.directory}/c.sock"
@@ -116,18 +119,22 @@ class Lab:
         self.provider = subprocess.Popen(
             [sys.executable, os.path.join(ROOT, "tests/lib/provider.py"), "--cert",
              self.authority.certificate, "--key", self.authority.key, "--log", self.provider_log,
-             "--ready-fd", str(writer)], pass_fds=[writer])
+             "--ready-fd", str(writer), *self.provider_options], pass_fds=[writer])
         os.close(writer)
         with os.fdopen(reader) as ready:
             if ready.readline() != "ready\n":
                 raise RuntimeError("the replay provider did not start")
 
-    def requests(self):
-        """What reached the provider whole, oldest first, without the harmless OPTIONS requests."""
+    def provider_events(self):
+        """All that the provider logged, oldest first."""
         if not os.path.exists(self.provider_log):
             return []
-        entries = [json.loads(line) for line in open(self.provider_log, encoding="utf-8")]
-        return [e for e in entries if e["event"] == "request" and e["method"] != "OPTIONS"]
+        return [json.loads(line) for line in open(self.provider_log, encoding="utf-8")]
+
+    def requests(self):
+        """What reached the provider whole, oldest first, without the harmless OPTIONS requests."""
+        return [e for e in self.provider_events()
+                if e["event"] == "request" and e["method"] != "OPTIONS"]
 
     def log_text(self):
         return open(self.provider_log, encoding="utf-8").read()
