@@ -62,8 +62,8 @@ CLI := $(filter-out $(CLI_MAIN),$(call objects,$(wildcard cli/*.c)))
 LIB := $(B)/lib
 ROOMS := $(LIB)/libcli.a $(LIB)/libcollector.a $(LIB)/libwire.a $(LIB)/libpricing.a $(LIB)/libprotocol.a $(LIB)/libbase.a
 
-# The decoders are linked into the preload object as archives, hidden.
-CODINGS := -l:libbrotlidec.a -l:libbrotlicommon.a -l:libzstd.a -l:libz.a
+# The decoders, HPACK among them, are linked into the preload object as archives, hidden.
+CODINGS := -l:libbrotlidec.a -l:libbrotlicommon.a -l:libzstd.a -l:libz.a -l:libnghttp2.a
 PQ := -lpq
 ZMQ := -lzmq
 

@@ -12,48 +12,49 @@
 #include "shim/log.h"
 #include "shim/process.h"
 
-#define BYTES_MIN 1024
+int
+ns_engine_shake_hands(struct ns_engine *engine)
+{
+    const struct ns_openssl *api = engine->api;
+    if (engine->handshaken || api->SSL_is_init_finished == NULL || api->SSL_do_handshake == NULL) {
+        return 1;
+    }
+    engine->handshaken = api->SSL_is_init_finished(engine->ssl) != 0;
+    if (engine->handshaken) {
+        return 1;
+    }
+    int result = api->SSL_do_handshake(engine->ssl);
+    engine->handshaken = result == 1;
+    return result;
+}
 
 bool
-ns_bytes_append(struct ns_bytes *bytes, const void *data, size_t count)
+ns_engine_speaks_http2(struct ns_engine *engine)
 {
-    if (bytes->begin == bytes->end) {
-        bytes->begin = bytes->end = 0;
-    }
-    if (bytes->capacity - bytes->end < count) {
-        size_t capacity = bytes->capacity == 0 ? BYTES_MIN : bytes->capacity;
-        while (capacity - bytes->end < count) {
-            capacity *= 2;
-        }
-        uint8_t *moved = ns_mem_resize(bytes->data, bytes->end, capacity);
-        if (moved == NULL) {
-            return false;
-        }
-        bytes->data = moved;
-        bytes->capacity = capacity;
-    }
-    memcpy(bytes->data + bytes->end, data, count);
-    bytes->end += count;
-    return true;
-}
-
-void
-ns_bytes_free(struct ns_bytes *bytes)
-{
-    ns_mem_free(bytes->data);
-    *bytes = (struct ns_bytes){0};
-}
-
-/* HTTP/2 is agreed on by name before its first byte. */
-static bool
-speaks_http2(SSL *ssl, const struct ns_openssl *api)
-{
+    const struct ns_openssl *api = engine->api;
     const unsigned char *name = NULL;
     unsigned int bytes = 0;
-    if (api->SSL_get0_alpn_selected != NULL) {
-        api->SSL_get0_alpn_selected(ssl, &name, &bytes);
+    if (engine->agreed || engine->blind) {
+        return engine->http2 != NULL;
     }
-    return bytes == 2 && memcmp(name, "h2", 2) == 0;
+    engine->agreed = true;
+    if (api->SSL_get0_alpn_selected != NULL) {
+        api->SSL_get0_alpn_selected(engine->ssl, &name, &bytes);
+    }
+    if (bytes != 2 || memcmp(name, "h2", 2) != 0) {
+        return false;
+    }
+    const char *host =
+        api->SSL_get_servername == NULL ? NULL : api->SSL_get_servername(engine->ssl, 0);
+    engine->http2 = ns_http2_new(&ns_process_config()->hosts, host, NS_WITHHOLD_BODY_BYTES_MAX);
+    if (engine->http2 == NULL) { /* without memory: the host comes first */
+        engine->blind = true;
+        ns_count(NS_COUNTER_CONNECTIONS_REFUSED);
+        return false;
+    }
+    ns_wire_free(engine->wire);
+    engine->wire = NULL;
+    return true;
 }
 
 struct ns_engine *
@@ -67,10 +68,6 @@ ns_engine_new(SSL *ssl, const struct ns_openssl *api, bool *refused)
     const char *name = api->SSL_get_servername == NULL ? NULL : api->SSL_get_servername(ssl, 0);
     const struct ns_wire_hosts *hosts = &ns_process_config()->hosts;
     if (name != NULL && !ns_wire_host_known(hosts, name, strlen(name))) {
-        return NULL;
-    }
-    if (speaks_http2(ssl, api)) {
-        ns_count(NS_COUNTER_CONNECTIONS_OPAQUE);
         return NULL;
     }
     struct ns_engine *engine = ns_mem_alloc(sizeof *engine);
@@ -90,12 +87,18 @@ ns_engine_new(SSL *ssl, const struct ns_openssl *api, bool *refused)
     return engine;
 }
 
+static struct ns_wire_call *
+take_call(struct ns_engine *engine)
+{
+    return engine->http2 != NULL ? ns_http2_take(engine->http2) : ns_wire_take(engine->wire);
+}
+
 /* Tells of every call that is not over. */
 static void
 finish_calls(struct ns_engine *engine)
 {
     struct ns_wire_call *call;
-    while ((call = ns_wire_take(engine->wire)) != NULL) {
+    while ((call = take_call(engine)) != NULL) {
         if (engine->life == ns_process_life()) {
             ns_call_finish(call, true);
         } else {
@@ -107,20 +110,21 @@ finish_calls(struct ns_engine *engine)
 void
 ns_engine_abandon(struct ns_engine *engine)
 {
-    struct ns_wire_call *calls[NS_EXCHANGES_MAX];
-    size_t count = 0;
     if (engine->life != ns_process_life() || !ns_lock_try(&engine->lock)) {
         return;
     }
     engine->blind = true;
     engine->leaving = NULL;
-    while (count < NS_EXCHANGES_MAX && (calls[count] = ns_wire_take(engine->wire)) != NULL) {
-        count++;
+    struct ns_wire_call *call = take_call(engine);
+    while (call != NULL) {
+        ns_unlock(&engine->lock);
+        ns_call_finish(call, true);
+        if (!ns_lock_try(&engine->lock)) {
+            return;
+        }
+        call = take_call(engine);
     }
     ns_unlock(&engine->lock);
-    for (size_t i = 0; i < count; i++) {
-        ns_call_finish(calls[i], true);
-    }
 }
 
 void
@@ -134,6 +138,7 @@ ns_engine_free(struct ns_engine *engine)
         ns_mem_free(denial);
     }
     ns_wire_free(engine->wire);
+    ns_http2_free(engine->http2);
     ns_bytes_free(&engine->held);
     ns_bytes_free(&engine->out);
     ns_bytes_free(&engine->in);

@@ -16,8 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "shim/call.h"
 #include "shim/gate.h"
+#include "shim/http2.h"
 #include "shim/lock.h"
 #include "shim/openssl.h"
 #include "wire/wire.h"
@@ -30,24 +32,6 @@
  * that this comes first, the call is judged there. */
 #define NS_WITHHOLD_BYTES_MAX (NS_WITHHOLD_BODY_BYTES_MAX + (1 << 20))
 
-/* A buffer that is filled at its end and emptied from its front. */
-struct ns_bytes {
-    uint8_t *data;
-    size_t begin; /* of what is still in it */
-    size_t end;
-    size_t capacity;
-};
-
-/* Appends. False without memory (nothing appended). */
-bool ns_bytes_append(struct ns_bytes *bytes, const void *data, size_t count);
-void ns_bytes_free(struct ns_bytes *bytes);
-
-static inline size_t
-ns_bytes_count(const struct ns_bytes *bytes)
-{
-    return bytes->end - bytes->begin;
-}
-
 /* A denied request: its substitute is on its way, and its answer is to be replaced. */
 struct ns_denial {
     struct ns_denial *next;
@@ -59,7 +43,8 @@ struct ns_denial {
 struct ns_engine {
     SSL *ssl;
     const struct ns_openssl *api;
-    struct ns_wire *wire;
+    struct ns_wire *wire;   /* HTTP/1.x; NULL where http2 is not */
+    struct ns_http2 *http2; /* NULL: not agreed on */
     uint32_t life; /* of the process that owns the calls: a child of fork must not report them */
     struct ns_lock lock;
     bool blind;       /* everything passes, nothing is looked at any more */
@@ -67,6 +52,7 @@ struct ns_engine {
     bool handshaken;  /* seen finished */
     bool plain_write; /* the program uses SSL_write, not SSL_write_ex: results are of that kind */
     bool plain_read;
+    bool agreed; /* which of the protocols it is */
 
     /* writer */
     struct ns_bytes held; /* withheld: one request, from its first byte */
@@ -75,6 +61,7 @@ struct ns_engine {
     size_t ahead;        /* bytes at the front of the program's next write that were taken already,
                             by a write that could not be completed */
     size_t direct;       /* the bytes after them that are known to pass, still in its buffer */
+    struct ns_lock flushing;   /* HTTP/2: a reader writes, too */
     struct ns_ticket *leaving; /* of the call in `out`; guarded by the lock, for its answer may come
                                   before all has left, and take it away */
     bool dropping;             /* the rest of the request judged last was denied with it */
@@ -115,9 +102,10 @@ size_t ns_engine_pending(const struct ns_engine *engine);
 static inline bool
 ns_engine_is_done(const struct ns_engine *engine)
 {
-    return engine->blind && !engine->broken && ns_wire_is_opaque(engine->wire) &&
-           engine->ahead == 0 && engine->direct == 0 && engine->denials == NULL &&
-           engine->out.begin == engine->out.end && engine->in.begin == engine->in.end;
+    return engine->blind && !engine->broken && engine->http2 == NULL &&
+           ns_wire_is_opaque(engine->wire) && engine->ahead == 0 && engine->direct == 0 &&
+           engine->denials == NULL && engine->out.begin == engine->out.end &&
+           engine->in.begin == engine->in.end;
 }
 
 /* --- between the two files of the engine
@@ -152,5 +140,25 @@ int ns_engine_fail(const struct ns_engine *engine);
  * there. Marking an empty queue is false and means: everything is the call's. */
 bool ns_engine_mark_errors(const struct ns_engine *engine);
 void ns_engine_unmark_errors(const struct ns_engine *engine, bool marked, bool forget);
+
+/* Of both protocols: OpenSSL did not take all; what was read before is given; progress is told. */
+int ns_engine_suspend(struct ns_engine *engine, size_t done, size_t ahead_left, int result,
+                      size_t *written);
+size_t ns_engine_give(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek);
+void ns_engine_tell_progress(struct ns_engine *engine);
+
+/* OpenSSL would shake hands first; a request that is withheld must not hide that this fails, and
+ * what is agreed on must be known before the first byte. As SSL_do_handshake. */
+int ns_engine_shake_hands(struct ns_engine *engine);
+
+/* Whether the handshake, which is over, agreed on HTTP/2. */
+bool ns_engine_speaks_http2(struct ns_engine *engine);
+
+/* --- HTTP/2 (engine_http2.c) */
+
+int ns_engine_write_http2(struct ns_engine *engine, const uint8_t *bytes, size_t count,
+                          size_t *written);
+int ns_engine_read_http2(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek,
+                         size_t *got);
 
 #endif

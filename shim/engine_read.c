@@ -16,17 +16,11 @@
 #include "base/mem.h"
 #include "shim/call.h"
 #include "shim/counters.h"
+#include "shim/denial.h"
 #include "shim/log.h"
 
 static const char continue_answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
 #define CONTINUE_BYTES (sizeof continue_answer - 1)
-
-/* Where the collector gave no words of its own. */
-static const char plain_message[] =
-    "nullspend: the budget does not allow this call; request not sent";
-
-/* Head, body and escapes of a denial beside its message (wire.h). */
-#define DENIAL_BYTES_MAX (2048 + 6 * NS_VERDICT_MESSAGE_BYTES_MAX + NS_VERDICT_ENTITY_BYTES_MAX)
 
 /* Where bytes of the program's buffer go: in place as long as nothing came between. */
 struct delivery {
@@ -63,20 +57,9 @@ deliver_denial(struct ns_engine *engine, bool closes)
     struct ns_denial *denial = engine->denials;
     engine->denials = denial->next;
     ns_unlock(&engine->lock);
-    char id[NS_UUID_TEXT_BYTES];
-    ns_uuid_format(&denial->verdict.denial_id, id);
-    struct ns_wire_denial told = {
-        .message = denial->verdict.message[0] != '\0' ? denial->verdict.message : plain_message,
-        .denial_id = id,
-        .reason = ns_reason_name((int)denial->verdict.reason),
-        .entity = denial->verdict.entity,
-        .status = denial->verdict.http_status,
-        .close = closes || denial->call->request.closes,
-    };
-    uint8_t text[DENIAL_BYTES_MAX];
-    int status = 0;
-    int bytes = ns_wire_denial_write(&denial->call->request, &told, text, sizeof text, &status);
-    if (bytes <= 0 || !ns_bytes_append(&engine->in, text, (size_t)bytes)) {
+    uint8_t text[NS_DENIAL_BYTES_MAX];
+    size_t bytes = ns_denial_write(&denial->call->request, &denial->verdict, closes, text);
+    if (bytes == 0 || !ns_bytes_append(&engine->in, text, bytes)) {
         ns_engine_break(engine, "no memory for a denial");
     }
     ns_call_drop(denial->call);
@@ -196,8 +179,8 @@ close_reading(struct ns_engine *engine)
     return ns_bytes_count(&engine->in) > 0;
 }
 
-static size_t
-give(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek)
+size_t
+ns_engine_give(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek)
 {
     struct ns_bytes *in = &engine->in;
     size_t given = ns_bytes_count(in) < count ? ns_bytes_count(in) : count;
@@ -225,14 +208,15 @@ give_continue(struct ns_engine *engine)
 }
 
 /* What the last read saw is told now, when the program has had it. */
-static void
-tell_progress(struct ns_engine *engine)
+void
+ns_engine_tell_progress(struct ns_engine *engine)
 {
     struct ns_progress_text text;
     struct ns_message message;
     bool due = false;
     if (ns_lock_try(&engine->lock)) {
-        const struct ns_wire_call *call = ns_wire_current(engine->wire);
+        const struct ns_wire_call *call =
+            engine->http2 != NULL ? ns_http2_current(engine->http2) : ns_wire_current(engine->wire);
         due = call != NULL && ns_call_progress(call, &message, &text);
         ns_unlock(&engine->lock);
     }
@@ -255,14 +239,13 @@ read_quietly(struct ns_engine *engine, uint8_t *bytes, size_t count, size_t *got
     return result;
 }
 
-int
-ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
+static int
+read_http1(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
 {
-    tell_progress(engine);
     for (;;) {
         give_continue(engine);
         if (ns_bytes_count(&engine->in) > 0) {
-            *got = give(engine, bytes, count, peek);
+            *got = ns_engine_give(engine, bytes, count, peek);
             return 1;
         }
         if (__atomic_load_n(&engine->broken, __ATOMIC_ACQUIRE)) {
@@ -283,6 +266,20 @@ ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek
             return 1;
         }
     }
+}
+
+int
+ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
+{
+    int result = engine->broken ? 1 : ns_engine_shake_hands(engine);
+    if (result <= 0) {
+        return result;
+    }
+    ns_engine_tell_progress(engine);
+    if (ns_engine_speaks_http2(engine)) {
+        return ns_engine_read_http2(engine, bytes, count, peek, got);
+    }
+    return read_http1(engine, bytes, count, peek, got);
 }
 
 size_t

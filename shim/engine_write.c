@@ -261,8 +261,9 @@ classify(struct ns_engine *engine, const uint8_t *bytes, size_t count)
 
 /* OpenSSL did not take all. What was taken of the program's buffer so far is remembered, or told as
  * a partial write where the program allows that and nothing of ours is left to send. */
-static int
-suspend(struct ns_engine *engine, size_t done, size_t ahead_left, int result, size_t *written)
+int
+ns_engine_suspend(struct ns_engine *engine, size_t done, size_t ahead_left, int result,
+                  size_t *written)
 {
     if (done > 0 && ahead_left == 0 && engine->out.begin == engine->out.end &&
         writes_partially(engine) && ns_engine_must_wait(engine, false)) {
@@ -273,32 +274,18 @@ suspend(struct ns_engine *engine, size_t done, size_t ahead_left, int result, si
     return result;
 }
 
-/* SSL_write would shake hands first; a request that is withheld must not hide that this fails. */
-static int
-shake_hands(struct ns_engine *engine)
-{
-    const struct ns_openssl *api = engine->api;
-    if (engine->handshaken || api->SSL_is_init_finished == NULL || api->SSL_do_handshake == NULL) {
-        return 1;
-    }
-    engine->handshaken = api->SSL_is_init_finished(engine->ssl) != 0;
-    if (engine->handshaken) {
-        return 1;
-    }
-    int result = api->SSL_do_handshake(engine->ssl);
-    engine->handshaken = result == 1;
-    return result;
-}
-
 int
 ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, size_t *written)
 {
     if (__atomic_load_n(&engine->broken, __ATOMIC_ACQUIRE)) {
         return ns_engine_fail(engine);
     }
-    int result = shake_hands(engine);
+    int result = ns_engine_shake_hands(engine);
     if (result <= 0) {
         return result;
+    }
+    if (ns_engine_speaks_http2(engine)) {
+        return ns_engine_write_http2(engine, bytes, count, written);
     }
     size_t done = engine->ahead < count ? engine->ahead : count;
     size_t ahead_left = engine->ahead - done;
@@ -306,7 +293,7 @@ ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, si
     for (;;) {
         result = flush(engine);
         if (result <= 0) {
-            return suspend(engine, done, ahead_left, result, written);
+            return ns_engine_suspend(engine, done, ahead_left, result, written);
         }
         if (done == count) {
             break;
@@ -319,7 +306,7 @@ ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, si
         size_t sent = 0;
         result = ns_engine_real_write(engine, bytes + done, due, &sent);
         if (result <= 0) {
-            return suspend(engine, done, ahead_left, result, written);
+            return ns_engine_suspend(engine, done, ahead_left, result, written);
         }
         done += sent;
         engine->direct -= sent < engine->direct ? sent : engine->direct;

@@ -54,6 +54,7 @@ adopt(struct ns_engine *engine)
     if (engine->life != ns_process_life()) {
         engine->life = ns_process_life();
         engine->lock.held = 0;
+        engine->flushing.held = 0;
     }
 }
 

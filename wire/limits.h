@@ -31,6 +31,10 @@
 /* Requests outstanding on one HTTP/1.1 connection (pipelining). */
 #define NS_EXCHANGES_MAX 64
 
+/* HPACK's table of one direction: what its encoder may make it, whatever the peers agreed on. The
+ * default is 4096; browsers and large proxies ask for 65536. */
+#define NS_HTTP2_TABLE_BYTES_MAX (1 << 20)
+
 /* A coded body may not grow by more than this factor once it has made NS_CODING_FREE_BYTES:
  * DEFLATE's own limit is 1032. */
 #define NS_CODING_GROWTH_MAX 1100

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A governed HTTP/2 connection between the program and OpenSSL. What the bytes mean is http2.c's;
+ * here they are read and written.
+ *
+ * All that the program writes is taken; what is due to leave is written at once, from `out`, and
+ * where OpenSSL does not take it the program comes again as it does over HTTP/1.1. What becomes due
+ * while the program reads (room for a body, an answer to what was dropped) is written by the read,
+ * before OpenSSL is asked for more, so that its last word is about the read.
+ */
+#include <string.h>
+
+#include "base/mem.h"
+#include "shim/call.h"
+#include "shim/counters.h"
+#include "shim/denial.h"
+#include "shim/engine.h"
+
+/* --- calls ---------------------------------------------------------------------------------- */
+
+static void
+finish_ended(struct ns_engine *engine)
+{
+    for (;;) {
+        bool cut = false;
+        ns_lock(&engine->lock);
+        struct ns_wire_call *call = ns_http2_take_ended(engine->http2, &cut);
+        ns_unlock(&engine->lock);
+        if (call == NULL) {
+            return;
+        }
+        ns_call_finish(call, cut);
+    }
+}
+
+/* The facts of a stream's call are complete: asks, and lets its body go or answers the program. */
+static void
+judge(struct ns_engine *engine, struct ns_http2_stream *stream)
+{
+    const uint8_t *head;
+    size_t head_bytes;
+    ns_lock(&engine->lock);
+    struct ns_wire_call *call = ns_http2_asking(stream, &head, &head_bytes);
+    ns_unlock(&engine->lock);
+    struct ns_gate_verdict verdict;
+    if (ns_call_judge(call, head, head_bytes, &verdict) == NS_RULING_ALLOW) {
+        ns_lock(&engine->lock);
+        ns_http2_allow(engine->http2, stream);
+        ns_unlock(&engine->lock);
+        return;
+    }
+    uint8_t text[NS_DENIAL_BYTES_MAX];
+    size_t bytes = ns_denial_write(&call->request, &verdict, false, text);
+    ns_lock(&engine->lock);
+    call = ns_http2_deny(engine->http2, stream, text, bytes);
+    ns_unlock(&engine->lock);
+    ns_call_drop(call);
+}
+
+static void
+check_failed(struct ns_engine *engine)
+{
+    if (ns_http2_has_failed(engine->http2) && !engine->broken) {
+        ns_engine_break(engine, "HTTP/2 without memory or place for what is due");
+    }
+}
+
+/* --- writing -------------------------------------------------------------------------------- */
+
+/* Hands to OpenSSL what is due to leave. Returns 1 when nothing is left, or what OpenSSL returned.
+ * The caller holds engine->flushing. */
+static int
+flush(struct ns_engine *engine)
+{
+    struct ns_bytes *out = &engine->out;
+    for (;;) {
+        while (out->begin < out->end) {
+            size_t written = 0;
+            int result = ns_engine_real_write(engine, out->data + out->begin, out->end - out->begin,
+                                              &written);
+            if (result <= 0) {
+                return result;
+            }
+            out->begin += written;
+        }
+        ns_bytes_free(out);
+        ns_lock(&engine->lock);
+        struct ns_bytes *due = ns_http2_to_server(engine->http2);
+        *out = *due;
+        *due = (struct ns_bytes){0};
+        if (ns_bytes_count(out) == 0) {
+            ns_http2_flushed(engine->http2);
+        }
+        ns_unlock(&engine->lock);
+        if (ns_bytes_count(out) == 0) {
+            ns_bytes_free(out);
+            return 1;
+        }
+    }
+}
+
+static size_t
+take(struct ns_engine *engine, const uint8_t *bytes, size_t count)
+{
+    size_t done = 0;
+    for (;;) {
+        struct ns_http2_stream *asks = NULL;
+        ns_lock(&engine->lock);
+        bool opaque = ns_http2_is_opaque(engine->http2);
+        done += ns_http2_write(engine->http2, bytes + done, count - done, &asks);
+        opaque = !opaque && ns_http2_is_opaque(engine->http2);
+        ns_unlock(&engine->lock);
+        if (opaque) {
+            ns_count(NS_COUNTER_CONNECTIONS_OPAQUE);
+        }
+        if (asks == NULL) {
+            break;
+        }
+        judge(engine, asks);
+    }
+    finish_ended(engine);
+    check_failed(engine);
+    return done;
+}
+
+int
+ns_engine_write_http2(struct ns_engine *engine, const uint8_t *bytes, size_t count, size_t *written)
+{
+    size_t done = engine->ahead < count ? engine->ahead : count;
+    size_t ahead_left = engine->ahead - done;
+    engine->ahead = 0;
+    if (done < count) {
+        done += take(engine, bytes + done, count - done);
+    }
+    ns_lock(&engine->flushing);
+    int result = flush(engine);
+    ns_unlock(&engine->flushing);
+    if (result <= 0) {
+        return ns_engine_suspend(engine, done, ahead_left, result, written);
+    }
+    engine->ahead = ahead_left;
+    *written = done;
+    return 1;
+}
+
+/* --- reading -------------------------------------------------------------------------------- */
+
+/* Writes what became due by reading. Where OpenSSL does not take it now, the next read or write
+ * tries again; an error is left for the read to find. */
+static void
+flush_quietly(struct ns_engine *engine)
+{
+    if (ns_lock_try(&engine->flushing)) {
+        bool marked = ns_engine_mark_errors(engine);
+        int result = flush(engine);
+        ns_engine_unmark_errors(engine, marked, result <= 0);
+        ns_unlock(&engine->flushing);
+    }
+}
+
+/* What the program is to read before anything else. */
+static void
+take_to_program(struct ns_engine *engine)
+{
+    ns_lock(&engine->lock);
+    struct ns_bytes *due = ns_http2_to_program(engine->http2);
+    if (ns_bytes_count(due) > 0) {
+        if (!ns_bytes_append(&engine->in, ns_bytes_front(due), ns_bytes_count(due))) {
+            ns_engine_break(engine, "no memory for an answer");
+        }
+        ns_bytes_free(due);
+    }
+    ns_unlock(&engine->lock);
+}
+
+/* Looks at bytes that have arrived in the program's buffer. Returns how many of them it can have in
+ * place; what comes behind them is in `in`. */
+static size_t
+feed(struct ns_engine *engine, const uint8_t *bytes, size_t count, bool peek)
+{
+    size_t in_place = 0;
+    size_t done = 0;
+    while (done < count && !engine->broken) {
+        bool pass = false;
+        ns_lock(&engine->lock);
+        size_t used = ns_http2_read(engine->http2, bytes + done, count - done, &pass);
+        ns_unlock(&engine->lock);
+        if (pass && !peek && in_place == done && ns_bytes_count(&engine->in) == 0) {
+            in_place += used;
+        } else if (pass && !ns_bytes_append(&engine->in, bytes + done, used)) {
+            ns_engine_break(engine, "no memory for an answer");
+        }
+        done += used;
+        take_to_program(engine);
+    }
+    finish_ended(engine);
+    check_failed(engine);
+    return in_place;
+}
+
+/* The connection is over: what was due is given. Returns whether there is anything to read. */
+static bool
+close_reading(struct ns_engine *engine)
+{
+    ns_lock(&engine->lock);
+    ns_http2_close_reading(engine->http2);
+    ns_unlock(&engine->lock);
+    take_to_program(engine);
+    return ns_bytes_count(&engine->in) > 0;
+}
+
+int
+ns_engine_read_http2(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
+{
+    for (;;) {
+        take_to_program(engine);
+        if (ns_bytes_count(&engine->in) > 0) {
+            *got = ns_engine_give(engine, bytes, count, peek);
+            return 1;
+        }
+        if (__atomic_load_n(&engine->broken, __ATOMIC_ACQUIRE)) {
+            return ns_engine_fail(engine);
+        }
+        flush_quietly(engine);
+        bool marked = ns_engine_mark_errors(engine);
+        int result = ns_engine_real_read(engine, bytes, count, got);
+        bool more = result <= 0 && !ns_engine_must_wait(engine, true) && close_reading(engine);
+        ns_engine_unmark_errors(engine, marked, more);
+        if (more) {
+            continue;
+        }
+        if (result <= 0) {
+            return result;
+        }
+        size_t in_place = feed(engine, bytes, *got, peek);
+        flush_quietly(engine);
+        if (in_place > 0) {
+            *got = in_place;
+            return 1;
+        }
+    }
+}

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What arrives on a governed HTTP/2 connection. It passes where it stands, in the program's buffer,
+ * but for three things: what answers us and not the program, streams that were denied, and room
+ * that the program was given before.
+ */
+#include <string.h>
+
+#include "shim/http2_connection.h"
+
+/* Streams that a server has not looked at may be asked for again elsewhere (RFC 9113, 8.7). */
+#define REFUSED_STREAM 7
+
+/* From here on all passes: the program will find what is wrong, too. Denials that are due have no
+ * place any more. */
+static void
+go_blind(struct ns_http2 *http2)
+{
+    http2->reader_blind = true;
+    for (uint32_t i = 0; i < http2->stream_count; i++) {
+        http2->failed |= http2->streams[i]->due;
+    }
+}
+
+/* What is between frames may be put in now, behind the server's own first one. */
+static void
+inject(struct ns_http2 *http2)
+{
+    struct ns_bytes *inject = &http2->inject;
+    if (!http2->settings_seen || !ns_http2_frames_idle(&http2->reader)) {
+        return;
+    }
+    ns_http2_return_credit(http2);
+    if (ns_bytes_count(inject) > 0) {
+        ns_http2_put(http2, &http2->to_program, ns_bytes_front(inject), ns_bytes_count(inject));
+        ns_bytes_free(inject);
+    }
+}
+
+struct ns_bytes *
+ns_http2_to_program(struct ns_http2 *http2)
+{
+    inject(http2);
+    return &http2->to_program;
+}
+
+void
+ns_http2_close_reading(struct ns_http2 *http2)
+{
+    http2->ping_acked = http2->ping_sent;
+    ns_http2_tell_denials(http2);
+    if (ns_http2_frames_idle(&http2->reader)) {
+        http2->settings_seen = true;
+    }
+}
+
+/* --- answers -------------------------------------------------------------------------------- */
+
+/* The server's side of a stream is over. */
+static void
+close_stream(struct ns_http2 *http2, struct ns_http2_stream *stream, bool cut)
+{
+    stream->closed = true;
+    ns_http2_end_call(http2, stream, cut);
+    if (stream->withheld && !stream->judging) {
+        /* It has said all without the body, which then has no use. */
+        ns_http2_drop(http2, stream);
+        ns_http2_put_u32(http2, &http2->to_server, NS_HTTP2_RST_STREAM, stream->id,
+                         NS_HTTP2_CANCEL);
+    }
+    ns_http2_reap(http2, stream);
+}
+
+/* A denied program must not see the server answer behind our answer, but its table of fields must
+ * take what the block puts into it. No server sends one: it has seen the reset. */
+static void
+swallow_block(struct ns_http2 *http2)
+{
+    http2->failed |= ns_http2_fields_changed(http2->answer_fields);
+}
+
+static void
+end_block(struct ns_http2 *http2)
+{
+    struct ns_http2_stream *stream = http2->reading;
+    if (stream == NULL) {
+        return;
+    }
+    if (!http2->reader_passes) {
+        swallow_block(http2);
+        return;
+    }
+    struct ns_bytes text = {0};
+    struct ns_http1 *head = ns_http2_head_read(&http2->answer_head, NS_HTTP1_RESPONSES, &text);
+    bool final = head != NULL && ns_http1_status(head) >= 200;
+    if (final && stream->call != NULL) {
+        ns_http2_call_answer(stream->call, head);
+        http2->current = stream->id;
+    }
+    stream->answered |= final;
+    ns_http1_free(head);
+    ns_bytes_free(&text);
+    if (http2->answer_ends) {
+        close_stream(http2, stream, false);
+    }
+}
+
+/* --- other frames --------------------------------------------------------------------------- */
+
+static void
+pass_control(struct ns_http2 *http2)
+{
+    const struct ns_http2_frames *frames = &http2->reader;
+    ns_http2_put(http2, &http2->to_program, frames->header, sizeof frames->header);
+    ns_http2_put(http2, &http2->to_program, frames->control, frames->control_bytes);
+}
+
+static void
+take_ping(struct ns_http2 *http2)
+{
+    const struct ns_http2_frames *frames = &http2->reader;
+    uint64_t payload;
+    memcpy(&payload, frames->control, sizeof payload);
+    uint64_t number = payload - http2->ping_base;
+    if ((frames->frame.flags & NS_HTTP2_ACK) == 0 || number <= http2->ping_acked ||
+        number > http2->ping_sent) {
+        pass_control(http2);
+        return;
+    }
+    http2->ping_acked = number;
+    ns_http2_tell_denials(http2);
+}
+
+static void
+take_window_update(struct ns_http2 *http2)
+{
+    const struct ns_http2_frames *frames = &http2->reader;
+    uint32_t bytes = ns_http2_u32(frames->control) & INT32_MAX;
+    uint32_t id = frames->frame.stream;
+    struct ns_http2_stream *stream = id == 0 ? NULL : ns_http2_find(http2, id);
+    if (bytes == 0 || (id != 0 && stream == NULL)) {
+        pass_control(http2);
+        return;
+    }
+    if (stream != NULL && stream->dropped) {
+        return;
+    }
+    uint32_t told = ns_http2_server_takes(http2, stream, bytes);
+    if (told > 0) {
+        ns_http2_put_u32(http2, &http2->to_program, NS_HTTP2_WINDOW_UPDATE, id, told);
+    }
+    if (stream != NULL) {
+        ns_http2_pump(http2, stream);
+        ns_http2_reap(http2, stream);
+    } else {
+        ns_http2_pump_all(http2);
+    }
+}
+
+/* The server gives a stream up. */
+static void
+take_reset(struct ns_http2 *http2)
+{
+    const struct ns_http2_frames *frames = &http2->reader;
+    struct ns_http2_stream *stream = ns_http2_find(http2, frames->frame.stream);
+    if (stream != NULL && stream->dropped && !stream->answered) {
+        /* It has seen our reset, or was faster. */
+        if (stream->due) {
+            stream->ping = http2->ping_acked;
+            ns_http2_tell_denials(http2);
+        }
+        return;
+    }
+    pass_control(http2);
+    if (stream == NULL) {
+        return;
+    }
+    stream->unsent = ns_http2_u32(frames->control) == REFUSED_STREAM;
+    stream->due = false;
+    if (!stream->judging) {
+        ns_http2_drop(http2, stream);
+    }
+    stream->ended = true;
+    stream->closed = true;
+    ns_http2_end_call(http2, stream, true);
+    ns_http2_reap(http2, stream);
+}
+
+/* The server takes no more streams, and will not look at the last of those that it has. */
+static void
+take_goaway(struct ns_http2 *http2)
+{
+    const struct ns_http2_frames *frames = &http2->reader;
+    if (frames->control_bytes < 8) {
+        return;
+    }
+    uint32_t last = ns_http2_u32(frames->control) & INT32_MAX;
+    for (uint32_t i = 0; i < http2->stream_count; i++) {
+        struct ns_http2_stream *stream = http2->streams[i];
+        if (stream->id <= last || stream->answered) {
+            continue;
+        }
+        stream->unsent = true;
+        ns_http2_end_call(http2, stream, true);
+        if (stream->withheld && !stream->judging) {
+            ns_http2_drop(http2, stream);
+        }
+    }
+}
+
+static void
+take_settings(struct ns_http2 *http2)
+{
+    const struct ns_http2_frames *frames = &http2->reader;
+    http2->settings_seen = true;
+    if ((frames->frame.flags & NS_HTTP2_ACK) != 0) {
+        http2->table_bytes_due |= http2->table_bytes < NS_HTTP2_TABLE_BYTES;
+        return;
+    }
+    for (size_t i = 0; i + 6 <= frames->control_bytes; i += 6) {
+        const uint8_t *setting = frames->control + i;
+        if ((setting[0] << 8 | setting[1]) == NS_HTTP2_INITIAL_WINDOW_SIZE) {
+            ns_http2_server_initial(http2, ns_http2_u32(setting + 2));
+        }
+    }
+}
+
+/* --- frames --------------------------------------------------------------------------------- */
+
+static bool
+is_held(uint8_t type)
+{
+    return type == NS_HTTP2_PING || type == NS_HTTP2_WINDOW_UPDATE || type == NS_HTTP2_RST_STREAM;
+}
+
+static bool
+is_block(uint8_t type)
+{
+    return type == NS_HTTP2_HEADERS || type == NS_HTTP2_CONTINUATION ||
+           type == NS_HTTP2_PUSH_PROMISE;
+}
+
+/* Whether frames with content of a stream are for the program. */
+static bool
+passes(const struct ns_http2_stream *stream, bool block)
+{
+    if (stream == NULL || !stream->dropped || stream->answered) {
+        return true;
+    }
+    return block && stream->due; /* an answer that was faster than our reset stands */
+}
+
+static void
+begin_frame(struct ns_http2 *http2)
+{
+    const struct ns_http2_frame *frame = &http2->reader.frame;
+    switch (frame->type) {
+    case NS_HTTP2_DATA:
+        http2->reading = ns_http2_find(http2, frame->stream);
+        http2->reader_passes = passes(http2->reading, false);
+        if (!http2->reader_passes) {
+            ns_http2_swallowed(http2, frame->length);
+        }
+        break;
+    case NS_HTTP2_HEADERS:
+        http2->reading = ns_http2_find(http2, frame->stream);
+        http2->reader_passes = passes(http2->reading, true);
+        http2->answer_ends = (frame->flags & NS_HTTP2_END_STREAM) != 0;
+        break;
+    case NS_HTTP2_CONTINUATION: /* as what it continues */
+        break;
+    case NS_HTTP2_PUSH_PROMISE:
+        http2->reading = NULL;
+        http2->reader_passes = true;
+        break;
+    default:
+        http2->reader_passes = !is_held(frame->type);
+        break;
+    }
+}
+
+static void
+take_content(struct ns_http2 *http2, const struct ns_http2_input *input)
+{
+    struct ns_http2_stream *stream = http2->reading;
+    if (is_block(http2->reader.frame.type)) {
+        struct ns_http2_head *head = stream == NULL ? NULL : &http2->answer_head;
+        if (ns_http2_fields_feed(http2->answer_fields, input->bytes, input->count, false, head) !=
+            0) {
+            go_blind(http2);
+        }
+    } else if (stream != NULL && stream->call != NULL) {
+        ns_http2_call_answer_body(stream->call, input->bytes, input->count);
+        http2->current = stream->id;
+    }
+}
+
+static void
+end_frame(struct ns_http2 *http2)
+{
+    const struct ns_http2_frame *frame = &http2->reader.frame;
+    struct ns_http2_stream *stream = http2->reading;
+    switch (frame->type) {
+    case NS_HTTP2_DATA:
+        if (stream != NULL && http2->reader_passes && (frame->flags & NS_HTTP2_END_STREAM) != 0) {
+            close_stream(http2, stream, false);
+        }
+        break;
+    case NS_HTTP2_HEADERS:
+    case NS_HTTP2_CONTINUATION:
+    case NS_HTTP2_PUSH_PROMISE:
+        if ((frame->flags & NS_HTTP2_END_HEADERS) == 0) {
+            break;
+        }
+        if (ns_http2_fields_feed(http2->answer_fields, NULL, 0, true,
+                                 stream == NULL ? NULL : &http2->answer_head) != 0) {
+            go_blind(http2);
+        } else {
+            http2->table_bytes_due = false;
+            end_block(http2);
+        }
+        ns_http2_head_free(&http2->answer_head);
+        break;
+    case NS_HTTP2_SETTINGS:
+        take_settings(http2);
+        break;
+    case NS_HTTP2_PING:
+        take_ping(http2);
+        break;
+    case NS_HTTP2_WINDOW_UPDATE:
+        take_window_update(http2);
+        break;
+    case NS_HTTP2_RST_STREAM:
+        take_reset(http2);
+        break;
+    case NS_HTTP2_GOAWAY:
+        take_goaway(http2);
+        break;
+    default:
+        break;
+    }
+}
+
+size_t
+ns_http2_read(struct ns_http2 *http2, const uint8_t *bytes, size_t count, bool *pass)
+{
+    *pass = true;
+    if (http2->reader_blind || http2->opaque) {
+        return count;
+    }
+    struct ns_http2_frames *frames = &http2->reader;
+    struct ns_http2_input input;
+    size_t taken = ns_http2_frames_feed(frames, bytes, count, &input);
+    switch (input.event) {
+    case NS_HTTP2_FRAME:
+        begin_frame(http2);
+        *pass = http2->reader_passes && taken == NS_HTTP2_HEADER_BYTES;
+        if (http2->reader_passes && !*pass) {
+            ns_http2_put(http2, &http2->to_program, frames->header, sizeof frames->header);
+        }
+        break;
+    case NS_HTTP2_CONTENT:
+        take_content(http2, &input);
+        *pass = http2->reader_passes;
+        break;
+    case NS_HTTP2_REST:
+        *pass = http2->reader_passes;
+        break;
+    case NS_HTTP2_END:
+        end_frame(http2);
+        break;
+    case NS_HTTP2_ERROR:
+        go_blind(http2);
+        *pass = false;
+        ns_http2_put(http2, &http2->to_program, input.bytes, input.count);
+        break;
+    default:
+        *pass = false; /* the beginning of a header: it is kept */
+        break;
+    }
+    /* Nothing may follow that would tell the end of a frame. */
+    if (taken == count && input.event != NS_HTTP2_ERROR) {
+        (void)ns_http2_frames_feed(frames, NULL, 0, &input);
+        if (input.event == NS_HTTP2_END) {
+            end_frame(http2);
+        }
+    }
+    ns_http2_wake_starved(http2);
+    return taken;
+}

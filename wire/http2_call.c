@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire/http2_call.h"
+
+#include "base/mem.h"
+#include "wire/answer.h"
+#include "wire/request.h"
+
+struct ns_http2_call {
+    struct ns_wire_call *call;
+    struct ns_request request;
+    struct ns_answer answer;
+    bool answered;
+};
+
+struct ns_http2_call *
+ns_http2_call_new(const struct ns_wire_hosts *hosts, const char *server_name,
+                  const struct ns_http1 *head)
+{
+    struct ns_http2_call *call = ns_mem_alloc(sizeof(*call));
+    struct ns_wire_call *facts = ns_mem_alloc(sizeof(*facts));
+    if (call == NULL || facts == NULL ||
+        ns_request_head(&call->request, head, hosts, server_name, facts) != 0 ||
+        call->request.family == NULL) {
+        if (call != NULL) {
+            ns_request_free(&call->request);
+        }
+        ns_wire_call_free(facts);
+        ns_mem_free(call);
+        return NULL;
+    }
+    call->call = facts;
+    return call;
+}
+
+void
+ns_http2_call_free(struct ns_http2_call *call)
+{
+    if (call != NULL) {
+        ns_request_free(&call->request);
+        ns_answer_free(&call->answer);
+        ns_wire_call_free(call->call);
+    }
+    ns_mem_free(call);
+}
+
+void
+ns_http2_call_request(struct ns_http2_call *call, const uint8_t *bytes, size_t count)
+{
+    ns_request_body(&call->request, bytes, count);
+}
+
+uint64_t
+ns_http2_call_request_bytes(const struct ns_http2_call *call)
+{
+    return call->request.sent_bytes;
+}
+
+struct ns_wire_call *
+ns_http2_call_facts(struct ns_http2_call *call, bool complete)
+{
+    ns_request_finish(&call->request, complete);
+    return call->call;
+}
+
+void
+ns_http2_call_answer(struct ns_http2_call *call, const struct ns_http1 *head)
+{
+    if (!call->answered) {
+        call->answered = true;
+        ns_answer_begin(&call->answer, head, call->request.family, call->request.quirks,
+                        call->call);
+    }
+}
+
+void
+ns_http2_call_answer_body(struct ns_http2_call *call, const uint8_t *bytes, size_t count)
+{
+    if (call->answered) {
+        ns_answer_body(&call->answer, bytes, count);
+    }
+}
+
+bool
+ns_http2_call_is_answered(const struct ns_http2_call *call)
+{
+    return call->answered;
+}
+
+const struct ns_wire_call *
+ns_http2_call_current(struct ns_http2_call *call)
+{
+    if (!call->answered) {
+        return NULL;
+    }
+    struct ns_reading *reading = &call->answer.reading;
+    if (reading->call->part_count == 0) { /* parts are settled when they are all there */
+        call->request.family->settle(reading);
+    }
+    return reading->call;
+}
+
+struct ns_wire_call *
+ns_http2_call_take(struct ns_http2_call *call, bool complete)
+{
+    if (call->answered) {
+        ns_answer_end(&call->answer, complete);
+    }
+    struct ns_wire_call *taken = call->call;
+    call->call = NULL;
+    ns_http2_call_free(call);
+    return taken;
+}
+
+struct ns_wire_call *
+ns_http2_call_of(const struct ns_http2_call *call)
+{
+    return call->call;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One call on a stream of HTTP/2: its request and its answer, as heads and pieces of bodies. */
+#ifndef NS_WIRE_HTTP2_CALL_H
+#define NS_WIRE_HTTP2_CALL_H
+
+#include "wire/http1.h"
+#include "wire/wire.h"
+
+struct ns_http2_call;
+
+/* Reads the head of a request. NULL where it is no call, or without memory. Offsets in the call's
+ * facts are of the head's text. */
+struct ns_http2_call *ns_http2_call_new(const struct ns_wire_hosts *hosts, const char *server_name,
+                                        const struct ns_http1 *head);
+
+/* With the call, where that was not taken. */
+void ns_http2_call_free(struct ns_http2_call *call);
+
+/* Body of the request. */
+void ns_http2_call_request(struct ns_http2_call *call, const uint8_t *bytes, size_t count);
+
+/* Of the request's body so far, as sent. */
+uint64_t ns_http2_call_request_bytes(const struct ns_http2_call *call);
+
+/* The request has ended (complete), or is long enough: the facts are what can be known. Returns the
+ * call, still the caller's neither to free nor to keep beyond ns_http2_call_take. */
+struct ns_wire_call *ns_http2_call_facts(struct ns_http2_call *call, bool complete);
+
+/* The head of the final answer, and its body. */
+void ns_http2_call_answer(struct ns_http2_call *call, const struct ns_http1 *head);
+void ns_http2_call_answer_body(struct ns_http2_call *call, const uint8_t *bytes, size_t count);
+
+/* The head of the final answer has been read. */
+bool ns_http2_call_is_answered(const struct ns_http2_call *call);
+
+/* The call, still not the caller's. */
+struct ns_wire_call *ns_http2_call_of(const struct ns_http2_call *call);
+
+/* The call with the usage told so far, for progress; NULL before its answer. */
+const struct ns_wire_call *ns_http2_call_current(struct ns_http2_call *call);
+
+/* The call is over; complete: its answer ended as HTTP says it must. Returns it, now the caller's
+ * to free (ns_wire_call_free), and frees the rest. */
+struct ns_wire_call *ns_http2_call_take(struct ns_http2_call *call, bool complete);
+
+#endif
