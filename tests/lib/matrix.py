@@ -25,9 +25,6 @@ from tap import Failure, check, equal
 # A bound on hanging, not on speed.
 HANGS_AFTER_S = 180
 
-# HTTP/2 connections pass untouched until the library can speak it.
-HTTP2_PASSES = "HTTP/2 passes untouched"
-
 # What 1,000 input and 100 output tokens cost, in nano-dollars, and the output tokens.
 COSTS = {"gpt-4o-mini": (210_000, 100), "text-embedding-3-small": (20_000, 0),
          "claude-sonnet-4-5": (4_500_000, 100), "gemini-2.5-flash": (550_000, 100),

@@ -4,7 +4,7 @@ import os
 import re
 
 import lab
-from matrix import HTTP2_PASSES, Row
+from matrix import Row
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PLAIN = "__main__.HttpError"
@@ -47,12 +47,11 @@ def http(clients, model="gpt-4o-mini", seen=(PLAIN, 402), **more):
     """Rows of an HTTP client: (client, package, is in `make check`), newest and the one before."""
     for client, package, check in clients:
         protocol = "HTTP/2" if "-h2" in client else "HTTP/1.1"
-        passes = HTTP2_PASSES if protocol == "HTTP/2" else None
-        yield row("newest", package, client, model, seen, protocol=protocol, passes=passes,
-                  check=check, **more)
+        yield row("newest", package, client, model, seen, protocol=protocol, check=check,
+                  **more)
         if package in ("httpx", "requests", "aiohttp", "uvloop", "trio"):
             yield row("http-previous", package, client, model, seen, previous=True,
-                      protocol=protocol, passes=passes, **more)
+                      protocol=protocol, **more)
 
 
 def both(venv, package, clients, model, seen, seen_previous=None, checked=(), **more):
@@ -60,11 +59,10 @@ def both(venv, package, clients, model, seen, seen_previous=None, checked=(), **
     previous = "previous" if venv == "newest" else venv + "-previous"
     for client in clients:
         protocol = "HTTP/2" if "-h2" in client else "HTTP/1.1"
-        one = {"protocol": protocol, **more}
-        if protocol == "HTTP/2":
-            one["passes"] = HTTP2_PASSES
-        yield row(venv, package, client, model, seen, check=client in checked, **one)
-        yield row(previous, package, client, model, seen_previous or seen, previous=True, **one)
+        yield row(venv, package, client, model, seen, check=client in checked, protocol=protocol,
+                  **more)
+        yield row(previous, package, client, model, seen_previous or seen, previous=True,
+                  protocol=protocol, **more)
 
 
 OPENAI = ["openai-chat", "openai-chat-stream", "openai-responses", "openai-responses-stream",
