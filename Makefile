@@ -177,13 +177,16 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(ROOMS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
 
-.PHONY: unit e2e cov check fuzz fuzz-build lint format deps demo bench install uninstall clean help
+.PHONY: unit e2e clients cov check fuzz fuzz-build lint format deps demo bench install uninstall clean help
 unit: $(UNIT) ## unit tests of this MODE
 	$(RUN) $(UNIT)
 
 e2e: all $(TEST_PROGRAMS) ## whole-program tests of this MODE with real clients, real Postgres
 	$(if $(E2E_$(MODE)),@$(MAKE) --no-print-directory -s MODE=release all)
 	NS_BUILD="$(CURDIR)/$(B)" NS_CRASHES=$(if $(E2E_$(MODE)),30,100) $(RUN) $(E2E)
+
+clients: all ## every client of the matrix; writes docs/clients.md
+	NS_BUILD="$(CURDIR)/$(B)" NS_CLIENTS=all tests/run --log-dir $(B)/logs tests/e2e/clients_test.py
 
 # Goes on where a test fails: a program that may open no file complains that it cannot save its counts.
 cov: ## which share of each file the tests reach, from a tree of its own

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import messages
@@ -26,6 +27,7 @@ import netns
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("NS_BUILD", os.path.join(ROOT, "build"))
 SANITIZERS = {"asan": "libasan.so", "tsan": "libtsan.so"}
+ENVIRONMENTS = threading.Lock()
 HOSTS = ["api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com",
          "api.mistral.ai", "api.cohere.com", "bedrock-runtime.us-east-1.amazonaws.com"]
 
@@ -62,12 +64,21 @@ def preload_with_sanitizer(library):
 
 
 def python_with_sdks(requirements):
-    """A Python whose environment has these packages, kept in build/ between runs."""
-    directory = os.path.join(ROOT, "build", "venv-" + os.path.basename(os.path.dirname(requirements)))
+    """A Python whose environment has the packages of this file, kept in build/ between runs and
+    named after it, or after its folder where it is a requirements.txt. Threads may ask at once."""
+    name = os.path.splitext(os.path.basename(requirements))[0]
+    if name == "requirements":
+        name = os.path.basename(os.path.dirname(requirements))
+    directory = os.path.join(ROOT, "build", "venv-" + name)
     python = os.path.join(directory, "bin", "python")
     stamp = os.path.join(directory, "installed")
-    wanted = open(requirements, encoding="utf-8").read()
-    if not os.path.exists(stamp) or open(stamp, encoding="utf-8").read() != wanted:
+    with open(requirements, encoding="utf-8") as file:
+        wanted = file.read()
+    with ENVIRONMENTS:
+        if os.path.exists(stamp):
+            with open(stamp, encoding="utf-8") as file:
+                if file.read() == wanted:
+                    return python
         shutil.rmtree(directory, ignore_errors=True)
         subprocess.run(["/usr/bin/python3", "-m", "venv", directory], check=True)
         subprocess.run([python, "-m", "pip", "-q", "--disable-pip-version-check", "install", "-r",
@@ -183,7 +194,8 @@ class Lab:
         """Of programs that talk to the provider, not governed."""
         environment = dict(
             os.environ, SSL_CERT_FILE=self.authority.ca, CURL_CA_BUNDLE=self.authority.ca,
-            REQUESTS_CA_BUNDLE=self.authority.ca, NODE_EXTRA_CA_CERTS=self.authority.ca,
+            REQUESTS_CA_BUNDLE=self.authority.ca, AWS_CA_BUNDLE=self.authority.ca,
+            NODE_EXTRA_CA_CERTS=self.authority.ca, GEMINI_API_KEY="AIza-test-key",
             OPENAI_API_KEY="sk-test-openai-0000000000001234", ANTHROPIC_API_KEY="sk-ant-test-5678",
             NULLSPEND_COLLECTOR=self.endpoint, NULLSPEND_SPOOL_DIR=self.spool,
             XDG_STATE_HOME=os.path.join(self.directory, "xdg-state"),

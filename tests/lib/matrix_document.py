@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/clients.md: the rows of the matrix as a table for people. All of it follows from the rows but
+the times, which are what `make clients` measured, in classes so coarse that they stay."""
+import os
+import re
+
+import lab
+
+PATH = os.path.join(lab.ROOT, "docs/clients.md")
+TEMPLATE = os.path.join(lab.ROOT, "tests/clients/clients.md.in")
+CLASSES_MS = [50, 250, 1000, 5000]
+HEAD = "| client | package | protocol | stream | on denial | status | attempts | time to it |\n" \
+       "|---|---|---|---|---|---|---|---|\n"
+
+
+def time_class(seconds):
+    for limit in CLASSES_MS:
+        if seconds * 1000 < limit:
+            return f"< {limit} ms"
+    return "longer"
+
+
+def line(row, time):
+    if row.passes:
+        seen = [row.passes, "", "", ""]
+    else:
+        status = str(row.status) if row.status else "not told"
+        seen = [f"`{row.exception}`", status, "1", time]
+    return "| " + " | ".join([f"`{row.name}`", row.package, row.protocol,
+                              "yes" if row.streams else "no", *seen]) + " |\n"
+
+
+def text(rows, times):
+    """The document; times: name of a row → its time class."""
+    parts = []
+    for runtime in dict.fromkeys(row.runtime for row in rows):
+        lines = "".join(line(row, times.get(row.name, "?")) for row in rows
+                        if row.runtime == runtime)
+        parts.append(f"### {runtime}\n{HEAD}{lines}")
+    with open(TEMPLATE, encoding="utf-8") as template:
+        return template.read().replace("@TABLES@\n", "\n".join(parts))
+
+
+def times_in(document):
+    return dict(re.findall(r"^\| `([^`]+)` \|.* \| ([^|]+) \|$", document, re.M))
+
+
+def write(rows, seconds):
+    """seconds: name of a row → time to a denial, of the rows that were measured."""
+    with open(PATH, "w", encoding="utf-8") as file:
+        file.write(text(rows, {name: time_class(value) for name, value in seconds.items()
+                               if value is not None}))
+
+
+def read():
+    with open(PATH, encoding="utf-8") as file:
+        return file.read()
