@@ -127,7 +127,7 @@ $(B)/nullspend-bpf: $(call objects,$(wildcard bpf/*.c)) $(LIB)/libbase.a
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*_test.c))
 
 # With a sanitizer run the suites that run the programs. The others look at the release build itself
-# (demo, harmless) or at none of it (bpf, pricing_convert); those for threads, at threads.
+# (abi, demo, harmless, soak) or at none of it (bpf, pricing_convert); those for threads, at threads.
 E2E_asan := cli clients collector crash loss privacy race shim sql store
 E2E_tsan := collector crash loss race shim
 E2E_cov := $(E2E_asan)
@@ -196,7 +196,8 @@ fuzz: ## every fuzz target for FUZZ_SECONDS seconds (default 5) from its seed co
 	$(MAKE) --no-print-directory -j $(JOBS) MODE=fuzz fuzz-build
 	tests/fuzz/run $(FUZZ_SECONDS)
 
-lint: ## clang-format, clang-tidy, cppcheck and the house rules
+lint: ## clang-format, clang-tidy, cppcheck, the house rules, and the ABI of the preload object
+	@$(MAKE) --no-print-directory -s MODE=release build/libnullspend.so
 	tests/lint
 
 format: ## rewrites all C files in the house style
