@@ -161,7 +161,7 @@ $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(ROOMS)
 
 # Programs that end-to-end tests drive.
 TEST_PROGRAMS := $(patsubst tests/programs/%.c,$(B)/programs/%,$(wildcard tests/programs/*.c))
-$(B)/programs/tls_client: TLS := -lssl -lcrypto
+$(filter-out %/churn %/follow,$(TEST_PROGRAMS)): TLS := -lssl -lcrypto
 $(B)/programs/%: $(B)/obj/tests/programs/%.o $(ROOMS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
