@@ -74,9 +74,12 @@ make(void)
     if (getauxval(AT_SECURE) != 0) {
         return OFF; /* the environment is somebody else's */
     }
-    ns_log_open(NULL);
-    memset(&config, 0, sizeof config);
-    ns_config_read(&config, lookup, geteuid() == 0);
+    /* A child whose environment was taken away (clearenv, setproctitle) is governed as its parent. */
+    if (life == 1 || ns_config_is_set(lookup)) {
+        ns_log_open(NULL);
+        memset(&config, 0, sizeof config);
+        ns_config_read(&config, lookup, geteuid() == 0);
+    }
     return config.mode == NS_MODE_OFF ? OFF : READY;
 }
 
