@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # One Makefile for everything; `make help` lists what it does. MODE chooses the tree:
-# release (build/), asan (build/asan), tsan (build/tsan), cov (build/cov), fuzz (build/fuzz).
+# release (build/), asan (build/asan), tsan (build/tsan), cov (build/cov), fuzz (build/fuzz), aarch64
+# (build/aarch64: the preload object and the tests of its parts, for the other processor).
 # V=1 shows whole commands.
 
 MODE ?= release
@@ -41,8 +42,13 @@ else ifeq ($(MODE),fuzz)
 CC := clang
 CFLAGS += -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -DNS_DEBUG
 LDFLAGS += -fsanitize=address,undefined
+else ifeq ($(MODE),aarch64)
+CC := aarch64-linux-gnu-gcc
+CFLAGS += -O2
+CPPFLAGS += -D_FORTIFY_SOURCE=2 -isystem $(B)/sysroot/usr/include
+LDFLAGS += -L$(B)/sysroot/usr/lib/aarch64-linux-gnu
 else
-$(error MODE is release, asan, tsan, cov or fuzz, not $(MODE))
+$(error MODE is release, asan, tsan, cov, fuzz or aarch64, not $(MODE))
 endif
 
 # --- rooms -----------------------------------------------------------------------------------
@@ -69,6 +75,13 @@ ZMQ := -lzmq
 
 PROGRAMS := $(if $(wildcard shim/*.c),$(B)/libnullspend.so) $(if $(wildcard collector/main.c),$(B)/nullspendd) \
     $(if $(wildcard cli/main.c),$(B)/nullspend) $(if $(wildcard bpf/main.c),$(B)/nullspend-bpf)
+
+ifeq ($(MODE),aarch64)
+ROOMS := $(LIB)/libwire.a $(LIB)/libprotocol.a $(LIB)/libbase.a
+PROGRAMS := $(B)/libnullspend.so
+PQ :=
+ZMQ :=
+endif
 
 .PHONY: all
 all: $(PROGRAMS) ## builds everything into build/
@@ -126,6 +139,11 @@ $(B)/nullspend-bpf: $(call objects,$(wildcard bpf/*.c)) $(LIB)/libbase.a
 
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*_test.c))
 
+# What needs no library of the distribution beyond the decoders.
+ifeq ($(MODE),aarch64)
+UNIT := $(filter $(B)/tests/wire_% $(B)/tests/protocol_codec_% $(B)/tests/protocol_zmtp_% $(B)/tests/base_% $(B)/tests/shim_mem_%,$(UNIT))
+endif
+
 # With a sanitizer run the suites that run the programs. The others look at the release build itself
 # (abi, demo, harmless, soak) or at none of it (bpf, pricing_convert); those for threads, at threads.
 E2E_asan := cli clients collector crash loss privacy race shim sql store
@@ -134,7 +152,8 @@ E2E_cov := $(E2E_asan)
 E2E := $(if $(E2E_$(MODE)),$(E2E_$(MODE):%=tests/e2e/%_test.py),$(wildcard tests/e2e/*_test.py))
 
 # The thread sanitizer wants memory where it expects it.
-RUN := $(if $(filter tsan,$(MODE)),setarch -R )tests/run -j $(JOBS) --log-dir $(B)/logs
+RUN := $(if $(filter tsan,$(MODE)),setarch -R )tests/run -j $(JOBS) --log-dir $(B)/logs \
+    $(if $(filter aarch64,$(MODE)),--under "qemu-aarch64 -L /usr/aarch64-linux-gnu")
 HARNESS := $(B)/obj/tests/harness.o
 
 # Tests of the preload object's own parts link it first, for its memory.
@@ -174,13 +193,16 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(ROOMS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
 
-.PHONY: unit e2e cov check fuzz fuzz-build lint format deps demo bench install uninstall clean help
+.PHONY: unit e2e aarch64 soak cov check fuzz fuzz-build lint format deps demo bench install uninstall clean help
 unit: $(UNIT) ## unit tests of this MODE
 	$(RUN) $(UNIT)
 
 e2e: all $(TEST_PROGRAMS) ## whole-program tests of this MODE with real clients, real Postgres
 	$(if $(E2E_$(MODE)),@$(MAKE) --no-print-directory -s MODE=release all)
 	NS_BUILD="$(CURDIR)/$(B)" NS_CRASHES=$(if $(E2E_$(MODE)),30,100) $(RUN) $(E2E)
+
+aarch64: ## the preload object for aarch64, and its parts' tests under emulation
+	tests/aarch64
 
 # Goes on where a test fails: a program that may open no file complains that it cannot save its counts.
 cov: ## which share of each file the tests reach, from a tree of its own
