@@ -201,6 +201,10 @@ e2e: all $(TEST_PROGRAMS) ## whole-program tests of this MODE with real clients,
 	$(if $(E2E_$(MODE)),@$(MAKE) --no-print-directory -s MODE=release all)
 	NS_BUILD="$(CURDIR)/$(B)" NS_CRASHES=$(if $(E2E_$(MODE)),30,100) $(RUN) $(E2E)
 
+soak: all $(B)/programs/soak ## a million calls on one connection, with flat memory
+	NS_BUILD="$(CURDIR)/$(B)" NS_SOAK_CALLS=$${NS_SOAK_CALLS:-1000000} tests/run --log-dir $(B)/logs tests/e2e/soak_test.py
+	@grep '^# calls' $(B)/logs/soak_test.py.log
+
 aarch64: ## the preload object for aarch64, and its parts' tests under emulation
 	tests/aarch64
 

@@ -73,12 +73,15 @@ deliver_denial(struct ns_engine *engine, bool closes)
         .status = denial->verdict.http_status,
         .close = closes || denial->call->request.closes,
     };
-    uint8_t text[DENIAL_BYTES_MAX];
+    uint8_t *text = ns_mem_alloc(DENIAL_BYTES_MAX); /* a thread's stack may be too small for it */
     int status = 0;
-    int bytes = ns_wire_denial_write(&denial->call->request, &told, text, sizeof text, &status);
+    int bytes = text == NULL ? 0
+                             : ns_wire_denial_write(&denial->call->request, &told, text,
+                                                    DENIAL_BYTES_MAX, &status);
     if (bytes <= 0 || !ns_bytes_append(&engine->in, text, (size_t)bytes)) {
         ns_engine_break(engine, "no memory for a denial");
     }
+    ns_mem_free(text);
     ns_call_drop(denial->call);
     ns_mem_free(denial);
 }
