@@ -207,6 +207,10 @@ e2e: all $(TEST_PROGRAMS) ## whole-program tests of this MODE with real clients,
 clients: all ## every client of the matrix; writes docs/clients.md
 	NS_BUILD="$(CURDIR)/$(B)" NS_CLIENTS=all tests/run --log-dir $(B)/logs tests/e2e/clients_test.py
 
+soak: all $(B)/programs/soak ## a million calls on one connection, with flat memory
+	NS_BUILD="$(CURDIR)/$(B)" NS_SOAK_CALLS=$${NS_SOAK_CALLS:-1000000} tests/run --log-dir $(B)/logs tests/e2e/soak_test.py
+	@grep '^# calls' $(B)/logs/soak_test.py.log
+
 aarch64: ## the preload object for aarch64, and its parts' tests under emulation
 	tests/aarch64
 

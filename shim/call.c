@@ -10,6 +10,7 @@
 #include "protocol/zmtp.h"
 #include "shim/counters.h"
 #include "shim/hello.h"
+#include "shim/log.h"
 #include "shim/process.h"
 #include "shim/report.h"
 #include "shim/tags.h"
@@ -184,13 +185,29 @@ new_ticket(struct ns_wire_call *call, const uint8_t *request, size_t request_byt
     return ticket;
 }
 
+/* A message has some 4 KiB, threads may have a stack of four times that. NULL without memory. */
+static struct ns_message *
+new_message(enum ns_message_kind kind)
+{
+    struct ns_message *message = ns_mem_alloc(sizeof *message);
+    if (message != NULL) {
+        message->kind = kind;
+    }
+    return message;
+}
+
 static void
 release_hold(const struct ns_ticket *ticket, enum ns_outcome outcome)
 {
-    struct ns_message message = {.kind = NS_MESSAGE_RELEASE};
-    message.as.release.call_id = ticket->call_id;
-    message.as.release.outcome = (uint8_t)outcome;
-    ns_reports_add(&message);
+    struct ns_message *message = new_message(NS_MESSAGE_RELEASE);
+    if (message == NULL) {
+        ns_count(NS_COUNTER_REPORTS_LOST);
+        return;
+    }
+    message->as.release.call_id = ticket->call_id;
+    message->as.release.outcome = (uint8_t)outcome;
+    ns_reports_add(message);
+    ns_mem_free(message);
     ns_gate_post();
 }
 
@@ -231,6 +248,21 @@ rule_verdict(struct ns_ticket *ticket, struct ns_gate_verdict *verdict)
     return NS_RULING_DENY;
 }
 
+static enum ns_ruling
+ask(struct ns_wire_call *call, struct ns_ticket *ticket, struct ns_gate_verdict *verdict)
+{
+    struct ns_message *message = new_message(NS_MESSAGE_CHECK);
+    if (message == NULL) {
+        return rule_unreachable(ticket, verdict);
+    }
+    FILL_IDENTITY(&message->as.check, call, ticket);
+    message->as.check.denial_status = (uint32_t)ns_wire_denial_status(&call->request);
+    clean_check(&message->as.check);
+    int error = ns_gate_check(message, verdict, &ticket->asked);
+    ns_mem_free(message);
+    return error == 0 ? rule_verdict(ticket, verdict) : rule_unreachable(ticket, verdict);
+}
+
 enum ns_ruling
 ns_call_judge(struct ns_wire_call *call, const uint8_t *request, size_t request_bytes,
               struct ns_gate_verdict *verdict)
@@ -244,12 +276,7 @@ ns_call_judge(struct ns_wire_call *call, const uint8_t *request, size_t request_
     }
     enum ns_ruling ruling = NS_RULING_ALLOW;
     if (ns_process_config()->mode != NS_MODE_OBSERVE) {
-        struct ns_message message = {.kind = NS_MESSAGE_CHECK};
-        FILL_IDENTITY(&message.as.check, call, ticket);
-        message.as.check.denial_status = (uint32_t)ns_wire_denial_status(&call->request);
-        clean_check(&message.as.check);
-        int error = ns_gate_check(&message, verdict, &ticket->asked);
-        ruling = error == 0 ? rule_verdict(ticket, verdict) : rule_unreachable(ticket, verdict);
+        ruling = ask(call, ticket, verdict);
     }
     errno = saved;
     ns_count(ruling == NS_RULING_ALLOW ? NS_COUNTER_CALLS_ALLOWED : NS_COUNTER_CALLS_DENIED);
@@ -264,6 +291,29 @@ ns_call_drop(struct ns_wire_call *call)
     ns_wire_call_free(call);
 }
 
+static void
+report(struct ns_wire_call *call, const struct ns_ticket *ticket, bool cancelled)
+{
+    struct ns_message *message = new_message(NS_MESSAGE_REPORT);
+    if (message == NULL) {
+        ns_count(NS_COUNTER_REPORTS_LOST);
+        ns_log("a report is lost, there is no memory for it", NULL);
+        return;
+    }
+    char name[NS_NAME_BYTES_MAX + 1];
+    ns_process_name(name);
+    struct ns_report *report = &message->as.report;
+    FILL_IDENTITY(report, call, ticket);
+    fill_response(report, call, cancelled);
+    report->checked = ticket->checked;
+    report->process = ns_text_of(name);
+    report->pid = (uint32_t)getpid();
+    clean_report(report);
+    ns_reports_add(message);
+    ns_mem_free(message);
+    ns_gate_post();
+}
+
 void
 ns_call_finish(struct ns_wire_call *call, bool cancelled)
 {
@@ -274,18 +324,7 @@ ns_call_finish(struct ns_wire_call *call, bool cancelled)
             release_hold(ticket, NS_OUTCOME_CANCELLED);
         }
     } else if (ticket != NULL) {
-        char name[NS_NAME_BYTES_MAX + 1];
-        ns_process_name(name);
-        struct ns_message message = {.kind = NS_MESSAGE_REPORT};
-        struct ns_report *report = &message.as.report;
-        FILL_IDENTITY(report, call, ticket);
-        fill_response(report, call, cancelled);
-        report->checked = ticket->checked;
-        report->process = ns_text_of(name);
-        report->pid = (uint32_t)getpid();
-        clean_report(report);
-        ns_reports_add(&message);
-        ns_gate_post();
+        report(call, ticket, cancelled);
     }
     ns_call_drop(call);
     errno = saved;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim/denial.h"
 
+#include "base/mem.h"
 #include "base/uuid.h"
 #include "base/words.h"
 
@@ -8,9 +9,12 @@
 static const char plain_message[] =
     "nullspend: the budget does not allow this call; request not sent";
 
-size_t
+/* Head, body and escapes of a denial beside its message (wire.h). */
+#define DENIAL_BYTES_MAX (2048 + 6 * NS_VERDICT_MESSAGE_BYTES_MAX + NS_VERDICT_ENTITY_BYTES_MAX)
+
+uint8_t *
 ns_denial_write(const struct ns_wire_request *request, const struct ns_gate_verdict *verdict,
-                bool closes, uint8_t text[static NS_DENIAL_BYTES_MAX])
+                bool closes, size_t *bytes)
 {
     char id[NS_UUID_TEXT_BYTES];
     ns_uuid_format(&verdict->denial_id, id);
@@ -22,7 +26,14 @@ ns_denial_write(const struct ns_wire_request *request, const struct ns_gate_verd
         .status = verdict->http_status,
         .close = closes || request->closes,
     };
+    uint8_t *text = ns_mem_alloc(DENIAL_BYTES_MAX); /* a thread's stack may be too small for it */
     int status = 0;
-    int bytes = ns_wire_denial_write(request, &told, text, NS_DENIAL_BYTES_MAX, &status);
-    return bytes > 0 ? (size_t)bytes : 0;
+    int written =
+        text == NULL ? 0 : ns_wire_denial_write(request, &told, text, DENIAL_BYTES_MAX, &status);
+    if (written <= 0) {
+        ns_mem_free(text);
+        return NULL;
+    }
+    *bytes = (size_t)written;
+    return text;
 }

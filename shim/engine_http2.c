@@ -49,11 +49,12 @@ judge(struct ns_engine *engine, struct ns_http2_stream *stream)
         ns_unlock(&engine->lock);
         return;
     }
-    uint8_t text[NS_DENIAL_BYTES_MAX];
-    size_t bytes = ns_denial_write(&call->request, &verdict, false, text);
+    size_t bytes = 0;
+    uint8_t *text = ns_denial_write(&call->request, &verdict, false, &bytes);
     ns_lock(&engine->lock);
     call = ns_http2_deny(engine->http2, stream, text, bytes);
     ns_unlock(&engine->lock);
+    ns_mem_free(text);
     ns_call_drop(call);
 }
 

@@ -57,11 +57,12 @@ deliver_denial(struct ns_engine *engine, bool closes)
     struct ns_denial *denial = engine->denials;
     engine->denials = denial->next;
     ns_unlock(&engine->lock);
-    uint8_t text[NS_DENIAL_BYTES_MAX];
-    size_t bytes = ns_denial_write(&denial->call->request, &denial->verdict, closes, text);
-    if (bytes == 0 || !ns_bytes_append(&engine->in, text, bytes)) {
+    size_t bytes = 0;
+    uint8_t *text = ns_denial_write(&denial->call->request, &denial->verdict, closes, &bytes);
+    if (text == NULL || !ns_bytes_append(&engine->in, text, bytes)) {
         ns_engine_break(engine, "no memory for a denial");
     }
+    ns_mem_free(text);
     ns_call_drop(denial->call);
     ns_mem_free(denial);
 }

@@ -32,6 +32,7 @@ struct link {
     uint64_t serial; /* of the connection: another one each time it is made */
     dev_t device;    /* of the socket, to know our descriptor again */
     ino_t inode;
+    struct ns_message message; /* the last received; here, for the stacks of threads may be small */
     uint8_t buffer[NS_MESSAGE_BYTES_MAX]; /* touched only as far as messages reach */
 };
 
@@ -147,16 +148,16 @@ handle(const struct ns_message *message)
     }
 }
 
-/* Receives one message. Returns 0 or a negative errno; after others than -ETIMEDOUT and -EAGAIN the
- * link is lost. */
+/* Receives link->message. Returns 0 or a negative errno; after others than -ETIMEDOUT and -EAGAIN
+ * the link is lost. */
 static int
-receive(struct link *link, int64_t deadline_ns, struct ns_message *message)
+receive(struct link *link, int64_t deadline_ns)
 {
     int got = ns_zmtp_receive(&link->zmtp, link->buffer, sizeof link->buffer, deadline_ns);
     const char *why = NULL;
-    int error = got < 0 ? got : ns_message_decode(link->buffer, (size_t)got, message, &why);
+    int error = got < 0 ? got : ns_message_decode(link->buffer, (size_t)got, &link->message, &why);
     if (error == 0) {
-        handle(message);
+        handle(&link->message);
     } else if (error != -ETIMEDOUT && error != -EAGAIN) {
         lose(link);
     }
@@ -193,22 +194,22 @@ open_link(struct link *link, int64_t deadline_ns)
         link->inode = status.st_ino;
     }
     struct ns_hello_text text;
-    struct ns_message message;
-    ns_hello_fill(&message, &text, ns_process_config());
-    error = send_message(link, &message, deadline_ns);
+    const struct ns_message *message = &link->message;
+    ns_hello_fill(&link->message, &text, ns_process_config());
+    error = send_message(link, message, deadline_ns);
     if (error == 0) {
-        error = receive(link, deadline_ns, &message);
+        error = receive(link, deadline_ns);
     }
-    if (error == 0 && message.kind != NS_MESSAGE_WELCOME) {
+    if (error == 0 && message->kind != NS_MESSAGE_WELCOME) {
         error = -EPROTO;
-    } else if (error == 0 && message.as.welcome.refused != 0) {
+    } else if (error == 0 && message->as.welcome.refused != 0) {
         error = -EACCES;
     }
     if (error != 0) {
         lose(link);
         return error;
     }
-    const struct ns_welcome *welcome = &message.as.welcome;
+    const struct ns_welcome *welcome = &message->as.welcome;
     __atomic_store_n(&deny_unreachable, welcome->deny_unreachable, __ATOMIC_RELAXED);
     __atomic_store_n(&spool_due, true, __ATOMIC_RELAXED);
     ns_lock(&lock);
@@ -385,17 +386,17 @@ await_verdict(struct link *link, const struct ns_uuid *call_id, int64_t deadline
 {
     bool held = false;
     for (;;) {
-        struct ns_message message;
-        int error = receive(link, deadline_ns, &message);
+        const struct ns_message *message = &link->message;
+        int error = receive(link, deadline_ns);
         if (error != 0) {
             return held && error == -ETIMEDOUT ? 0 : error;
         }
         /* Others are late answers to questions that were given up. */
-        if (message.kind != NS_MESSAGE_VERDICT ||
-            !ns_uuid_equal(&message.as.verdict.call_id, call_id)) {
+        if (message->kind != NS_MESSAGE_VERDICT ||
+            !ns_uuid_equal(&message->as.verdict.call_id, call_id)) {
             continue;
         }
-        keep_verdict(verdict, &message.as.verdict);
+        keep_verdict(verdict, &message->as.verdict);
         if (verdict->decision != NS_DECISION_HOLD) {
             return 0;
         }
@@ -481,8 +482,7 @@ ns_gate_hash(const void *secret, size_t bytes)
 static void
 drain(struct link *link)
 {
-    struct ns_message message;
-    while (link->zmtp.fd >= 0 && receive(link, 0, &message) == 0) {
+    while (link->zmtp.fd >= 0 && receive(link, 0) == 0) {
     }
 }
 
@@ -529,16 +529,16 @@ static int
 posting_send(void *context, const void *bytes, size_t count)
 {
     struct posting *posting = context;
-    struct ns_message message;
+    struct ns_message *message = &posting->link->message;
     const char *why;
-    if (posting->count == NS_SPOOL_BATCH || ns_message_decode(bytes, count, &message, &why) != 0) {
+    if (posting->count == NS_SPOOL_BATCH || ns_message_decode(bytes, count, message, &why) != 0) {
         return 0; /* written by another version: nobody takes it */
     }
     struct ns_uuid call_id;
-    if (message.kind == NS_MESSAGE_REPORT) {
-        call_id = message.as.report.call_id;
-    } else if (message.kind == NS_MESSAGE_RELEASE) {
-        call_id = message.as.release.call_id;
+    if (message->kind == NS_MESSAGE_REPORT) {
+        call_id = message->as.report.call_id;
+    } else if (message->kind == NS_MESSAGE_RELEASE) {
+        call_id = message->as.release.call_id;
     } else {
         return 0;
     }
@@ -554,13 +554,13 @@ posting_settle(void *context)
 {
     struct posting *posting = context;
     while (posting->count > 0) {
-        struct ns_message message;
-        int error = receive(posting->link, posting->deadline_ns, &message);
+        const struct ns_message *message = &posting->link->message;
+        int error = receive(posting->link, posting->deadline_ns);
         if (error != 0) {
             return error;
         }
-        for (uint32_t i = 0; message.kind == NS_MESSAGE_ACK && i < posting->count; i++) {
-            if (ns_uuid_equal(&posting->waiting[i], &message.as.ack.call_id)) {
+        for (uint32_t i = 0; message->kind == NS_MESSAGE_ACK && i < posting->count; i++) {
+            if (ns_uuid_equal(&posting->waiting[i], &message->as.ack.call_id)) {
                 posting->waiting[i] = posting->waiting[--posting->count];
                 break;
             }
@@ -633,9 +633,8 @@ ns_gate_flush(void)
             continue;
         }
         send_reports(link, deadline_ns);
-        struct ns_message message;
         while (link->zmtp.fd >= 0 && ns_reports_waiting(link->serial) &&
-               receive(link, deadline_ns, &message) == 0) {
+               receive(link, deadline_ns) == 0) {
         }
         post_spool(link);
     }

@@ -6,7 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "shim/tags.h"
+
+#define PATH_BYTES 4096
 
 static void
 keep_clean(char *text)
@@ -19,8 +22,8 @@ keep_clean(char *text)
 void
 ns_process_name(char name[static NS_NAME_BYTES_MAX + 1])
 {
-    char path[4096];
-    ssize_t bytes = readlink("/proc/self/exe", path, sizeof path - 1);
+    char *path = ns_mem_alloc(PATH_BYTES);
+    ssize_t bytes = path == NULL ? -1 : readlink("/proc/self/exe", path, PATH_BYTES - 1);
     const char *base = NULL;
     if (bytes > 0) {
         path[bytes] = '\0';
@@ -30,6 +33,7 @@ ns_process_name(char name[static NS_NAME_BYTES_MAX + 1])
     size_t base_bytes = strnlen(base, NS_NAME_BYTES_MAX);
     memcpy(name, base, base_bytes);
     name[base_bytes] = '\0';
+    ns_mem_free(path);
     keep_clean(name);
 }
 

@@ -176,8 +176,9 @@ ns_http2_open(struct ns_http2 *http2, uint32_t id)
     }
     if (http2->stream_count == http2->stream_capacity) {
         uint32_t capacity = http2->stream_capacity == 0 ? 8 : 2 * http2->stream_capacity;
-        struct ns_http2_stream **streams = ns_mem_resize(
-            http2->streams, http2->stream_count * sizeof *streams, capacity * sizeof *streams);
+        size_t each = sizeof(struct ns_http2_stream *); // NOLINT(bugprone-sizeof-expression)
+        struct ns_http2_stream **streams =
+            ns_mem_resize(http2->streams, http2->stream_count * each, capacity * each);
         if (streams == NULL) {
             return NULL;
         }

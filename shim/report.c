@@ -91,11 +91,14 @@ keep(const struct ns_message *message, const uint8_t *bytes, size_t count)
 void
 ns_reports_add(const struct ns_message *message)
 {
-    uint8_t usual[USUAL_BYTES];
     ns_count(NS_COUNTER_REPORTS_MADE);
-    int count = ns_message_encode(message, usual, sizeof usual);
+    uint8_t *usual = ns_mem_alloc(USUAL_BYTES);
+    int count = usual == NULL ? -1 : ns_message_encode(message, usual, USUAL_BYTES);
     if (count > 0) {
         keep(message, usual, (size_t)count);
+    }
+    ns_mem_free(usual);
+    if (count > 0) {
         return;
     }
     uint8_t *large = ns_mem_alloc(NS_MESSAGE_BYTES_MAX);

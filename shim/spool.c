@@ -94,9 +94,9 @@ is_spool(const char *name, const char *prefix, size_t prefix_bytes)
 static void
 make_directories(const char *path)
 {
-    char part[4096];
     size_t bytes = strlen(path);
-    if (bytes >= sizeof part) {
+    char *part = ns_mem_alloc(bytes + 1);
+    if (part == NULL) {
         return;
     }
     for (size_t i = 1; i <= bytes; i++) {
@@ -106,6 +106,7 @@ make_directories(const char *path)
             mkdir(part, 0700);
         }
     }
+    ns_mem_free(part);
 }
 
 static int

@@ -3,10 +3,12 @@
 """Programs that run out of memory or descriptors, or take things away from themselves: their calls
 go on as without the library, and are asked for again as soon as that is possible."""
 import os
+import re
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import fake_collector  # noqa: E402  pylint: disable=wrong-import-position
 import harmlab  # noqa: E402  pylint: disable=wrong-import-position
 from tap import check, equal, main, skip, test  # noqa: E402
 
@@ -96,6 +98,41 @@ def as_another_user_the_link_goes_on_and_a_child_without_one_follows_the_policy(
                              NULLSPEND_ON_UNREACHABLE=policy)
             equal(words, ["answered", "answered", word], policy)
             equal(asked(host), 2, "asked")
+
+
+# --- stacks -----------------------------------------------------------------------------------------
+
+STACK_MIN = 16384  # PTHREAD_STACK_MIN
+
+
+def depths(host, stack_bytes, **more):
+    done = host.run("depth", stack_bytes, 20, **more)
+    numbers = re.fullmatch(r"handshake (\d+), calls (\d+)\n", done.stdout)
+    check(numbers and (done.returncode, done.stderr) == (0, ""), done)
+    return int(numbers.group(1)), int(numbers.group(2))
+
+
+@test
+def a_call_takes_no_more_stack_than_openssl_s_own_handshake():
+    cases = {"asked": {}, "denied": {"rule": fake_collector.deny()},
+             "alone": {"collector": False},
+             "alone and denied": {"collector": False, "NULLSPEND_ON_UNREACHABLE": "deny"}}
+    for name, more in cases.items():
+        with harmlab.Host(collector=more.pop("collector", True)) as host:
+            host.collector.rule = more.pop("rule", host.collector.rule)
+            bare, _ = depths(host, 262144, governed=False)
+            handshake, calls = depths(host, 262144, **more)
+            print(f"# {name}: {handshake} and {calls} bytes; OpenSSL's handshake: {bare}", flush=True)
+            check(max(handshake, calls) <= bare + 1024, f"{name}: {handshake}, {calls} of {bare}")
+
+
+@test
+def a_thread_with_the_smallest_stack_makes_calls():
+    for rule in (fake_collector.allow(), fake_collector.deny()):
+        with harmlab.Host() as host:
+            host.collector.rule = rule
+            depths(host, STACK_MIN)
+            equal(asked(host), 21, "asked")
 
 
 if __name__ == "__main__":

@@ -152,6 +152,30 @@ def a_static_binary_is_left_alone():
 
 
 @test
+def a_static_shell_is_left_alone():
+    same(["busybox", "sh", "-c", "echo static; ls /proc/self/fd | wc -l; exit 6"])
+
+
+@test
+def a_program_of_another_libc_says_what_it_said_or_that_the_library_is_not_for_it():
+    if shutil.which("musl-gcc") is None:
+        skip("musl-gcc")
+    with tempfile.TemporaryDirectory(prefix="nsmusl") as directory:
+        for flags in (["-static"], []):
+            target = os.path.join(directory, "program")
+            subprocess.run(["musl-gcc", "-x", "c", "-", "-o", target, *flags], check=True,
+                           input=b'#include <stdio.h>\nint main(void) { puts("musl"); return 8; }')
+            without = run([target], False)
+            if flags:
+                equal(run([target], True), without, "static")
+            else:
+                # musl's loader ends a program whose preload it cannot load: the library is glibc's.
+                code, out, err = run([target], True)
+                check((code, out, err) == without or b"Error relocating" in err or b"Error loading" in
+                      err, (code, out, err))
+
+
+@test
 def a_secure_execution_gets_nothing():
     program = compiled("""
 #include <dlfcn.h>

@@ -20,7 +20,8 @@ struct tls_pair {
     size_t request_bytes;
     char answer[8192]; /* what it has to say still */
     size_t answer_bytes;
-    int posts; /* requests that it had whole */
+    char heard[8192]; /* room for what the client reads */
+    int posts;        /* requests that it had whole */
     int options;
     const char *to_post; /* what it says to them */
     const char *to_options;
