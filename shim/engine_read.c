@@ -11,6 +11,7 @@
  */
 #include "shim/engine.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -255,10 +256,9 @@ read_quietly(struct ns_engine *engine, uint8_t *bytes, size_t count, size_t *got
     return result;
 }
 
-int
-ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
+static int
+read_some(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
 {
-    tell_progress(engine);
     for (;;) {
         give_continue(engine);
         if (ns_bytes_count(&engine->in) > 0) {
@@ -283,6 +283,25 @@ ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek
             return 1;
         }
     }
+}
+
+int
+ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
+{
+    if (engine->reading && peek) {
+        int result =
+            engine->api->SSL_peek(engine->ssl, bytes, count < INT_MAX ? (int)count : INT_MAX);
+        *got = result > 0 ? (size_t)result : 0;
+        return result > 0 ? 1 : result;
+    }
+    if (engine->reading) {
+        return ns_engine_real_read(engine, bytes, count, got);
+    }
+    tell_progress(engine);
+    engine->reading = true;
+    int result = read_some(engine, bytes, count, peek, got);
+    engine->reading = false;
+    return result;
 }
 
 size_t
