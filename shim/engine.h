@@ -50,6 +50,7 @@ struct ns_engine {
     bool blind;       /* everything passes, nothing is looked at any more */
     bool broken;      /* bytes of the program have no place any more: all fails from here on */
     bool handshaken;  /* seen finished */
+    bool unseen;      /* bytes left past the engine, and that was told */
     bool plain_write; /* the program uses SSL_write, not SSL_write_ex: results are of that kind */
     bool plain_read;
     bool agreed; /* which of the protocols it is */
@@ -64,11 +65,13 @@ struct ns_engine {
     struct ns_lock flushing;   /* HTTP/2: a reader writes, too */
     struct ns_ticket *leaving; /* of the call in `out`; guarded by the lock, for its answer may come
                                   before all has left, and take it away */
+    bool writing;              /* bytes are under way, and a write from within goes straight on */
     bool dropping;             /* the rest of the request judged last was denied with it */
 
     /* reader */
     struct ns_bytes in;        /* for the program to read before anything else */
     uint64_t answers;          /* that have ended */
+    bool reading;              /* as writing */
     struct ns_bytes tentative; /* the beginning of an answer that may be a 100 to swallow */
 
     /* both */
@@ -91,6 +94,11 @@ void ns_engine_abandon(struct ns_engine *engine);
 /* As SSL_write: takes bytes of the program. Returns 1 and *written, or what OpenSSL returned, with
  * its error state as OpenSSL left it. */
 int ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, size_t *written);
+
+/* Bytes are about to leave past the engine: what is withheld goes first, unjudged, and nothing is
+ * looked at any more. Returns 1, or what OpenSSL returned where it did not take all: to be called
+ * again. */
+int ns_engine_go_blind(struct ns_engine *engine);
 
 /* As SSL_read and SSL_peek. */
 int ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got);

@@ -11,6 +11,7 @@
  */
 #include "shim/engine.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -272,15 +273,25 @@ read_http1(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, si
 int
 ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
 {
+    if (engine->reading && peek) {
+        int result =
+            engine->api->SSL_peek(engine->ssl, bytes, count < INT_MAX ? (int)count : INT_MAX);
+        *got = result > 0 ? (size_t)result : 0;
+        return result > 0 ? 1 : result;
+    }
+    if (engine->reading) {
+        return ns_engine_real_read(engine, bytes, count, got);
+    }
     int result = engine->broken ? 1 : ns_engine_shake_hands(engine);
     if (result <= 0) {
         return result;
     }
     ns_engine_tell_progress(engine);
-    if (ns_engine_speaks_http2(engine)) {
-        return ns_engine_read_http2(engine, bytes, count, peek, got);
-    }
-    return read_http1(engine, bytes, count, peek, got);
+    engine->reading = true;
+    result = ns_engine_speaks_http2(engine) ? ns_engine_read_http2(engine, bytes, count, peek, got)
+                                            : read_http1(engine, bytes, count, peek, got);
+    engine->reading = false;
+    return result;
 }
 
 size_t
