@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # One Makefile for everything; `make help` lists what it does. MODE chooses the tree:
-# release (build/), asan (build/asan), tsan (build/tsan), cov (build/cov), fuzz (build/fuzz).
+# release (build/), asan (build/asan), tsan (build/tsan), cov (build/cov), fuzz (build/fuzz), aarch64
+# (build/aarch64: the preload object and the tests of its parts, for the other processor).
 # V=1 shows whole commands.
 
 MODE ?= release
@@ -41,8 +42,13 @@ else ifeq ($(MODE),fuzz)
 CC := clang
 CFLAGS += -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -DNS_DEBUG
 LDFLAGS += -fsanitize=address,undefined
+else ifeq ($(MODE),aarch64)
+CC := aarch64-linux-gnu-gcc
+CFLAGS += -O2
+CPPFLAGS += -D_FORTIFY_SOURCE=2 -isystem $(B)/sysroot/usr/include
+LDFLAGS += -L$(B)/sysroot/usr/lib/aarch64-linux-gnu
 else
-$(error MODE is release, asan, tsan, cov or fuzz, not $(MODE))
+$(error MODE is release, asan, tsan, cov, fuzz or aarch64, not $(MODE))
 endif
 
 # --- rooms -----------------------------------------------------------------------------------
@@ -69,6 +75,13 @@ ZMQ := -lzmq
 
 PROGRAMS := $(if $(wildcard shim/*.c),$(B)/libnullspend.so) $(if $(wildcard collector/main.c),$(B)/nullspendd) \
     $(if $(wildcard cli/main.c),$(B)/nullspend) $(if $(wildcard bpf/main.c),$(B)/nullspend-bpf)
+
+ifeq ($(MODE),aarch64)
+ROOMS := $(LIB)/libwire.a $(LIB)/libprotocol.a $(LIB)/libbase.a
+PROGRAMS := $(B)/libnullspend.so
+PQ :=
+ZMQ :=
+endif
 
 .PHONY: all
 all: $(PROGRAMS) ## builds everything into build/
@@ -126,15 +139,21 @@ $(B)/nullspend-bpf: $(call objects,$(wildcard bpf/*.c)) $(LIB)/libbase.a
 
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*_test.c))
 
+# What needs no library of the distribution beyond the decoders.
+ifeq ($(MODE),aarch64)
+UNIT := $(filter $(B)/tests/wire_% $(B)/tests/protocol_codec_% $(B)/tests/protocol_zmtp_% $(B)/tests/base_% $(B)/tests/shim_mem_%,$(UNIT))
+endif
+
 # With a sanitizer run the suites that run the programs. The others look at the release build itself
-# (demo, harmless) or at none of it (bpf, pricing_convert); those for threads, at threads.
-E2E_asan := cli clients collector crash loss privacy race shim sql store
-E2E_tsan := collector crash loss race shim
+# (abi, demo, harmless, soak) or at none of it (bpf, pricing_convert); those for threads, at threads.
+E2E_asan := cli clients collector crash http2 loss privacy race shim sql store
+E2E_tsan := collector crash http2 loss race shim
 E2E_cov := $(E2E_asan)
 E2E := $(if $(E2E_$(MODE)),$(E2E_$(MODE):%=tests/e2e/%_test.py),$(wildcard tests/e2e/*_test.py))
 
 # The thread sanitizer wants memory where it expects it.
-RUN := $(if $(filter tsan,$(MODE)),setarch -R )tests/run -j $(JOBS) --log-dir $(B)/logs
+RUN := $(if $(filter tsan,$(MODE)),setarch -R )tests/run -j $(JOBS) --log-dir $(B)/logs \
+    $(if $(filter aarch64,$(MODE)),--under "qemu-aarch64 -L /usr/aarch64-linux-gnu")
 HARNESS := $(B)/obj/tests/harness.o
 
 # Tests of the preload object's own parts link it first, for its memory.
@@ -143,6 +162,9 @@ $(B)/tests/shim_%: $(B)/obj/tests/unit/shim_%.o $(HARNESS) $(LIB)/libshim.a $(RO
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
+
+# HTTP/2 asks for nothing else of it: with the memory of base/, sanitizers see every byte.
+$(B)/tests/http2_simulation_test $(B)/fuzz_http2: $(LIB)/libshim.a
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(HARNESS) $(ROOMS)
 	@mkdir -p $(@D)
@@ -161,7 +183,7 @@ $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(ROOMS)
 
 # Programs that end-to-end tests drive.
 TEST_PROGRAMS := $(patsubst tests/programs/%.c,$(B)/programs/%,$(wildcard tests/programs/*.c))
-$(B)/programs/tls_client: TLS := -lssl -lcrypto
+$(filter-out %/churn %/follow,$(TEST_PROGRAMS)): TLS := -lssl -lcrypto
 $(B)/programs/%: $(B)/obj/tests/programs/%.o $(ROOMS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
@@ -174,7 +196,7 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(ROOMS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
 
-.PHONY: unit e2e clients cov check fuzz fuzz-build lint format deps demo bench install uninstall clean help
+.PHONY: unit e2e clients aarch64 soak cov check fuzz fuzz-build lint format deps demo bench install uninstall clean help
 unit: $(UNIT) ## unit tests of this MODE
 	$(RUN) $(UNIT)
 
@@ -185,6 +207,9 @@ e2e: all $(TEST_PROGRAMS) ## whole-program tests of this MODE with real clients,
 clients: all ## every client of the matrix; writes docs/clients.md
 	@packaging/deps packages.txt packages-check.txt clients.txt
 	NS_BUILD="$(CURDIR)/$(B)" NS_CLIENTS=all tests/run --log-dir $(B)/logs tests/e2e/clients_test.py
+
+aarch64: ## the preload object for aarch64, and its parts' tests under emulation
+	tests/aarch64
 
 # Goes on where a test fails: a program that may open no file complains that it cannot save its counts.
 cov: ## which share of each file the tests reach, from a tree of its own
@@ -200,7 +225,8 @@ fuzz: ## every fuzz target for FUZZ_SECONDS seconds (default 5) from its seed co
 	$(MAKE) --no-print-directory -j $(JOBS) MODE=fuzz fuzz-build
 	tests/fuzz/run $(FUZZ_SECONDS)
 
-lint: ## clang-format, clang-tidy, cppcheck and the house rules
+lint: ## clang-format, clang-tidy, cppcheck, the house rules, and the ABI of the preload object
+	@$(MAKE) --no-print-directory -s MODE=release build/libnullspend.so
 	tests/lint
 
 format: ## rewrites all C files in the house style

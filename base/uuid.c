@@ -5,7 +5,8 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 struct ns_uuid
 ns_uuid_v7(uint64_t unix_ms, const uint8_t random[static 10])
@@ -21,10 +22,10 @@ ns_uuid_v7(uint64_t unix_ms, const uint8_t random[static 10])
 }
 
 static void
-stand_in_for_random(uint8_t random[static 10], const struct timespec *now)
+stand_in_for_random(uint8_t random[static 10], int64_t now_ns)
 {
     static _Atomic uint64_t counter;
-    uint64_t mix = (uint64_t)now->tv_nsec * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t mix = (uint64_t)now_ns * UINT64_C(0x9e3779b97f4a7c15);
     mix ^= (uint64_t)(uintptr_t)random << 17;
     uint64_t count = atomic_fetch_add_explicit(&counter, 1, memory_order_relaxed);
     memcpy(random, &mix, 6);
@@ -37,14 +38,13 @@ struct ns_uuid
 ns_uuid_new(void)
 {
     int saved_errno = errno;
-    struct timespec now;
+    int64_t now_ns = ns_clock_ns(CLOCK_REALTIME);
     uint8_t random[10];
-    clock_gettime(CLOCK_REALTIME, &now);
     if (getrandom(random, sizeof(random), GRND_NONBLOCK) != (ssize_t)sizeof(random)) {
-        stand_in_for_random(random, &now);
+        stand_in_for_random(random, now_ns);
     }
     errno = saved_errno;
-    return ns_uuid_v7((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000, random);
+    return ns_uuid_v7((uint64_t)now_ns / 1000000, random);
 }
 
 static bool

@@ -3,9 +3,9 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "protocol/zmtp.h"
 #include "shim/counters.h"
@@ -17,11 +17,7 @@
 static int64_t
 realtime_ns(void)
 {
-    struct timespec now = {0};
-    int saved = errno;
-    clock_gettime(CLOCK_REALTIME, &now);
-    errno = saved;
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    return ns_clock_ns(CLOCK_REALTIME);
 }
 
 /* --- texts that a decoder takes ------------------------------------------------------------------

@@ -162,6 +162,17 @@ choose_spool(struct ns_config *config, const char *(*lookup)(const char *name), 
     }
 }
 
+bool
+ns_config_is_set(const char *(*lookup)(const char *name))
+{
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        if (lookup(settings[i].name) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void
 ns_config_read(struct ns_config *config, const char *(*lookup)(const char *name), bool root)
 {

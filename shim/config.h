@@ -35,6 +35,9 @@ struct ns_config {
     uint32_t rejected; /* values that were not of their form */
 };
 
+/* Does lookup find any of the library's settings, whatever its value? */
+bool ns_config_is_set(const char *(*lookup)(const char *name));
+
 /* Fills config (zeroed by the caller) from what lookup returns for each name, NULL for not set. */
 void ns_config_read(struct ns_config *config, const char *(*lookup)(const char *name), bool root);
 

@@ -132,6 +132,9 @@ ns_engine_write_http2(struct ns_engine *engine, const uint8_t *bytes, size_t cou
     if (done < count) {
         done += take(engine, bytes + done, count - done);
     }
+    if (engine->broken) {
+        return ns_engine_fail(engine);
+    }
     ns_lock(&engine->flushing);
     int result = flush(engine);
     ns_unlock(&engine->flushing);
@@ -150,7 +153,7 @@ ns_engine_write_http2(struct ns_engine *engine, const uint8_t *bytes, size_t cou
 static void
 flush_quietly(struct ns_engine *engine)
 {
-    if (ns_lock_try(&engine->flushing)) {
+    if (!engine->broken && ns_lock_try(&engine->flushing)) {
         bool marked = ns_engine_mark_errors(engine);
         int result = flush(engine);
         ns_engine_unmark_errors(engine, marked, result <= 0);
@@ -192,9 +195,9 @@ feed(struct ns_engine *engine, const uint8_t *bytes, size_t count, bool peek)
         }
         done += used;
         take_to_program(engine);
+        check_failed(engine);
     }
     finish_ended(engine);
-    check_failed(engine);
     return in_place;
 }
 

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "protocol/zmtp.h"
 #include "shim/counters.h"
+#include "shim/descriptor.h"
 #include "shim/hello.h"
 #include "shim/lock.h"
 #include "shim/log.h"
@@ -124,7 +125,7 @@ static bool
 is_still_ours(const struct link *link)
 {
     struct stat status;
-    return fstat(link->zmtp.fd, &status) == 0 && S_ISSOCK(status.st_mode) &&
+    return ns_descriptor_status(link->zmtp.fd, &status) == 0 && S_ISSOCK(status.st_mode) &&
            status.st_ino == link->inode && status.st_dev == link->device;
 }
 
@@ -187,7 +188,7 @@ open_link(struct link *link, int64_t deadline_ns)
     }
     link->serial = __atomic_add_fetch(&serials, 1, __ATOMIC_RELAXED);
     struct stat status;
-    if (fstat(link->zmtp.fd, &status) == 0) {
+    if (ns_descriptor_status(link->zmtp.fd, &status) == 0) {
         link->device = status.st_dev;
         link->inode = status.st_ino;
     }

@@ -99,7 +99,9 @@ ns_http2_to_server(struct ns_http2 *http2)
 void
 ns_http2_put(struct ns_http2 *http2, struct ns_bytes *out, const void *bytes, size_t count)
 {
-    http2->failed |= count > 0 && !ns_bytes_append(out, bytes, count);
+    if (!http2->failed && count > 0) { /* nothing may follow a gap */
+        http2->failed = !ns_bytes_append(out, bytes, count);
+    }
 }
 
 void

@@ -4,6 +4,7 @@
  * but for three things: what answers us and not the program, streams that were denied, and room
  * that the program was given before.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "shim/http2_connection.h"
@@ -14,8 +15,9 @@
 /* From here on all passes: the program will find what is wrong, too. Denials that are due have no
  * place any more. */
 static void
-go_blind(struct ns_http2 *http2)
+go_blind(struct ns_http2 *http2, int error)
 {
+    http2->failed |= error == -ENOMEM;
     http2->reader_blind = true;
     for (uint32_t i = 0; i < http2->stream_count; i++) {
         http2->failed |= http2->streams[i]->due;
@@ -285,9 +287,10 @@ take_content(struct ns_http2 *http2, const struct ns_http2_input *input)
     struct ns_http2_stream *stream = http2->reading;
     if (is_block(http2->reader.frame.type)) {
         struct ns_http2_head *head = stream == NULL ? NULL : &http2->answer_head;
-        if (ns_http2_fields_feed(http2->answer_fields, input->bytes, input->count, false, head) !=
-            0) {
-            go_blind(http2);
+        int error =
+            ns_http2_fields_feed(http2->answer_fields, input->bytes, input->count, false, head);
+        if (error != 0) {
+            go_blind(http2, error);
         }
     } else if (stream != NULL && stream->call != NULL) {
         ns_http2_call_answer_body(stream->call, input->bytes, input->count);
@@ -300,6 +303,7 @@ end_frame(struct ns_http2 *http2)
 {
     const struct ns_http2_frame *frame = &http2->reader.frame;
     struct ns_http2_stream *stream = http2->reading;
+    int error = 0;
     switch (frame->type) {
     case NS_HTTP2_DATA:
         if (stream != NULL && http2->reader_passes && (frame->flags & NS_HTTP2_END_STREAM) != 0) {
@@ -312,9 +316,10 @@ end_frame(struct ns_http2 *http2)
         if ((frame->flags & NS_HTTP2_END_HEADERS) == 0) {
             break;
         }
-        if (ns_http2_fields_feed(http2->answer_fields, NULL, 0, true,
-                                 stream == NULL ? NULL : &http2->answer_head) != 0) {
-            go_blind(http2);
+        error = ns_http2_fields_feed(http2->answer_fields, NULL, 0, true,
+                                     stream == NULL ? NULL : &http2->answer_head);
+        if (error != 0) {
+            go_blind(http2, error);
         } else {
             http2->table_bytes_due = false;
             end_block(http2);
@@ -344,8 +349,8 @@ end_frame(struct ns_http2 *http2)
 size_t
 ns_http2_read(struct ns_http2 *http2, const uint8_t *bytes, size_t count, bool *pass)
 {
-    *pass = true;
-    if (http2->reader_blind || http2->opaque) {
+    *pass = !http2->failed;
+    if (http2->failed || http2->reader_blind || http2->opaque) {
         return count;
     }
     struct ns_http2_frames *frames = &http2->reader;
@@ -370,7 +375,7 @@ ns_http2_read(struct ns_http2 *http2, const uint8_t *bytes, size_t count, bool *
         end_frame(http2);
         break;
     case NS_HTTP2_ERROR:
-        go_blind(http2);
+        go_blind(http2, 0);
         *pass = false;
         ns_http2_put(http2, &http2->to_program, input.bytes, input.count);
         break;
@@ -386,5 +391,6 @@ ns_http2_read(struct ns_http2 *http2, const uint8_t *bytes, size_t count, bool *
         }
     }
     ns_http2_wake_starved(http2);
+    *pass &= !http2->failed;
     return taken;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the program writes to a governed HTTP/2 connection. */
+#include <errno.h>
 #include <string.h>
 
 #include "shim/counters.h"
@@ -8,11 +9,11 @@
 /* What is not understood passes, and the server answers it as it would have. Whatever waits for a
  * verdict stays: it has none. */
 static void
-give_up(struct ns_http2 *http2)
+give_up(struct ns_http2 *http2, int error)
 {
     http2->opaque = true;
-    /* Header blocks that were written anew cannot be followed by others. */
-    http2->failed |= http2->translating;
+    /* Header blocks that were written anew cannot be followed by others, and ours do not leave. */
+    http2->failed |= error == -ENOMEM || http2->translating || http2->request_head.ours;
     ns_http2_put(http2, &http2->to_server, ns_bytes_front(&http2->request_block),
                  ns_bytes_count(&http2->request_block));
     ns_bytes_free(&http2->request_block);
@@ -38,6 +39,9 @@ send_block(struct ns_http2 *http2, uint32_t stream, bool end_stream)
 {
     struct ns_http2_head *head = &http2->request_head;
     struct ns_bytes *frames = &http2->request_block;
+    if (http2->failed) {
+        return;
+    }
     if (!http2->translating && !head->ours) {
         uint8_t *flags = frames->data + frames->begin + 4;
         *flags = (uint8_t)(*flags & ~NS_HTTP2_END_STREAM) | (end_stream ? NS_HTTP2_END_STREAM : 0);
@@ -70,8 +74,11 @@ open_request(struct ns_http2 *http2, uint32_t id, struct ns_http2_stream **asks)
 {
     struct ns_bytes text = {0};
     struct ns_http1 *head = ns_http2_head_read(&http2->request_head, NS_HTTP1_REQUESTS, &text);
-    struct ns_http2_call *call =
-        head == NULL ? NULL : ns_http2_call_new(http2->hosts, http2->server_name, head);
+    struct ns_http2_call *call = NULL;
+    if (head != NULL &&
+        ns_http2_call_new(http2->hosts, http2->server_name, head, &call) == -ENOMEM) {
+        ns_count(NS_COUNTER_CALLS_UNWITHHELD); /* the host comes first */
+    }
     int64_t length = head == NULL ? 0 : ns_http1_content_length(head);
     bool ends = http2->request_ends;
     ns_http1_free(head);
@@ -276,10 +283,12 @@ take_payload(struct ns_http2 *http2, const struct ns_http2_input *input)
     }
     if (frame->type == NS_HTTP2_DATA) {
         take_body(http2, input->bytes, input->count);
-    } else if (is_block(frame->type) &&
-               ns_http2_fields_feed(http2->request_fields, input->bytes, input->count, false,
-                                    &http2->request_head) != 0) {
-        give_up(http2);
+    } else if (is_block(frame->type)) {
+        int error = ns_http2_fields_feed(http2->request_fields, input->bytes, input->count, false,
+                                         &http2->request_head);
+        if (error != 0) {
+            give_up(http2, error);
+        }
     }
 }
 
@@ -287,6 +296,7 @@ static void
 end_frame(struct ns_http2 *http2, struct ns_http2_stream **asks)
 {
     const struct ns_http2_frame *frame = &http2->writer.frame;
+    int error = 0;
     switch (frame->type) {
     case NS_HTTP2_DATA:
         end_data(http2, asks);
@@ -296,8 +306,9 @@ end_frame(struct ns_http2 *http2, struct ns_http2_stream **asks)
         if ((frame->flags & NS_HTTP2_END_HEADERS) == 0) {
             break;
         }
-        if (ns_http2_fields_feed(http2->request_fields, NULL, 0, true, &http2->request_head) != 0) {
-            give_up(http2);
+        error = ns_http2_fields_feed(http2->request_fields, NULL, 0, true, &http2->request_head);
+        if (error != 0) {
+            give_up(http2, error);
         } else {
             end_block(http2, asks);
         }
@@ -324,7 +335,7 @@ pass_error(struct ns_http2 *http2, const struct ns_http2_input *input)
     if (input->bytes != frames->header && frames->frame.type == NS_HTTP2_DATA) {
         ns_http2_put(http2, &http2->to_server, frames->header, sizeof frames->header);
     }
-    give_up(http2);
+    give_up(http2, 0);
     ns_http2_put(http2, &http2->to_server, input->bytes, input->count);
 }
 
@@ -335,7 +346,7 @@ take_preface(struct ns_http2 *http2, const uint8_t *bytes, size_t count)
     size_t room = NS_HTTP2_PREFACE_BYTES - (size_t)http2->preface_bytes;
     size_t taken = count < room ? count : room;
     if (memcmp(bytes, ns_http2_preface + http2->preface_bytes, taken) != 0) {
-        give_up(http2);
+        give_up(http2, 0);
         return 0;
     }
     http2->preface_bytes += (uint8_t)taken;
@@ -352,7 +363,7 @@ ns_http2_write(struct ns_http2 *http2, const uint8_t *bytes, size_t count,
     if (!http2->opaque && http2->preface_bytes < NS_HTTP2_PREFACE_BYTES) {
         taken = take_preface(http2, bytes, count);
     }
-    while (!http2->opaque && *asks == NULL) {
+    while (!http2->opaque && !http2->failed && *asks == NULL) {
         struct ns_http2_input input;
         taken += ns_http2_frames_feed(&http2->writer, bytes + taken, count - taken, &input);
         switch (input.event) {
@@ -373,6 +384,10 @@ ns_http2_write(struct ns_http2 *http2, const uint8_t *bytes, size_t count,
             ns_http2_wake_starved(http2);
             return taken;
         }
+    }
+    if (http2->failed) {
+        *asks = NULL;
+        return count;
     }
     if (*asks != NULL) {
         (*asks)->judging = true;

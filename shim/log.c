@@ -5,9 +5,10 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "shim/descriptor.h"
 #include "shim/process.h"
 
 static const char *log_path;
@@ -50,9 +51,7 @@ ns_line_begin(struct ns_line *line, const char *what)
 {
     int saved = errno;
     line->bytes = 0;
-    struct timespec now = {0};
-    clock_gettime(CLOCK_REALTIME, &now);
-    ns_line_number(line, (uint64_t)now.tv_sec);
+    ns_line_number(line, (uint64_t)ns_clock_ns(CLOCK_REALTIME) / 1000000000);
     ns_line_text(line, " pid=");
     ns_line_number(line, (uint64_t)getpid());
     ns_line_text(line, " ");
@@ -72,7 +71,7 @@ ns_line_end(struct ns_line *line)
     if (fd >= 0) {
         struct stat status;
         line->text[line->bytes++] = '\n';
-        if (fstat(fd, &status) == 0 &&
+        if (ns_descriptor_status(fd, &status) == 0 &&
             ns_process_may_write((uint64_t)status.st_size + line->bytes) &&
             write(fd, line->text, line->bytes) < 0) {
             /* A log that cannot be written has nowhere to complain. */

@@ -16,6 +16,7 @@
 #include "shim/memory.h"
 #include "shim/report.h"
 #include "shim/resolve.h"
+#include "shim/vdso.h"
 
 #define PAGE_BYTES 4096
 
@@ -69,14 +70,19 @@ make(void)
         ns_gate_after_fork();
         ns_reports_after_fork();
     }
+    ns_clock_use(ns_vdso_clock());
     owner = getpid();
     life++;
     if (getauxval(AT_SECURE) != 0) {
         return OFF; /* the environment is somebody else's */
     }
-    ns_log_open(NULL);
-    memset(&config, 0, sizeof config);
-    ns_config_read(&config, lookup, geteuid() == 0);
+    /* A child whose environment was taken away (clearenv, setproctitle) is governed as its parent.
+     */
+    if (life == 1 || ns_config_is_set(lookup)) {
+        ns_log_open(NULL);
+        memset(&config, 0, sizeof config);
+        ns_config_read(&config, lookup, geteuid() == 0);
+    }
     return config.mode == NS_MODE_OFF ? OFF : READY;
 }
 

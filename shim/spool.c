@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "protocol/protocol.h"
 #include "shim/counters.h"
+#include "shim/descriptor.h"
 #include "shim/log.h"
 #include "shim/process.h"
 
@@ -132,8 +133,8 @@ open_locked(int directory, const char *endpoint, struct stat *status)
         if (fd < 0) {
             return -errno;
         }
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, status) == 0 && status->st_nlink > 0 &&
-            status->st_uid == geteuid()) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0 && ns_descriptor_status(fd, status) == 0 &&
+            status->st_nlink > 0 && status->st_uid == geteuid()) {
             __atomic_store_n(&last_unique, unique, __ATOMIC_RELAXED);
             return fd;
         }
@@ -307,8 +308,8 @@ post_name(int directory, const char *name, uint8_t *buffer, const struct ns_spoo
     struct stat status;
     int done = 0;
     bool damaged = false;
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
-        status.st_nlink > 0 && status.st_uid == geteuid()) {
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && ns_descriptor_status(fd, &status) == 0 &&
+        S_ISREG(status.st_mode) && status.st_nlink > 0 && status.st_uid == geteuid()) {
         done = post_file(fd, buffer, poster, &damaged);
         if (damaged && done == 1) {
             /* What stood before the damage is posted; the rest is kept for people to look at. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire/http2_call.h"
 
+#include <errno.h>
+
 #include "base/mem.h"
 #include "wire/answer.h"
 #include "wire/request.h"
@@ -12,24 +14,25 @@ struct ns_http2_call {
     bool answered;
 };
 
-struct ns_http2_call *
+int
 ns_http2_call_new(const struct ns_wire_hosts *hosts, const char *server_name,
-                  const struct ns_http1 *head)
+                  const struct ns_http1 *head, struct ns_http2_call **call)
 {
-    struct ns_http2_call *call = ns_mem_alloc(sizeof(*call));
-    struct ns_wire_call *facts = ns_mem_alloc(sizeof(*facts));
-    if (call == NULL || facts == NULL ||
-        ns_request_head(&call->request, head, hosts, server_name, facts) != 0 ||
-        call->request.family == NULL) {
-        if (call != NULL) {
-            ns_request_free(&call->request);
-        }
-        ns_wire_call_free(facts);
-        ns_mem_free(call);
-        return NULL;
+    struct ns_http2_call *made = ns_mem_alloc(sizeof(*made));
+    int error = -ENOMEM;
+    *call = NULL;
+    if (made != NULL) {
+        made->call = ns_mem_alloc(sizeof(*made->call));
     }
-    call->call = facts;
-    return call;
+    if (made != NULL && made->call != NULL) {
+        error = ns_request_head(&made->request, head, hosts, server_name, made->call);
+    }
+    if (error != 0 || made->request.family == NULL) {
+        ns_http2_call_free(made);
+        return error;
+    }
+    *call = made;
+    return 0;
 }
 
 void

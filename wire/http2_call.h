@@ -8,10 +8,10 @@
 
 struct ns_http2_call;
 
-/* Reads the head of a request. NULL where it is no call, or without memory. Offsets in the call's
- * facts are of the head's text. */
-struct ns_http2_call *ns_http2_call_new(const struct ns_wire_hosts *hosts, const char *server_name,
-                                        const struct ns_http1 *head);
+/* Reads the head of a request: *call is NULL where it is none. Offsets in the call's facts are of
+ * the head's text. Returns 0 or -ENOMEM (and *call is NULL). */
+int ns_http2_call_new(const struct ns_wire_hosts *hosts, const char *server_name,
+                      const struct ns_http1 *head, struct ns_http2_call **call);
 
 /* With the call, where that was not taken. */
 void ns_http2_call_free(struct ns_http2_call *call);

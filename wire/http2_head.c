@@ -214,8 +214,10 @@ ns_http2_fields_feed(struct ns_http2_fields *fields, const uint8_t *bytes, size_
         if (taken < 0) {
             return taken == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EBADMSG;
         }
-        bytes += taken;
-        count -= (size_t)taken;
+        if (taken > 0) {
+            bytes += taken;
+            count -= (size_t)taken;
+        }
         if ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0 && head != NULL) {
             keep(head, &field);
         }
@@ -350,7 +352,7 @@ ns_http2_block_write(struct ns_bytes *out, uint32_t stream, const uint8_t *block
 {
     struct ns_http2_frame frame = {
         .type = NS_HTTP2_HEADERS, .stream = stream, .flags = end_stream ? NS_HTTP2_END_STREAM : 0};
-    do {
+    for (;;) {
         bool last = block_bytes <= NS_HTTP2_FRAME_BYTES_MAX;
         frame.length = last ? (uint32_t)block_bytes : NS_HTTP2_FRAME_BYTES_MAX;
         frame.flags |= last ? NS_HTTP2_END_HEADERS : 0;
@@ -360,10 +362,12 @@ ns_http2_block_write(struct ns_bytes *out, uint32_t stream, const uint8_t *block
             !ns_bytes_append(out, block, frame.length)) {
             return false;
         }
+        if (last) {
+            return true;
+        }
         block += frame.length;
         block_bytes -= frame.length;
         frame.type = NS_HTTP2_CONTINUATION;
         frame.flags = 0;
-    } while (block_bytes > 0);
-    return true;
+    }
 }

@@ -55,8 +55,8 @@ def chat(text="Say hello.", model="gpt-4o-mini", path="/v1/chat/completions", ho
 class Shim(lab.Lab):
     """A laboratory with a fake collector in place of nullspendd."""
 
-    def __init__(self, collector=True, **welcome):
-        super().__init__()
+    def __init__(self, collector=True, provider=(), **welcome):
+        super().__init__(provider)
         self.log = os.path.join(self.directory, "shim.log")
         self.collector = fake_collector.FakeCollector(self.endpoint, **welcome)
         self.start_it = collector

@@ -13,15 +13,19 @@
 
 #include "base/mem.h"
 #include "shim/call.h"
+#include "shim/counters.h"
 #include "shim/http2_connection.h"
 #include "tests/harness.h"
 
 #define REQUESTS_MAX 24
 #define OUTPUT_TOKENS 42
 
+uint64_t ns_counters[NS_COUNTER_COUNT]; /* of the library, which is not here */
+
 static uint64_t seed;
 static uint64_t state;
 static bool failed;
+static bool memory_fails; /* once in a run */
 
 #define EXPECT(condition, ...)                                                                     \
     do {                                                                                           \
@@ -46,6 +50,15 @@ static bool
 one_in(uint64_t n)
 {
     return below(n) == 0;
+}
+
+/* As ns_bytes_append, for the two ends, whose memory is not what is tested. */
+static void
+keep(struct ns_bytes *bytes, const void *data, size_t count)
+{
+    if (!ns_bytes_append(bytes, data, count) && !ns_bytes_append(bytes, data, count)) {
+        abort();
+    }
 }
 
 /* --- the world ------------------------------------------------------------------------------ */
@@ -218,7 +231,7 @@ client_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8
     (void)session;
     (void)flags;
     (void)user;
-    ns_bytes_append(&exchange_of(stream)->answer, bytes, count);
+    keep(&exchange_of(stream)->answer, bytes, count);
     return 0;
 }
 
@@ -251,12 +264,12 @@ fill_body(struct exchange *exchange)
                              exchange->streamed ? ",\"stream\":true,\"stream_options\":"
                                                   "{\"include_usage\":true}"
                                                 : "");
-    ns_bytes_append(&exchange->body, begin, sizeof begin - 1);
+    keep(&exchange->body, begin, sizeof begin - 1);
     for (size_t i = 0; i < text; i++) {
         char c = (char)('a' + i % 26);
-        ns_bytes_append(&exchange->body, &c, 1);
+        keep(&exchange->body, &c, 1);
     }
-    ns_bytes_append(&exchange->body, end, (size_t)end_bytes);
+    keep(&exchange->body, end, (size_t)end_bytes);
 }
 
 static void
@@ -328,14 +341,14 @@ fill_reply(struct exchange *exchange)
     for (size_t i = 0; i < events; i++) {
         int bytes = snprintf(text, sizeof text,
                              "data: {\"choices\":[{\"delta\":{\"content\":\"word %zu\"}}]}\n\n", i);
-        ns_bytes_append(&exchange->reply, text, (size_t)bytes);
+        keep(&exchange->reply, text, (size_t)bytes);
     }
     int bytes = snprintf(text, sizeof text,
                          "%s{\"model\":\"gpt-4o\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,"
                          "\"completion_tokens\":%d}}%s",
                          exchange->streamed ? "data: " : "", OUTPUT_TOKENS,
                          exchange->streamed ? "\n\ndata: [DONE]\n\n" : "");
-    ns_bytes_append(&exchange->reply, text, (size_t)bytes);
+    keep(&exchange->reply, text, (size_t)bytes);
 }
 
 static void
@@ -385,7 +398,7 @@ server_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8
     (void)session;
     (void)flags;
     (void)user;
-    ns_bytes_append(&exchange_of(stream)->received, bytes, count);
+    keep(&exchange_of(stream)->received, bytes, count);
     return 0;
 }
 
@@ -446,8 +459,9 @@ finish_ended(void)
                    "stream %d was answered and not sent", exchange->stream);
             EXPECT(!mark->ticket.sent || !exchange->refused || exchange->reset,
                    "stream %d was refused and counts as sent", exchange->stream);
-            EXPECT(cut || (call->response.has_usage && call->response.complete &&
-                           call->response.usage.count[NS_METER_OUTPUT] == OUTPUT_TOKENS),
+            EXPECT(cut || memory_fails ||
+                       (call->response.has_usage && call->response.complete &&
+                        call->response.usage.count[NS_METER_OUTPUT] == OUTPUT_TOKENS),
                    "stream %d ends without its usage", exchange->stream);
         }
         free_call(call);
@@ -467,10 +481,11 @@ rule(struct ns_http2_stream *stream)
     EXPECT(memcmp(head + range.offset, "sk-0000", 7) == 0, "the credential is where it is said");
     EXPECT(head_bytes > range.offset + range.bytes, "and within the head");
     bool whole = call->request.body_complete;
-    EXPECT(!whole || strcmp(call->request.model, "gpt-4o") == 0, "model \"%s\"",
+    EXPECT(!whole || memory_fails || strcmp(call->request.model, "gpt-4o") == 0, "model \"%s\"",
            call->request.model);
     if (below(100) >= world.deny_percent) {
         struct mark *mark = ns_mem_alloc(sizeof *mark);
+        mark = mark == NULL ? ns_mem_alloc(sizeof *mark) : mark;
         mark->exchange = exchange;
         call->user = mark;
         ns_http2_allow(world.http2, stream);
@@ -498,16 +513,26 @@ piece_of(const struct ns_bytes *from, uint8_t **copy)
     return count;
 }
 
+/* Without memory the connection fails, and the library makes the program's next read fail. */
+static bool
+broken(void)
+{
+    return ns_http2_has_failed(world.http2);
+}
+
 static void
 take_due(void)
 {
     struct ns_bytes *due = ns_http2_to_server(world.http2);
+    if (broken()) {
+        EXPECT(memory_fails, "the connection failed");
+        return;
+    }
     if (ns_bytes_count(due) > 0) {
-        ns_bytes_append(&world.to_server, ns_bytes_front(due), ns_bytes_count(due));
+        keep(&world.to_server, ns_bytes_front(due), ns_bytes_count(due));
     }
     ns_bytes_free(due);
     ns_http2_flushed(world.http2);
-    EXPECT(!ns_http2_has_failed(world.http2), "the connection failed");
 }
 
 static bool
@@ -520,7 +545,7 @@ client_writes(void)
         return false;
     }
     static struct ns_bytes written;
-    ns_bytes_append(&written, bytes, (size_t)count);
+    keep(&written, bytes, (size_t)count);
     while (ns_bytes_count(&written) > 0 && !failed) {
         uint8_t *copy;
         size_t size = piece_of(&written, &copy);
@@ -563,7 +588,7 @@ server_writes(void)
     ssize_t count = nghttp2_session_mem_send(world.server, &bytes);
     EXPECT(count >= 0, "server sends: %s", nghttp2_strerror((int)count));
     if (count > 0) {
-        ns_bytes_append(&world.to_client, bytes, (size_t)count);
+        keep(&world.to_client, bytes, (size_t)count);
     }
     return count > 0;
 }
@@ -572,8 +597,11 @@ static void
 take_to_program(void)
 {
     struct ns_bytes *due = ns_http2_to_program(world.http2);
+    if (broken()) {
+        return;
+    }
     if (ns_bytes_count(due) > 0) {
-        ns_bytes_append(&world.in, ns_bytes_front(due), ns_bytes_count(due));
+        keep(&world.in, ns_bytes_front(due), ns_bytes_count(due));
     }
     ns_bytes_free(due);
 }
@@ -601,7 +629,7 @@ client_reads(void)
         bool pass;
         size_t used = ns_http2_read(world.http2, copy + done, size - done, &pass);
         if (pass && used > 0) {
-            ns_bytes_append(&world.in, copy + done, used);
+            keep(&world.in, copy + done, used);
         }
         done += used;
         take_to_program();
@@ -772,15 +800,13 @@ check_accounts(void)
     EXPECT(!ns_http2_is_opaque(http2), "opaque");
 }
 
+/* Until nothing moves any more. */
 static void
-run(void)
+play(void)
 {
-    failed = false;
-    state = seed;
-    open_world();
     size_t wanted = 1 + below(REQUESTS_MAX);
     bool quiet = false;
-    for (int turn = 0; turn < 2000000 && !failed && !quiet; turn++) {
+    for (int turn = 0; turn < 2000000 && !failed && !quiet && !broken(); turn++) {
         if (world.count < wanted && one_in(10) && may_submit()) {
             submit_request();
         }
@@ -813,7 +839,16 @@ run(void)
             quiet = !client_writes() && !server_reads() && !server_writes() && !client_reads();
         }
     }
-    EXPECT(quiet, "it never comes to rest");
+    EXPECT(quiet || broken(), "it never comes to rest");
+}
+
+static void
+run(void)
+{
+    failed = false;
+    state = seed;
+    open_world();
+    play();
     for (size_t i = 0; i < world.count; i++) {
         check_exchange(&world.exchanges[i]);
     }
@@ -830,4 +865,36 @@ TEST(streams_are_judged_one_by_one_and_both_ends_stay_in_step)
     for (seed = begin; seed < begin + count && !failed; seed++) {
         run();
     }
+}
+
+/* Every allocation fails once: the connection ends or goes on, but nothing that was denied leaves,
+ * and nothing is left behind. */
+TEST(memory_may_fail_at_any_place)
+{
+    memory_fails = true;
+    for (seed = 1; seed <= 8; seed++) {
+        failed = false;
+        state = seed;
+        open_world();
+        (void)ns_mem_fail_at(0);
+        play();
+        size_t allocations = ns_mem_fail_at(0);
+        close_world();
+        size_t step = 1 + allocations / 60; /* each in some run */
+        for (size_t at = 1 + seed % step; at <= allocations && !failed; at += step) {
+            state = seed;
+            open_world();
+            (void)ns_mem_fail_at(at);
+            play();
+            (void)ns_mem_fail_at(0);
+            for (size_t i = 0; i < world.count; i++) {
+                const struct exchange *exchange = &world.exchanges[i];
+                EXPECT(!exchange->denied || ns_bytes_count(&exchange->received) == 0,
+                       "stream %d was denied and left", exchange->stream);
+                EXPECT(!exchange->ours_leaked, "stream %d: ours left", exchange->stream);
+            }
+            close_world();
+        }
+    }
+    memory_fails = false;
 }
