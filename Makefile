@@ -206,6 +206,7 @@ e2e: all $(TEST_PROGRAMS) ## whole-program tests of this MODE with real clients,
 	NS_BUILD="$(CURDIR)/$(B)" NS_CRASHES=$(if $(E2E_$(MODE)),30,100) $(RUN) $(E2E)
 
 clients: all ## every client of the matrix; writes docs/clients.md
+	@packaging/deps packages.txt packages-check.txt clients.txt
 	NS_BUILD="$(CURDIR)/$(B)" NS_CLIENTS=all tests/run --log-dir $(B)/logs tests/e2e/clients_test.py
 
 soak: all $(B)/programs/soak ## a million calls on one connection, with flat memory
