@@ -62,8 +62,13 @@ def describe(error):
             "status": status_of(error), "message": str(error)}
 
 
+# Standard output is for the protocol alone: some packages print there.
+OUTPUT = os.fdopen(os.dup(1), "w", encoding="utf-8")
+os.dup2(2, 1)
+
+
 def say(result):
-    print(json.dumps(result), flush=True)
+    print(json.dumps(result), file=OUTPUT, flush=True)
 
 
 def run_asyncio(make, loop=None):
@@ -105,7 +110,7 @@ def main():
     for name in ("clients_http", "clients_sdk", "clients_framework"):
         importlib.import_module(name)
     if sys.argv[1] == "--list":
-        print("\n".join(CLIENTS))
+        print("\n".join(CLIENTS), file=OUTPUT, flush=True)
         return
     make, runner = CLIENTS[sys.argv[1]]
     runner(make)

@@ -101,6 +101,14 @@ def langchain_google():
                                   google_api_key="AIza-test-key", additional_headers=REPLAY)
 
 
+def langchain_google_rest():
+    """Before version 4 it speaks gRPC, which has a TLS of its own, unless told so."""
+    from langchain_google_genai import ChatGoogleGenerativeAI
+    return ChatGoogleGenerativeAI(model="gemini-2.5-flash", max_output_tokens=100, transport="rest",
+                                  google_api_key="AIza-test-key",
+                                  additional_headers=REPLAY)
+
+
 def words(content):
     """Of a message's content, which is text or a list of blocks."""
     if isinstance(content, str):
@@ -156,6 +164,16 @@ def langchain_google_invoke():
 @client
 def langchain_google_stream():
     return langchain_stream(langchain_google())
+
+
+@client
+def langchain_google_rest_invoke():
+    return langchain_call(langchain_google_rest())
+
+
+@client
+def langchain_google_rest_stream():
+    return langchain_stream(langchain_google_rest())
 
 
 @client

@@ -24,6 +24,14 @@ def python_version():
 RUNTIME = python_version()
 
 
+# These stop reading at "[DONE]" and leave the end of the body on the connection, which is closed then,
+# governed or not.
+CLOSES_AFTER_STREAM = {
+    "openai-chat-stream", "openai-async-chat-stream", "mistral-chat-stream",
+    "mistral-async-chat-stream", "langchain-openai-async-stream", "llama-index-openai-stream",
+    "litellm-openai-stream"}
+
+
 def pins(environment):
     return os.path.join(HERE, environment + ".txt")
 
@@ -40,7 +48,8 @@ def row(venv, package, client, model, seen, previous=False, **more):
     return Row(name=client + ("-previous" if previous else ""), runtime=RUNTIME, command=command,
                package=f"{package} {version(venv, package)}" if package else "standard library",
                model=model, exception=seen[0], status=seen[1],
-               streams="stream" in client or "array" in client, **more)
+               streams="stream" in client or "array" in client,
+               keeps=client not in CLOSES_AFTER_STREAM, **more)
 
 
 def http(clients, model="gpt-4o-mini", seen=(PLAIN, 402), **more):
@@ -79,6 +88,7 @@ LITELLM_ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 OPENAI_SEEN = ("openai.APIStatusError", 402)
 ANTHROPIC_SEEN = ("anthropic.PaymentRequiredError", 402)
+ANTHROPIC_SEEN_BEFORE = ("anthropic.APIStatusError", 402)
 GEMINI_SEEN = ("google.genai.errors.ClientError", 403)
 
 ROWS = [
@@ -100,6 +110,7 @@ ROWS = [
           checked=("openai-chat", "openai-responses-stream", "openai-async-chat-stream")),
     *both("newest", "openai", ["openai-embeddings"], "text-embedding-3-small", OPENAI_SEEN),
     *both("newest", "anthropic", ANTHROPIC, "claude-sonnet-4-5", ANTHROPIC_SEEN,
+          ANTHROPIC_SEEN_BEFORE,
           checked=("anthropic-messages", "anthropic-async-messages-stream")),
     *both("newest", "google-genai", GEMINI, "gemini-2.5-flash", GEMINI_SEEN,
           checked=("gemini-generate-stream", "gemini-async-generate")),
@@ -111,27 +122,30 @@ ROWS = [
     *both("litellm", "litellm", ["litellm-openai", "litellm-openai-stream", "litellm-openai-async"],
           "gpt-4o-mini", ("litellm.exceptions.APIError", 402), environment=LITELLM_ENVIRONMENT),
     *both("litellm", "litellm", ["litellm-anthropic", "litellm-anthropic-async-stream"],
-          "claude-sonnet-4-5", ("litellm.exceptions.APIError", 402),
+          "claude-sonnet-4-5", ("litellm.exceptions.PaymentRequiredError", 402),
           environment=LITELLM_ENVIRONMENT),
     *both("litellm", "litellm", ["litellm-gemini", "litellm-gemini-async"], "gemini-2.5-flash",
-          ("litellm.exceptions.APIError", 403), environment=LITELLM_ENVIRONMENT),
+          ("litellm.exceptions.BadRequestError", 403), environment=LITELLM_ENVIRONMENT),
     *both("langchain", "langchain-openai", ["langchain-openai-invoke",
                                             "langchain-openai-async-stream"],
           "gpt-4o-mini", OPENAI_SEEN),
     *both("langchain", "langchain-anthropic", ["langchain-anthropic-invoke",
                                                "langchain-anthropic-stream"],
-          "claude-sonnet-4-5", ANTHROPIC_SEEN),
-    *both("langchain", "langchain-google-genai", ["langchain-google-invoke",
-                                                  "langchain-google-stream",
-                                                  "langchain-google-async"],
-          "gemini-2.5-flash", GEMINI_SEEN),
+          "claude-sonnet-4-5", ANTHROPIC_SEEN, ANTHROPIC_SEEN_BEFORE),
+    *[row("langchain", "langchain-google-genai", client, "gemini-2.5-flash",
+          ("langchain_google_genai.chat_models.GooglePermissionDeniedError", None))
+      for client in ("langchain-google-invoke", "langchain-google-stream",
+                     "langchain-google-async")],
+    *[row("langchain-previous", "langchain-google-genai", client, "gemini-2.5-flash",
+          ("google.api_core.exceptions.PermissionDenied", 403), previous=True)
+      for client in ("langchain-google-rest-invoke", "langchain-google-rest-stream")],
     *both("llama-index", "llama-index-llms-openai", ["llama-index-openai-chat",
                                                      "llama-index-openai-stream",
                                                      "llama-index-openai-async"],
           "gpt-4o-mini", OPENAI_SEEN),
     *both("llama-index", "llama-index-llms-anthropic", ["llama-index-anthropic-chat",
                                                         "llama-index-anthropic-stream"],
-          "claude-sonnet-4-5", ANTHROPIC_SEEN),
+          "claude-sonnet-4-5", ANTHROPIC_SEEN_BEFORE),
     *both("llama-index", "llama-index-llms-google-genai", ["llama-index-google-chat"],
           "gemini-2.5-flash", GEMINI_SEEN),
 ]
