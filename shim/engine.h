@@ -21,6 +21,7 @@
 #include "shim/gate.h"
 #include "shim/lock.h"
 #include "shim/openssl.h"
+#include "wire/http1_filter.h"
 #include "wire/wire.h"
 
 /* A request is withheld up to this much body; past it the call is judged by what was seen. Large
@@ -63,9 +64,11 @@ struct ns_engine {
     bool dropping;             /* the rest of the request judged last was denied with it */
 
     /* reader */
-    struct ns_bytes in;        /* for the program to read before anything else */
-    uint64_t answers;          /* that have ended */
-    struct ns_bytes tentative; /* the beginning of an answer that may be a 100 to swallow */
+    struct ns_bytes in;             /* for the program to read before anything else */
+    uint64_t answers;               /* that have ended */
+    struct ns_http1_filter *filter; /* of the answer that is being read; NULL: it passes as it is */
+    bool unfiltered;                /* there was no memory for one */
+    struct ns_bytes tentative;      /* the beginning of an answer that may be a 100 to swallow */
 
     /* both */
     struct ns_denial *denials; /* oldest first */
@@ -99,7 +102,7 @@ static inline bool
 ns_engine_is_done(const struct ns_engine *engine)
 {
     return engine->blind && !engine->broken && ns_wire_is_opaque(engine->wire) &&
-           engine->ahead == 0 && engine->direct == 0 && engine->denials == NULL &&
+           engine->ahead == 0 && engine->direct == 0 && engine->denials == NULL && engine->filter == NULL &&
            engine->out.begin == engine->out.end && engine->in.begin == engine->in.end;
 }
 

@@ -51,6 +51,53 @@ deliver(struct ns_engine *engine, struct delivery *delivery, const uint8_t *byte
     }
 }
 
+/* --- answers that are edited
+ * ---------------------------------------------------------------------- */
+
+/* Before the first byte of an answer: is it one that is not the program's as it comes? Lock held.
+ */
+static void
+find_filter(struct ns_engine *engine)
+{
+    const struct ns_wire_call *call = ns_wire_due(engine->wire);
+    if (engine->filter != NULL || engine->unfiltered || ns_wire_is_opaque(engine->wire) ||
+        call == NULL || !call->request.usage_injected) {
+        return;
+    }
+    engine->filter = ns_http1_filter_new();
+    if (engine->filter == NULL) {
+        engine->unfiltered = true;
+        ns_count(NS_COUNTER_USAGE_SHOWN);
+    }
+}
+
+static void
+end_filter(struct ns_engine *engine)
+{
+    if (!ns_http1_filter_filters(engine->filter)) {
+        ns_count(NS_COUNTER_USAGE_SHOWN);
+    }
+    ns_http1_filter_free(engine->filter);
+    engine->filter = NULL;
+}
+
+/* Bytes of an answer, as they came. */
+static void
+pass_on(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, size_t count)
+{
+    if (engine->filter == NULL) {
+        deliver(engine, delivery, bytes, count);
+        return;
+    }
+    delivery->diverted = true;
+    if (!engine->broken && !ns_http1_filter_feed(engine->filter, bytes, count, &engine->in)) {
+        ns_engine_break(engine, "no memory for an answer");
+    }
+    if (ns_http1_filter_is_over(engine->filter)) {
+        end_filter(engine);
+    }
+}
+
 /* --- denials
  * -------------------------------------------------------------------------------------- */
 
@@ -104,7 +151,7 @@ swallow_continue(struct ns_engine *engine, struct delivery *delivery, const uint
     }
     bool ours = read->event == NS_WIRE_READ_INTERIM && read->status == 100;
     if (!ours) {
-        deliver(engine, delivery, engine->tentative.data + engine->tentative.begin,
+        pass_on(engine, delivery, engine->tentative.data + engine->tentative.begin,
                 ns_bytes_count(&engine->tentative));
     }
     ns_bytes_free(&engine->tentative);
@@ -126,6 +173,7 @@ end_answer(struct ns_engine *engine, const struct ns_wire_read *read, bool swall
         ns_unlock(&engine->lock);
         ns_call_finish(read->call, false);
     }
+    engine->unfiltered = false;
     ns_lock(&engine->lock);
     engine->answers++;
     ns_unlock(&engine->lock);
@@ -139,6 +187,7 @@ feed(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, 
         struct ns_wire_read read = {0};
         ns_lock(&engine->lock);
         bool swallows = ns_engine_swallows(engine);
+        find_filter(engine);
         size_t used = ns_wire_read(engine->wire, bytes, count, &read);
         bool opaque = ns_wire_is_opaque(engine->wire);
         bool lost = opaque && engine->denials != NULL;
@@ -149,7 +198,7 @@ feed(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, 
             if (swallows) {
                 deliver_denial(engine, true);
             } else {
-                deliver(engine, delivery, bytes, used);
+                pass_on(engine, delivery, bytes, used);
             }
             ns_engine_break(engine, "an answer was not understood");
             return;
@@ -157,7 +206,7 @@ feed(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, 
         if (swallows) {
             delivery->diverted = true;
         } else if (!swallow_continue(engine, delivery, bytes, used, &read, opaque)) {
-            deliver(engine, delivery, bytes, used);
+            pass_on(engine, delivery, bytes, used);
         }
         if (read.event == NS_WIRE_READ_END) {
             end_answer(engine, &read, swallows);
@@ -189,6 +238,12 @@ close_reading(struct ns_engine *engine)
             ns_engine_break(engine, "no memory for an answer");
         }
         ns_bytes_free(&engine->tentative);
+    }
+    if (engine->filter != NULL) {
+        if (!ns_http1_filter_close(engine->filter, &engine->in)) {
+            ns_engine_break(engine, "no memory for an answer");
+        }
+        end_filter(engine);
     }
     while (engine->denials != NULL) {
         deliver_denial(engine, true);

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "base/meter.h"
 #include "base/words.h"
 #include "wire/limits.h"
@@ -59,6 +60,7 @@ struct ns_wire_request {
     bool streamed;
     bool array;          /* the stream is a JSON array, not SSE (Gemini without alt=sse) */
     bool usage_asked;    /* a stream will carry its usage without our asking */
+    bool usage_injected; /* we asked for it: the chunk that tells it is not the program's */
     bool body_complete;  /* false: the bound was reached first; sizes are of what was seen */
     uint64_t body_bytes; /* decoded body length, or what is known of it */
     uint64_t text_bytes; /* of all prompt text, system text and tool definitions: UTF-8 bytes,
@@ -206,6 +208,19 @@ size_t ns_wire_write(struct ns_wire *wire, const uint8_t *bytes, size_t count,
 
 /* FREE and CALL: header lines of the current request that must not leave, ascending, disjoint. */
 const struct ns_wire_range *ns_wire_strips(const struct ns_wire *wire, size_t *count);
+
+/*
+ * Makes the request judged last, which is withheld whole in *request, ask for the usage of its
+ * stream (NULLSPEND_INJECT_USAGE), and takes the lines of ns_wire_strips out with the same pass.
+ * Returns 0 and the new request in its place, its call marked usage_injected: from then on its
+ * answer goes through an ns_http1_filter. -ENOENT: it cannot or need not ask; -ENOMEM. Then nothing
+ * is changed.
+ */
+int ns_wire_ask_usage(struct ns_wire *wire, struct ns_wire_call *call, struct ns_bytes *request);
+
+/* The call whose answer is being read or comes next; NULL: none, or it is no call's. Still the
+ * connection's. */
+const struct ns_wire_call *ns_wire_due(const struct ns_wire *wire);
 
 /* The request judged last was not sent at all, and this stands in its place: the next answer but
  * those outstanding belongs to a request of ours (method HEAD or OPTIONS). The call is released
