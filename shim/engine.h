@@ -65,6 +65,8 @@ struct ns_engine {
 
     /* reader */
     struct ns_bytes in;             /* for the program to read before anything else */
+    struct ns_gate_verdict *cut;    /* the answer that is being read is to be cut with it */
+    bool ended;                     /* it has been: nothing comes after what is in `in` */
     uint64_t answers;               /* that have ended */
     struct ns_http1_filter *filter; /* of the answer that is being read; NULL: it passes as it is */
     bool unfiltered;                /* there was no memory for one */
@@ -102,8 +104,9 @@ static inline bool
 ns_engine_is_done(const struct ns_engine *engine)
 {
     return engine->blind && !engine->broken && ns_wire_is_opaque(engine->wire) &&
-           engine->ahead == 0 && engine->direct == 0 && engine->denials == NULL && engine->filter == NULL &&
-           engine->out.begin == engine->out.end && engine->in.begin == engine->in.end;
+           engine->ahead == 0 && engine->direct == 0 && engine->denials == NULL &&
+           engine->filter == NULL && engine->out.begin == engine->out.end &&
+           engine->in.begin == engine->in.end;
 }
 
 /* --- between the two files of the engine

@@ -11,17 +11,23 @@
  */
 #include "shim/engine.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/mem.h"
 #include "shim/call.h"
 #include "shim/counters.h"
 #include "shim/log.h"
+#include "shim/top_up.h"
 
 static const char continue_answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
 #define CONTINUE_BYTES (sizeof continue_answer - 1)
 
 /* Where the collector gave no words of its own. */
+static const char plain_cut[] =
+    "nullspend: the budget does not allow more of this answer; it ends here";
+
 static const char plain_message[] =
     "nullspend: the budget does not allow this call; request not sent";
 
@@ -159,6 +165,86 @@ swallow_continue(struct ns_engine *engine, struct delivery *delivery, const uint
     return true;
 }
 
+/* --- answers that are cut
+ * ------------------------------------------------------------------------- */
+
+/* From here on the connection looks as if the server had closed it, and the server sees that nobody
+ * listens any more. No alert is sent: writing may raise SIGPIPE, which the host may not expect. */
+static void
+end_connection(struct ns_engine *engine)
+{
+    const struct ns_openssl *api = engine->api;
+    int saved = errno;
+    engine->ended = true;
+    engine->blind = true;
+    int fd = api->SSL_get_fd != NULL ? api->SSL_get_fd(engine->ssl) : -1;
+    if (api->SSL_set_shutdown != NULL) {
+        api->SSL_set_shutdown(engine->ssl, NS_SSL_SENT_AND_RECEIVED_SHUTDOWN);
+    }
+    if (fd >= 0) {
+        (void)shutdown(fd, SHUT_RDWR);
+    }
+    errno = saved;
+}
+
+/* Puts the end of the answer into the program's way, where there is a place for one, and settles
+ * the call by what the program had. */
+static void
+cut(struct ns_engine *engine, bool here)
+{
+    ns_lock(&engine->lock);
+    struct ns_wire_call *call = ns_wire_take(engine->wire);
+    engine->leaving = NULL;
+    ns_unlock(&engine->lock);
+    char text[DENIAL_BYTES_MAX];
+    int bytes = 0;
+    if (here && call != NULL) {
+        char id[NS_UUID_TEXT_BYTES];
+        ns_uuid_format(&engine->cut->denial_id, id);
+        struct ns_wire_denial told = {
+            .message = engine->cut->message[0] != '\0' ? engine->cut->message : plain_cut,
+            .denial_id = id,
+            .reason = ns_reason_name((int)engine->cut->reason),
+            .entity = engine->cut->entity,
+            .status = engine->cut->http_status,
+        };
+        bytes = ns_wire_cut_write(call, &told, text, sizeof text);
+    }
+    if (bytes > 0 && engine->filter != NULL) {
+        (void)ns_http1_filter_cut(engine->filter, text, (size_t)bytes, &engine->in);
+        end_filter(engine);
+    } else if (bytes > 0) {
+        ns_lock(&engine->lock);
+        (void)ns_wire_cut(engine->wire, text, (size_t)bytes, &engine->in);
+        ns_unlock(&engine->lock);
+    }
+    if (call != NULL) {
+        ns_call_finish(call, true);
+    }
+    ns_count(NS_COUNTER_ANSWERS_CUT);
+    ns_mem_free(engine->cut);
+    engine->cut = NULL;
+    end_connection(engine);
+}
+
+/* The answer that is being read is to be cut: now, if it can be, else behind its next event. */
+static void
+begin_cut(struct ns_engine *engine, const struct ns_gate_verdict *verdict)
+{
+    engine->cut = ns_mem_alloc(sizeof *engine->cut);
+    if (engine->cut == NULL) {
+        return; /* asked again with the next bytes */
+    }
+    *engine->cut = *verdict;
+    ns_lock(&engine->lock);
+    enum ns_wire_cut where = ns_wire_may_cut(engine->wire);
+    ns_wire_stop(engine->wire);
+    ns_unlock(&engine->lock);
+    if (where != NS_WIRE_CUT_LATER) {
+        cut(engine, where == NS_WIRE_CUT_NOW);
+    }
+}
+
 /* --- what arrives
  * ---------------------------------------------------------------------------------- */
 
@@ -174,6 +260,8 @@ end_answer(struct ns_engine *engine, const struct ns_wire_read *read, bool swall
         ns_call_finish(read->call, false);
     }
     engine->unfiltered = false;
+    ns_mem_free(engine->cut); /* it ended before it could be cut */
+    engine->cut = NULL;
     ns_lock(&engine->lock);
     engine->answers++;
     ns_unlock(&engine->lock);
@@ -210,6 +298,10 @@ feed(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, 
         }
         if (read.event == NS_WIRE_READ_END) {
             end_answer(engine, &read, swallows);
+        } else if (read.event == NS_WIRE_READ_BOUNDARY && engine->cut != NULL) {
+            delivery->diverted = true;
+            cut(engine, true);
+            return;
         }
         bytes += used;
         count -= used;
@@ -283,16 +375,26 @@ give_continue(struct ns_engine *engine)
 static void
 tell_progress(struct ns_engine *engine)
 {
-    struct ns_progress_text text;
-    struct ns_message message;
+    struct ns_top_up_turn turn = {0};
     bool due = false;
+    bool grows = false;
     if (ns_lock_try(&engine->lock)) {
         const struct ns_wire_call *call = ns_wire_current(engine->wire);
-        due = call != NULL && ns_call_progress(call, &message, &text);
+        grows = call != NULL && engine->cut == NULL && ns_top_up_due(call, &turn);
+        due = call != NULL && !grows && ns_call_progress(call, &turn.message, &turn.text);
         ns_unlock(&engine->lock);
     }
     if (due) {
-        ns_gate_tell(&message);
+        ns_gate_tell(&turn.message);
+    }
+    if (grows) {
+        ns_top_up_ask(&turn);
+        ns_lock(&engine->lock);
+        bool ends = ns_top_up_done(ns_wire_current(engine->wire), &turn);
+        ns_unlock(&engine->lock);
+        if (ends) {
+            begin_cut(engine, &turn.verdict);
+        }
     }
 }
 
@@ -330,6 +432,9 @@ ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek
         }
         if (closed) {
             continue;
+        }
+        if (engine->ended) { /* a libssl that reads on all the same */
+            return ns_engine_fail(engine);
         }
         struct delivery delivery = {.buffer = bytes, .diverted = peek};
         feed(engine, &delivery, bytes, *got);

@@ -38,6 +38,8 @@ struct bio_st;
     F(SSL_version, int, (const SSL *))                                                             \
     F(SSL_ctrl, long, (SSL *, int, long, void *))                                                  \
     F(SSL_up_ref, int, (SSL *))                                                                    \
+    F(SSL_get_fd, int, (const SSL *))                                                              \
+    F(SSL_set_shutdown, void, (SSL *, int))                                                        \
     F(SSL_get_rbio, struct bio_st *, (const SSL *))                                                \
     F(SSL_get_wbio, struct bio_st *, (const SSL *))
 
@@ -69,6 +71,7 @@ struct ns_openssl {
 #define NS_SSL_MODE_ENABLE_PARTIAL_WRITE 1
 #define NS_SSL_KEY_UPDATE_REQUESTED 1
 #define NS_SSL_TLS1_3_VERSION 0x0304
+#define NS_SSL_SENT_AND_RECEIVED_SHUTDOWN 3
 #define NS_BIO_FLAGS_SHOULD_RETRY 8
 #define NS_ERR_LIB_SSL 20
 

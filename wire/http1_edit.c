@@ -184,3 +184,84 @@ ns_http1_edit_request(const struct ns_http1 *parser, const struct ns_usage_edit 
                                   edit->text_bytes});
     return rebuild(request, &splices);
 }
+
+/* --- cutting an answer --------------------------------------------------------------------- */
+
+bool
+ns_http1_may_cut(const struct ns_http1 *parser)
+{
+    switch (parser->state) {
+    case BODY_LENGTH:
+    case BODY_CLOSE:
+    case CHUNK_DATA:
+    case CHUNK_DATA_END:
+    case CHUNK_DATA_LF:
+    case CHUNK_SIZE_FIRST:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool
+append_text(struct ns_bytes *out, const char *text)
+{
+    return ns_bytes_append(out, text, strlen(text));
+}
+
+static bool
+pad(struct ns_bytes *out, size_t count)
+{
+    static const char feeds[] = "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n";
+    for (; count > 0; count -= count < sizeof(feeds) - 1 ? count : sizeof(feeds) - 1) {
+        if (!ns_bytes_append(out, feeds, count < sizeof(feeds) - 1 ? count : sizeof(feeds) - 1)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What ends the chunk that is open, if one is; then a chunk of our own, and the last one. */
+static bool
+cut_chunks(const struct ns_http1 *parser, const char *text, size_t count, struct ns_bytes *out)
+{
+    char room[NUMBER_BYTES];
+    size_t digits;
+    size_t owed = parser->state == CHUNK_DATA ? (size_t)parser->left : 0;
+    size_t first = owed < count ? owed : count;
+    bool good = ns_bytes_append(out, text, first) && pad(out, owed - first);
+    if (parser->state == CHUNK_DATA || parser->state == CHUNK_DATA_END) {
+        good = good && append_text(out, "\r\n");
+    } else if (parser->state == CHUNK_DATA_LF) {
+        good = good && append_text(out, "\n");
+    }
+    if (first < count) {
+        const char *size = number(room, count - first, 16, &digits);
+        good = good && ns_bytes_append(out, size, digits) && append_text(out, "\r\n") &&
+               ns_bytes_append(out, text + first, count - first) && append_text(out, "\r\n");
+    }
+    return good && append_text(out, "0\r\n\r\n");
+}
+
+bool
+ns_http1_cut(const struct ns_http1 *parser, const char *text, size_t count, struct ns_bytes *out)
+{
+    size_t before = out->end - out->begin;
+    bool owing = parser->state == CHUNK_DATA || parser->state == BODY_LENGTH;
+    if (!ns_http1_may_cut(parser) || (owing && parser->left > NS_CUT_PADDING_BYTES_MAX + count) ||
+        (parser->state == BODY_LENGTH && parser->left < count)) {
+        return false;
+    }
+    bool good;
+    if (parser->state == BODY_CLOSE) {
+        good = ns_bytes_append(out, text, count);
+    } else if (parser->state == BODY_LENGTH) {
+        good = ns_bytes_append(out, text, count) && pad(out, (size_t)parser->left - count);
+    } else {
+        good = cut_chunks(parser, text, count, out);
+    }
+    if (!good) {
+        out->end = out->begin + before;
+    }
+    return good;
+}

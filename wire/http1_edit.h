@@ -18,4 +18,13 @@ int ns_http1_edit_request(const struct ns_http1 *parser, const struct ns_usage_e
                           const struct ns_wire_range *strips, size_t strip_count,
                           struct ns_bytes *request);
 
+/* Is the parser where body may be put in? */
+bool ns_http1_may_cut(const struct ns_http1 *parser);
+
+/* Ends the body of the answer that the parser is in with this text: what is owed of a chunk or of
+ * the Content-Length is filled with it, and with line feeds where it is too short, which mean
+ * nothing behind an event. False, and nothing appended: there is no place for it, or no memory. */
+bool ns_http1_cut(const struct ns_http1 *parser, const char *text, size_t count,
+                  struct ns_bytes *out);
+
 #endif

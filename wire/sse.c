@@ -234,3 +234,9 @@ ns_sse_between(const struct ns_sse *sse)
     return (sse->flags & HAS_FIELD) == 0 && sse->state != NAME && sse->state != VALUE_SPACE &&
            sse->state != VALUE;
 }
+
+bool
+ns_sse_fresh(const struct ns_sse *sse)
+{
+    return (sse->flags & HAS_FIELD) == 0 && sse->state == LINE;
+}

@@ -237,6 +237,29 @@ ns_wire_ask_usage(struct ns_wire *wire, struct ns_wire_call *call, struct ns_byt
     return result;
 }
 
+void
+ns_wire_stop(struct ns_wire *wire)
+{
+    wire->stopping = true;
+}
+
+enum ns_wire_cut
+ns_wire_may_cut(const struct ns_wire *wire)
+{
+    bool now;
+    if (wire->opaque != NS_WIRE_CLEAR || !wire->reading ||
+        !ns_answer_may_cut(&wire->answer, &now)) {
+        return NS_WIRE_CUT_NEVER;
+    }
+    return now && ns_http1_may_cut(wire->reader) ? NS_WIRE_CUT_NOW : NS_WIRE_CUT_LATER;
+}
+
+bool
+ns_wire_cut(const struct ns_wire *wire, const char *text, size_t count, struct ns_bytes *out)
+{
+    return ns_http1_cut(wire->reader, text, count, out);
+}
+
 size_t
 ns_wire_outstanding(const struct ns_wire *wire)
 {
