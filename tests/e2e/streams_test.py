@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import threading
+import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import fake_collector  # noqa: E402  pylint: disable=wrong-import-position
 import lab  # noqa: E402  pylint: disable=wrong-import-position
 import messages  # noqa: E402  pylint: disable=wrong-import-position
 import shimlab  # noqa: E402  pylint: disable=wrong-import-position
@@ -248,6 +250,175 @@ def no_token_waits_for_the_next():
         text += client.stdout.read()
         equal(client.wait(60), 0, "exit of curl")
         check(text.endswith(b"data: [DONE]\n\n"), "not all came")
+
+
+# --- more than the hold covers ------------------------------------------------------------------------
+
+
+def long_words(request, count=20):
+    """100 likely tokens an event."""
+    return streamer.sse(*[chunk([{"index": 0, "delta": {"content": f"{i:03d}," * 100},
+                                  "finish_reason": None}]) for i in range(count)],
+                        chunk([{"index": 0, "delta": {}, "finish_reason": "stop"}]), "[DONE]")
+
+
+def no_more_once_used_up(fields):
+    if fields["top_up"] == 2:
+        return fake_collector.deny(message="nullspend: no more; it ends here")(fields)
+    return {"decision": "deny", "reason": "budget_exceeded"}
+
+
+def curl_stream(shim, server, **more):
+    return subprocess.Popen(
+        ["curl", "-sSN", "--http1.1", "-d",
+         '{"model":"gpt-4o-mini","stream":true,"messages":[]}',
+         f"https://api.openai.com:{server.port}/v1/chat/completions"],
+        env=shim.governed_curl(**more), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@test
+def no_token_waits_while_the_collector_is_asked_for_more():
+    """The collector never answers the early question; the deadline is longer than the test."""
+    seen = [threading.Event() for _ in range(9)]
+
+    def answer(request):
+        pieces = []
+        for i, event in enumerate(long_words(request, 9)):
+            pieces.append(event)
+            if i < 9:
+                pieces.append(lambda i=i: seen[i].wait(60) or sys.exit("a token waited"))
+        return streamer.chunked(pieces)
+
+    with Shim() as shim, streamer.Streamer(shim.authority, answer) as server:
+        shim.collector.rule = fake_collector.allow(output_tokens_held=1000)
+        client = curl_stream(shim, server, NULLSPEND_DEADLINE_MS=60000)
+        text = b""
+        for i in range(9):
+            while f"{i:03d},".encode() * 100 not in text or not text.endswith(b"\n\n"):
+                piece = os.read(client.stdout.fileno(), 65536)
+                check(piece, "the stream ended")
+                text += piece
+            seen[i].set()
+        text += client.stdout.read()
+        equal(client.wait(60), 0, "exit of curl")
+        asked = [fields for fields in shim.collector.of("PROGRESS") if fields.get("top_up")]
+        equal([fields["top_up"] for fields in asked], [1], "questions")
+        check(750 <= asked[0]["text_bytes"] // 4 < 1000, f"asked at {asked[0]['text_bytes']} bytes")
+        check(not shim.collector.of("RELEASE"), "a release")
+
+
+@test
+def what_was_asked_early_is_enough_when_the_hold_is_used_up():
+    with Shim() as shim:
+        shim.collector.rule = fake_collector.allow(output_tokens_held=400)
+        shim.collector.more = lambda fields: {
+            "decision": "allow", "reason": "none",
+            "output_tokens_held": fields["text_bytes"] // 4 + 1000}
+        with streamer.Streamer(shim.authority, lambda r: streamer.chunked(long_words(r))) as server:
+            done = shim.client(chat("hello", stream=True), port=server.port)
+            check(body_of(done.stdout).endswith(b"data: [DONE]\n\n"), "it was cut")
+            asked = [fields["top_up"] for fields in shim.collector.of("PROGRESS")
+                     if fields.get("top_up")]
+            equal(set(asked), {1}, "questions")
+            equal(len(asked), 4, "questions")
+            equal(shim.counters().get("answers_cut"), None, "cut")
+
+
+@test
+def a_refused_stream_is_cut_for_every_kind_of_program_with_and_without_the_filter():
+    with Shim() as shim:
+        shim.collector.rule = fake_collector.allow(output_tokens_held=400)
+        shim.collector.more = no_more_once_used_up
+        for name in ("chunked", "length"):
+            with streamer.Streamer(shim.authority, lambda r, f=name: streamer.FRAMINGS[f](
+                    long_words(r))) as server:
+                for way in WAYS:
+                    for environment in ({}, ON):
+                        shim.collector.forget()
+                        done = shim.client(chat("hello", stream=True), *way, port=server.port,
+                                           **environment)
+                        body = body_of(done.stdout).rstrip(b"\n")
+                        check(body.endswith(b"data: [DONE]"), f"{way} {name}: {body[-200:]}")
+                        *events, error, _ = body.split(b"\n\n")
+                        equal(json.loads(error.strip()[6:])["error"]["message"],
+                              "nullspend: no more; it ends here", "error")
+                        # One event may come between the answer and its reading.
+                        check(4 <= len(events) <= 5, f"{way} {name}: {len(events)} events")
+                        told, = shim.collector.wait("REPORT")
+                        equal(told["output_text_bytes"], 400 * len(events), "text")
+                        equal(messages.word("outcome", told["outcome"]), "cancelled", "outcome")
+                        equal(evidence(told), "counted", "evidence")
+                        asked = [fields["top_up"] for fields in shim.collector.of("PROGRESS")
+                                 if fields.get("top_up")]
+                        equal(asked.count(2), 1, f"questions that cut, of {asked}")
+
+
+@test
+def a_stream_that_cannot_be_cut_by_words_just_ends():
+    with Shim() as shim:
+        shim.collector.rule = fake_collector.allow(output_tokens_held=400)
+        shim.collector.more = no_more_once_used_up
+        coder = zlib.compressobj(wbits=31)
+
+        def answer(request):
+            pieces = []
+            for event in long_words(request):
+                pieces.append(coder.compress(event) + coder.flush(2))
+            head, *rest = streamer.chunked(pieces)
+            return [head.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"), *rest]
+        with streamer.Streamer(shim.authority, answer) as server:
+            client = curl_stream(shim, server)
+            client.communicate(timeout=60)
+            check(client.returncode in (18, 56), f"exit of curl {client.returncode}")
+            told, = shim.collector.wait("REPORT")
+            equal(messages.word("outcome", told["outcome"]), "cancelled", "outcome")
+
+
+@test
+def the_server_hears_that_nobody_listens_any_more():
+    with Shim() as shim:
+        shim.collector.rule = fake_collector.allow(output_tokens_held=400)
+        shim.collector.more = no_more_once_used_up
+
+        def answer(request):
+            pieces = long_words(request, 5)
+            return streamer.chunked([*pieces[:5], *([b": still here\n\n" * 1000] * 20000)])
+        with streamer.Streamer(shim.authority, answer) as server:
+            client = curl_stream(shim, server)
+            client.communicate(timeout=60)
+            equal(client.returncode, 0, "exit of curl")
+            check(server.gone.wait(60), "the server wrote on and on")
+
+
+REUSE = """
+import json, sys, openai
+port = sys.argv[1]
+client = openai.OpenAI(base_url=f"https://api.openai.com:{port}/v1", api_key="sk-1", max_retries=0)
+for _ in range(4):
+    try:
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in
+                       client.chat.completions.create(model="gpt-4o-mini", stream=True,
+                           messages=[{"role": "user", "content": "hi"}]))
+        print(json.dumps(len(text)), flush=True)
+    except openai.APIError as error:
+        print(json.dumps(str(error)), flush=True)
+"""
+
+
+@test
+def a_client_that_was_cut_calls_again():
+    with Shim() as shim:
+        turns = iter([400, 0, 400, 0])
+        shim.collector.rule = lambda check: dict(
+            fake_collector.allow()(check), output_tokens_held=next(turns))
+        shim.collector.more = no_more_once_used_up
+        with streamer.Streamer(shim.authority, lambda r: streamer.chunked(long_words(r))) as server:
+            done = subprocess.run([SDKS, "-c", REUSE, str(server.port)], text=True, timeout=120,
+                                  env=shim.governed(), stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, check=False)
+            equal(done.returncode, 0, done.stderr)
+            equal([json.loads(line) for line in done.stdout.splitlines()],
+                  ["nullspend: no more; it ends here", 8000] * 2, "what it saw")
 
 
 main()
