@@ -17,6 +17,11 @@
     X(CALLS_DENIED, "calls_denied")                                                                \
     X(CALLS_UNASKED, "calls_unasked")       /* let through: the collector could not be asked */    \
     X(CALLS_UNWITHHELD, "calls_unwithheld") /* let through: no memory to withhold them in */       \
+    X(STREAMS_ASKED, "streams_asked")       /* made to tell their usage */                         \
+    X(STREAMS_UNASKED, "streams_unasked")   /* could not be, and are counted */                    \
+    X(USAGE_SHOWN, "usage_shown") /* the program may have seen the chunk that we asked for */      \
+    X(ANSWERS_CUT, "answers_cut") /* no budget had room for more of them */                        \
+    X(TOP_UPS_UNASKED, "top_ups_unasked") /* went on: the collector could not be asked */          \
     X(REPORTS_MADE, "reports_made")                                                                \
     X(REPORTS_ACKED, "reports_acked")                                                              \
     X(REPORTS_SPOOLED, "reports_spooled")                                                          \

@@ -137,6 +137,8 @@ ns_engine_free(struct ns_engine *engine)
         ns_call_drop(denial->call);
         ns_mem_free(denial);
     }
+    ns_mem_free(engine->cut);
+    ns_http1_filter_free(engine->filter);
     ns_wire_free(engine->wire);
     ns_http2_free(engine->http2);
     ns_bytes_free(&engine->held);

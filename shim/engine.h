@@ -22,6 +22,7 @@
 #include "shim/http2.h"
 #include "shim/lock.h"
 #include "shim/openssl.h"
+#include "wire/http1_filter.h"
 #include "wire/wire.h"
 
 /* A request is withheld up to this much body; past it the call is judged by what was seen. Large
@@ -69,10 +70,14 @@ struct ns_engine {
     bool dropping;             /* the rest of the request judged last was denied with it */
 
     /* reader */
-    struct ns_bytes in;        /* for the program to read before anything else */
-    uint64_t answers;          /* that have ended */
-    bool reading;              /* as writing */
-    struct ns_bytes tentative; /* the beginning of an answer that may be a 100 to swallow */
+    struct ns_bytes in;             /* for the program to read before anything else */
+    struct ns_gate_verdict *cut;    /* the answer that is being read is to be cut with it */
+    bool ended;                     /* it has been: nothing comes after what is in `in` */
+    uint64_t answers;               /* that have ended */
+    bool reading;                   /* as writing */
+    struct ns_http1_filter *filter; /* of the answer that is being read; NULL: it passes as it is */
+    bool unfiltered;                /* there was no memory for one */
+    struct ns_bytes tentative;      /* the beginning of an answer that may be a 100 to swallow */
 
     /* both */
     struct ns_denial *denials; /* oldest first */
@@ -112,8 +117,8 @@ ns_engine_is_done(const struct ns_engine *engine)
 {
     return engine->blind && !engine->broken && engine->http2 == NULL &&
            ns_wire_is_opaque(engine->wire) && engine->ahead == 0 && engine->direct == 0 &&
-           engine->denials == NULL && engine->out.begin == engine->out.end &&
-           engine->in.begin == engine->in.end;
+           engine->denials == NULL && engine->filter == NULL &&
+           engine->out.begin == engine->out.end && engine->in.begin == engine->in.end;
 }
 
 /* --- between the two files of the engine

@@ -19,6 +19,7 @@
 #include "shim/call.h"
 #include "shim/counters.h"
 #include "shim/log.h"
+#include "shim/process.h"
 
 #define SUBSTITUTE_BYTES_MAX 1024
 
@@ -81,6 +82,26 @@ strip(struct ns_engine *engine)
     }
 }
 
+/* Makes a stream tell its usage that would not, where the process wants that; takes our own header
+ * lines out either way. */
+static void
+prepare(struct ns_engine *engine, struct ns_wire_call *call)
+{
+    const struct ns_wire_request *request = &call->request;
+    bool wanted = ns_process_config()->inject_usage && request->streamed && !request->usage_asked &&
+                  call->user != NULL;
+    if (wanted) {
+        ns_lock(&engine->lock);
+        int result = ns_wire_ask_usage(engine->wire, call, &engine->held);
+        ns_unlock(&engine->lock);
+        ns_count(result == 0 ? NS_COUNTER_STREAMS_ASKED : NS_COUNTER_STREAMS_UNASKED);
+        if (result == 0) {
+            return;
+        }
+    }
+    strip(engine);
+}
+
 /* What was withheld leaves: `out` is empty here, so the buffer itself goes over. */
 static void
 let_go(struct ns_engine *engine)
@@ -131,7 +152,7 @@ judge(struct ns_engine *engine, struct ns_wire_call *call, bool message_end)
         ns_lock(&engine->lock);
         engine->leaving = call->user;
         ns_unlock(&engine->lock);
-        strip(engine);
+        prepare(engine, call);
         let_go(engine);
         return true;
     }

@@ -53,6 +53,8 @@ typedef long ns_bio_callback_ctrl(BIO *, int, ns_bio_info *);
     F(SSL_up_ref, int, (SSL *))                                                                    \
     F(SSL_get_rbio, BIO *, (const SSL *))                                                          \
     F(SSL_get_wbio, BIO *, (const SSL *))                                                          \
+    F(SSL_get_fd, int, (const SSL *))                                                              \
+    F(SSL_set_shutdown, void, (SSL *, int))                                                        \
     F(SSL_get_error, int, (const SSL *, int))                                                      \
     F(SSL_sendfile, ssize_t, (SSL *, int, off_t, size_t, int))                                     \
     F(SSL_new, SSL *, (SSL_CTX *))                                                                 \
@@ -134,6 +136,7 @@ struct ns_openssl {
 #define NS_BIO_FLAGS_READ 1
 #define NS_BIO_FLAGS_WRITE 2
 #define NS_BIO_FLAGS_IO_SPECIAL 4
+#define NS_SSL_SENT_AND_RECEIVED_SHUTDOWN 3
 #define NS_BIO_FLAGS_SHOULD_RETRY 8
 #define NS_BIO_RR_SSL_X509_LOOKUP 1
 #define NS_BIO_RR_CONNECT 2
