@@ -15,7 +15,7 @@ import streamer  # noqa: E402  pylint: disable=wrong-import-position
 import tap  # noqa: E402  pylint: disable=wrong-import-position
 from tap import check, equal  # noqa: E402
 
-SDKS = lab.python_with_sdks(os.path.join(lab.ROOT, "tests/clients/requirements.txt"))
+SDKS = lab.python_with_sdks(os.path.join(lab.ROOT, "tests/clients/python/newest.txt"))
 WORDS = "w" * 4000  # 1000 likely tokens
 EVENTS = 12
 

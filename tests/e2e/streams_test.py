@@ -19,7 +19,7 @@ from shimlab import Shim, chat  # noqa: E402
 from tap import check, equal, main, test  # noqa: E402
 
 # Outside of the network of the tests, where packages can be had.
-SDKS = lab.python_with_sdks(os.path.join(lab.ROOT, "tests/clients/requirements.txt"))
+SDKS = lab.python_with_sdks(os.path.join(lab.ROOT, "tests/clients/python/newest.txt"))
 shimlab.enter()
 
 WAYS = [["--io", io, *form] for io in ("blocking", "nonblocking", "memory")
