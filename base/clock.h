@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What time it is. Programs may have another clock_gettime put before libc's (libfaketime), one that
- * stands still or runs a hundred times too fast; a deadline that is taken from it never comes, or at
- * once. The preload object therefore names the kernel's own function here.
+ * What time it is. Programs may have another clock_gettime put before libc's (libfaketime), one
+ * that stands still or runs a hundred times too fast; a deadline that is taken from it never comes,
+ * or at once. The preload object therefore names the kernel's own function here.
  */
 #ifndef NS_BASE_CLOCK_H
 #define NS_BASE_CLOCK_H

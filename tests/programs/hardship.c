@@ -35,8 +35,6 @@
 #define CALLS_LISTED_MAX 250
 #define KIB 1024
 
-extern char **environ;
-
 static struct contexts contexts;
 static struct tls_pair pair;
 static struct rlimit memory_before, files_before;
@@ -228,7 +226,10 @@ main(int count, char **words)
         while (s < sizeof steps / sizeof steps[0] && strcmp(steps[s].name, words[i]) != 0) {
             s++;
         }
-        must(s < sizeof steps / sizeof steps[0], words[i]);
+        if (s == sizeof steps / sizeof steps[0]) {
+            fprintf(stderr, "hardship: no step %s\n", words[i]);
+            return 2;
+        }
         if (steps[s].bare != NULL) {
             steps[s].bare();
         } else {

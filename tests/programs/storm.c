@@ -29,8 +29,6 @@
 #define CALLS_A_CONNECTION 5
 #define CHILD_STATUS 3
 
-extern char **environ;
-
 static struct contexts contexts;
 static struct tls_pair kept; /* the main thread's connection */
 static _Atomic bool stop;
