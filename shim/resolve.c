@@ -104,13 +104,17 @@ open_crypto(struct search *search)
     }
 }
 
-/* By what the library says of itself: OpenSSL's other children answer too, each with its name. */
+/* By what the library says of itself: OpenSSL's other children answer too, each with its name. A
+ * program may be linked with only those functions that it uses; then it is one from 3.0 on where it
+ * makes its errors as only those do. */
 static enum ns_library
 identify(const struct ns_openssl *copy)
 {
     const char *text = copy->OpenSSL_version == NULL ? NULL : copy->OpenSSL_version(0);
     if (text == NULL) {
-        return NS_LIBRARY_OTHER; /* before 1.1, or no child of it */
+        bool is_3 = copy->ERR_new != NULL && copy->ERR_set_debug != NULL &&
+                    copy->ERR_set_error != NULL && copy->SSL_write_ex != NULL;
+        return is_3 ? NS_LIBRARY_OPENSSL : NS_LIBRARY_OTHER;
     }
     if (strncmp(text, "LibreSSL", 8) == 0) {
         return NS_LIBRARY_LIBRESSL;
