@@ -57,6 +57,9 @@ hook_named(const char *name)
     if (strncmp(name, "SSL_", 4) != 0 && strncmp(name, "BIO_", 4) != 0) {
         return NULL;
     }
+    if (strcmp(name, "BIO_f_ssl") == 0) {
+        return NULL; /* it has no argument to tell whose it is */
+    }
     for (size_t i = 0; i < ns_hook_count; i++) {
         if (strcmp(ns_hooks[i].name, name) == 0) {
             return &ns_hooks[i];

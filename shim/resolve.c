@@ -217,8 +217,9 @@ look(void)
     __atomic_store_n(&looking, 0, __ATOMIC_RELEASE);
 }
 
-/* struct ssl_st begins with small integers and pointers, one of the first eight words being its
- * SSL_METHOD (word 1 up to 3.1, word 3 from 3.2 on), which is data of the library. */
+/* struct ssl_st begins with small integers and pointers, one of the first words being its
+ * SSL_METHOD (word 1 up to 3.1, word 3 from 3.2 on), which is data of the library. So does struct
+ * ssl_ctx_st (word 0 or 1). */
 static const struct ns_openssl *
 choose_by_method(const SSL *ssl, uint32_t count)
 {

@@ -333,6 +333,63 @@ def ssl_bios_are_governed_in_every_chain():
         equal(len(shim.collector.wait("REPORT", 2 * 2 * 7)), 2 * 2 * 7, "reports")
 
 
+@test
+def an_ssl_bio_whose_socket_is_full_asks_its_user_to_come_again():
+    with Shim() as shim:
+        data = chat("word " * 2_400_000)
+        done = run([lab.program("programs/bio_client"), "waiting", shimlab.HOST, "443", "1"], data,
+                   env=shim.governed())
+        equal((done.returncode, status_of(done.stdout)), (0, [200]), done.stderr)
+        entry, = posts(shim)
+        check(entry["body_bytes"] > 12_000_000, entry["body_bytes"])
+
+
+BIO_BY_HANDLE = """
+import ctypes, sys
+for path in sys.argv[1].split("|"):
+    lib = ctypes.CDLL(path)
+    if "crypto" in path: crypto = lib
+for function in (lib.TLS_client_method, lib.SSL_CTX_new, lib.BIO_new_ssl_connect):
+    function.restype = ctypes.c_void_p
+import ssl # another libssl, loaded later
+context = ctypes.c_void_p(lib.SSL_CTX_new(ctypes.c_void_p(lib.TLS_client_method())))
+data = sys.stdin.buffer.read()
+said = []
+places = set()
+for round in range(8):
+    bio = ctypes.c_void_p(lib.BIO_new_ssl_connect(context))
+    this = ctypes.c_void_p()
+    crypto.BIO_ctrl(bio, 110, ctypes.c_long(0), ctypes.byref(this))
+    places.add(this.value)
+    lib.SSL_ctrl(this, 55, ctypes.c_long(0), b"api.openai.com")
+    crypto.BIO_ctrl(bio, 100, ctypes.c_long(0), b"api.openai.com:443")
+    assert crypto.BIO_ctrl(bio, 101, ctypes.c_long(0), None) == 1
+    assert crypto.BIO_write(bio, data, len(data)) == len(data)
+    text = b""
+    piece = ctypes.create_string_buffer(4096)
+    while not text.endswith(b"}"):
+        got = crypto.BIO_read(bio, piece, 4096)
+        assert got > 0
+        text += piece.raw[:got]
+    said.append(int(text[9:12]))
+    crypto.BIO_free_all(bio)
+print(*said, len(places) < len(said))
+"""
+
+
+@test
+def the_end_of_an_ssl_bio_is_the_end_of_its_connection():
+    """Where libssl is bound to itself (-Bsymbolic, as upstream builds it), its SSL_free passes no
+    hook, and the next SSL has the same address."""
+    with Shim() as shim:
+        shim.collector.rule = denied_by_model
+        for model, status in (("denied", b"402 " * 8), ("gpt-4o", b"200 " * 8)):
+            done = run([shimlab.PYTHON, "-c", BIO_BY_HANDLE, libssl_of_a_wheel()], chat(model=model),
+                       env=shim.governed())
+            equal((done.returncode, done.stdout.strip()), (0, status + b"True"), done.stderr.decode())
+            equal(shim.counters().get("connections_governed"), 8, "connections")
+
+
 # --- two copies, and functions out of a handle ----------------------------------------------------
 
 BY_HANDLE = """

@@ -26,7 +26,7 @@
 static const char *way;
 static char target[300];
 static const char *host;
-static char input[1 << 20];
+static char input[16 << 20];
 static size_t input_bytes;
 
 static bool
