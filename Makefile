@@ -184,7 +184,18 @@ $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(ROOMS)
 
 # Programs that end-to-end tests drive.
 TEST_PROGRAMS := $(patsubst tests/programs/%.c,$(B)/programs/%,$(wildcard tests/programs/*.c))
-$(filter-out %/churn %/follow,$(TEST_PROGRAMS)): TLS := -lssl -lcrypto
+TEST_PROGRAMS += $(B)/programs/tls_client_static $(B)/programs/tls_client_static_pie $(B)/programs/bio_client_static
+$(addprefix $(B)/programs/,bio_client depth hardship soak storm tls_client): TLS := -lssl -lcrypto
+# With an OpenSSL of their own, which they show as Node does.
+STATIC_TLS := -rdynamic -Wl,-Bstatic -lssl -lcrypto -Wl,-Bdynamic
+$(B)/programs/%_static: $(B)/obj/tests/programs/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -o $@ $^ $(STATIC_TLS) -lpthread
+$(B)/programs/%_static_pie: $(B)/obj/tests/programs/%.o
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -pie -o $@ $^ $(STATIC_TLS) -lpthread
 $(B)/programs/%: $(B)/obj/tests/programs/%.o $(ROOMS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)

@@ -18,10 +18,10 @@
 struct method {
     const struct ns_openssl *api;
     BIO_METHOD *ours;
-    ns_bio_write *write;
-    ns_bio_read *read;
-    ns_bio_ctrl *ctrl;
-    ns_bio_create *destroy;
+    ns_bio_write write;
+    ns_bio_read read;
+    ns_bio_ctrl ctrl;
+    ns_bio_create destroy;
 };
 
 static struct method *methods[NS_LIBSSL_MAX]; /* set once each */
@@ -249,9 +249,12 @@ static bool
 derive(struct method *method, const struct ns_openssl *api, const BIO_METHOD *original)
 {
     method->api = api;
+    // cppcheck-suppress AssignmentIntegerToAddress
     method->write = api->BIO_meth_get_write_ex(original);
+    // cppcheck-suppress AssignmentIntegerToAddress
     method->read = api->BIO_meth_get_read_ex(original);
     method->ctrl = api->BIO_meth_get_ctrl(original);
+    // cppcheck-suppress AssignmentIntegerToAddress
     method->destroy = api->BIO_meth_get_destroy(original);
     if (method->write == NULL || method->read == NULL || method->ctrl == NULL ||
         method->destroy == NULL) {
@@ -335,7 +338,7 @@ make(const struct method *method, SSL_CTX *context, int client)
 BIO *
 BIO_new_ssl(SSL_CTX *context, int client)
 {
-    const struct ns_openssl *api = ns_resolve(NULL, NS_CALLER);
+    const struct ns_openssl *api = ns_resolve_context(context, NS_CALLER);
     if (api == NULL || api->BIO_new_ssl == NULL) {
         return NULL;
     }
@@ -362,7 +365,7 @@ replace(const struct method *method, BIO *chain, SSL_CTX *context)
 BIO *
 BIO_new_ssl_connect(SSL_CTX *context)
 {
-    const struct ns_openssl *api = ns_resolve(NULL, NS_CALLER);
+    const struct ns_openssl *api = ns_resolve_context(context, NS_CALLER);
     if (api == NULL || api->BIO_new_ssl_connect == NULL) {
         return NULL;
     }
@@ -372,7 +375,7 @@ BIO_new_ssl_connect(SSL_CTX *context)
 BIO *
 BIO_new_buffer_ssl_connect(SSL_CTX *context)
 {
-    const struct ns_openssl *api = ns_resolve(NULL, NS_CALLER);
+    const struct ns_openssl *api = ns_resolve_context(context, NS_CALLER);
     if (api == NULL || api->BIO_new_buffer_ssl_connect == NULL) {
         return NULL;
     }

@@ -51,7 +51,7 @@ distance(uintptr_t end, uintptr_t target, int32_t *relative)
     return wanted >= INT32_MIN && wanted <= INT32_MAX;
 }
 
-int
+bool
 ns_detour_jump(uint8_t at[static NS_DETOUR_JUMP_BYTES], uintptr_t place, uintptr_t target)
 {
     int32_t relative;

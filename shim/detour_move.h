@@ -8,6 +8,7 @@
 #ifndef NS_SHIM_DETOUR_MOVE_H
 #define NS_SHIM_DETOUR_MOVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,7 +48,7 @@ enum ns_detour_refusal ns_detour_move(const struct ns_zydis *zydis, const uint8_
                                       uintptr_t place, uintptr_t *entry, size_t *moved_bytes);
 
 /* Writes a jmp rel32 that runs at `place`. False where the target is too far. */
-int ns_detour_jump(uint8_t at[static NS_DETOUR_JUMP_BYTES], uintptr_t place, uintptr_t target);
+bool ns_detour_jump(uint8_t at[static NS_DETOUR_JUMP_BYTES], uintptr_t place, uintptr_t target);
 
 const char *ns_detour_refusal_text(enum ns_detour_refusal refusal);
 

@@ -13,39 +13,15 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "shim/elf_symbols.h"
 #include "shim/hooks.h"
 #include "shim/process.h"
 #include "shim/resolve.h"
 
 typedef void *(*finder)(void *handle, const char *name);
 
-struct next {
-    bool past_us;
-    finder found;
-};
-
 /* Read by the code below, which needs no more of it than a symbol. */
 __attribute__((visibility("hidden"))) finder ns_dlsym_next;
 __attribute__((visibility("hidden"), used)) void *ns_dlsym_answer(void *handle, const char *name);
-
-static int
-find_next(struct dl_phdr_info *info, size_t bytes, void *data)
-{
-    (void)bytes;
-    struct next *next = data;
-    struct ns_elf elf;
-    if (!ns_elf_open(&elf, info)) {
-        return 0;
-    }
-    if (ns_elf_holds(&elf, (uintptr_t)(const void *)&ns_dlsym_next)) {
-        next->past_us = true;
-    } else if (next->past_us) {
-        void *function = ns_elf_function(&elf, "dlsym");
-        memcpy(&next->found, &function, sizeof function);
-    }
-    return next->found != NULL;
-}
 
 /* libc has one in any process that has a dlsym to call: this is for none of them. */
 static void *
@@ -56,16 +32,22 @@ find_nothing(void *handle, const char *name)
     return NULL;
 }
 
+/* The next one behind ours: libc's, or that of another preload object. By dlvsym, which nobody
+ * replaces: a sanitizer's runtime asks for its first symbols here before its own dl_iterate_phdr
+ * works. */
 static finder
 find_finder(void)
 {
     finder found = __atomic_load_n(&ns_dlsym_next, __ATOMIC_ACQUIRE);
-    if (found == NULL) {
-        struct next next = {0};
-        dl_iterate_phdr(find_next, &next);
-        found = next.found != NULL ? next.found : find_nothing;
-        __atomic_store_n(&ns_dlsym_next, found, __ATOMIC_RELEASE);
+    for (size_t i = 0; found == NULL; i++) {
+        static const char *const versions[] = {"GLIBC_2.34", "GLIBC_2.17", "GLIBC_2.2.5"};
+        found = find_nothing;
+        if (i < sizeof versions / sizeof versions[0]) {
+            void *function = dlvsym(RTLD_NEXT, "dlsym", versions[i]);
+            memcpy(&found, &function, sizeof found);
+        }
     }
+    __atomic_store_n(&ns_dlsym_next, found, __ATOMIC_RELEASE);
     return found;
 }
 
@@ -74,6 +56,9 @@ hook_named(const char *name)
 {
     if (strncmp(name, "SSL_", 4) != 0 && strncmp(name, "BIO_", 4) != 0) {
         return NULL;
+    }
+    if (strcmp(name, "BIO_f_ssl") == 0) {
+        return NULL; /* it has no argument to tell whose it is */
     }
     for (size_t i = 0; i < ns_hook_count; i++) {
         if (strcmp(ns_hooks[i].name, name) == 0) {

@@ -128,7 +128,9 @@ ns_hook_write(struct ns_engine *engine, const void *bytes, size_t count, bool pl
     inside = engine;
     engine->plain_write = plain;
     int result = ns_engine_write(engine, bytes, count, written);
-    engine->plain_write = plain_outside;
+    if (outside == engine) {
+        engine->plain_write = plain_outside; /* the outer call goes on */
+    }
     inside = outside;
     return result;
 }
@@ -253,7 +255,9 @@ ns_hook_read(struct ns_engine *engine, void *bytes, size_t count, bool peek, boo
     inside = engine;
     engine->plain_read = plain;
     int result = ns_engine_read(engine, bytes, count, peek, got);
-    engine->plain_read = plain_outside;
+    if (outside == engine) {
+        engine->plain_read = plain_outside; /* the outer call goes on */
+    }
     inside = outside;
     return result;
 }

@@ -17,14 +17,14 @@ typedef struct bio_st BIO;
 typedef struct bio_method_st BIO_METHOD;
 
 /* Callbacks of a BIO_METHOD. */
-typedef int ns_bio_write(BIO *, const char *, size_t, size_t *);
-typedef int ns_bio_read(BIO *, char *, size_t, size_t *);
-typedef int ns_bio_puts(BIO *, const char *);
-typedef int ns_bio_gets(BIO *, char *, int);
-typedef long ns_bio_ctrl(BIO *, int, long, void *);
-typedef int ns_bio_create(BIO *);
-typedef int ns_bio_info(BIO *, int, int);
-typedef long ns_bio_callback_ctrl(BIO *, int, ns_bio_info *);
+typedef int (*ns_bio_write)(BIO *, const char *, size_t, size_t *);
+typedef int (*ns_bio_read)(BIO *, char *, size_t, size_t *);
+typedef int (*ns_bio_puts)(BIO *, const char *);
+typedef int (*ns_bio_gets)(BIO *, char *, int);
+typedef long (*ns_bio_ctrl)(BIO *, int, long, void *);
+typedef int (*ns_bio_create)(BIO *);
+typedef int (*ns_bio_info)(BIO *, int, int);
+typedef long (*ns_bio_callback_ctrl)(BIO *, int, ns_bio_info);
 
 /* F(name, return type, parameters). The plain six are in every libssl; the others may be NULL. */
 #define NS_SSL_FUNCTIONS(F)                                                                        \
@@ -87,22 +87,22 @@ typedef long ns_bio_callback_ctrl(BIO *, int, ns_bio_info *);
     F(BIO_set_retry_reason, void, (BIO *, int))                                                    \
     F(BIO_meth_new, BIO_METHOD *, (int, const char *))                                             \
     F(BIO_meth_free, void, (BIO_METHOD *))                                                         \
-    F(BIO_meth_get_write_ex, ns_bio_write *, (const BIO_METHOD *))                                 \
-    F(BIO_meth_set_write_ex, int, (BIO_METHOD *, ns_bio_write *))                                  \
-    F(BIO_meth_get_read_ex, ns_bio_read *, (const BIO_METHOD *))                                   \
-    F(BIO_meth_set_read_ex, int, (BIO_METHOD *, ns_bio_read *))                                    \
-    F(BIO_meth_get_puts, ns_bio_puts *, (const BIO_METHOD *))                                      \
-    F(BIO_meth_set_puts, int, (BIO_METHOD *, ns_bio_puts *))                                       \
-    F(BIO_meth_get_gets, ns_bio_gets *, (const BIO_METHOD *))                                      \
-    F(BIO_meth_set_gets, int, (BIO_METHOD *, ns_bio_gets *))                                       \
-    F(BIO_meth_get_ctrl, ns_bio_ctrl *, (const BIO_METHOD *))                                      \
-    F(BIO_meth_set_ctrl, int, (BIO_METHOD *, ns_bio_ctrl *))                                       \
-    F(BIO_meth_get_create, ns_bio_create *, (const BIO_METHOD *))                                  \
-    F(BIO_meth_set_create, int, (BIO_METHOD *, ns_bio_create *))                                   \
-    F(BIO_meth_get_destroy, ns_bio_create *, (const BIO_METHOD *))                                 \
-    F(BIO_meth_set_destroy, int, (BIO_METHOD *, ns_bio_create *))                                  \
-    F(BIO_meth_get_callback_ctrl, ns_bio_callback_ctrl *, (const BIO_METHOD *))                    \
-    F(BIO_meth_set_callback_ctrl, int, (BIO_METHOD *, ns_bio_callback_ctrl *))
+    F(BIO_meth_get_write_ex, ns_bio_write, (const BIO_METHOD *))                                   \
+    F(BIO_meth_set_write_ex, int, (BIO_METHOD *, ns_bio_write))                                    \
+    F(BIO_meth_get_read_ex, ns_bio_read, (const BIO_METHOD *))                                     \
+    F(BIO_meth_set_read_ex, int, (BIO_METHOD *, ns_bio_read))                                      \
+    F(BIO_meth_get_puts, ns_bio_puts, (const BIO_METHOD *))                                        \
+    F(BIO_meth_set_puts, int, (BIO_METHOD *, ns_bio_puts))                                         \
+    F(BIO_meth_get_gets, ns_bio_gets, (const BIO_METHOD *))                                        \
+    F(BIO_meth_set_gets, int, (BIO_METHOD *, ns_bio_gets))                                         \
+    F(BIO_meth_get_ctrl, ns_bio_ctrl, (const BIO_METHOD *))                                        \
+    F(BIO_meth_set_ctrl, int, (BIO_METHOD *, ns_bio_ctrl))                                         \
+    F(BIO_meth_get_create, ns_bio_create, (const BIO_METHOD *))                                    \
+    F(BIO_meth_set_create, int, (BIO_METHOD *, ns_bio_create))                                     \
+    F(BIO_meth_get_destroy, ns_bio_create, (const BIO_METHOD *))                                   \
+    F(BIO_meth_set_destroy, int, (BIO_METHOD *, ns_bio_create))                                    \
+    F(BIO_meth_get_callback_ctrl, ns_bio_callback_ctrl, (const BIO_METHOD *))                      \
+    F(BIO_meth_set_callback_ctrl, int, (BIO_METHOD *, ns_bio_callback_ctrl))
 
 /* Whose libssl it is. Others show functions of the same names, but differ in what stands behind
  * them, and what is not known is not touched. */

@@ -104,13 +104,17 @@ open_crypto(struct search *search)
     }
 }
 
-/* By what the library says of itself: OpenSSL's other children answer too, each with its name. */
+/* By what the library says of itself: OpenSSL's other children answer too, each with its name. A
+ * program may be linked with only those functions that it uses; then it is one from 3.0 on where it
+ * makes its errors as only those do. */
 static enum ns_library
 identify(const struct ns_openssl *copy)
 {
     const char *text = copy->OpenSSL_version == NULL ? NULL : copy->OpenSSL_version(0);
     if (text == NULL) {
-        return NS_LIBRARY_OTHER; /* before 1.1, or no child of it */
+        bool is_3 = copy->ERR_new != NULL && copy->ERR_set_debug != NULL &&
+                    copy->ERR_set_error != NULL && copy->SSL_write_ex != NULL;
+        return is_3 ? NS_LIBRARY_OPENSSL : NS_LIBRARY_OTHER;
     }
     if (strncmp(text, "LibreSSL", 8) == 0) {
         return NS_LIBRARY_LIBRESSL;
@@ -213,8 +217,9 @@ look(void)
     __atomic_store_n(&looking, 0, __ATOMIC_RELEASE);
 }
 
-/* struct ssl_st begins with small integers and pointers, one of the first eight words being its
- * SSL_METHOD (word 1 up to 3.1, word 3 from 3.2 on), which is data of the library. */
+/* struct ssl_st begins with small integers and pointers, one of the first words being its
+ * SSL_METHOD (word 1 up to 3.1, word 3 from 3.2 on), which is data of the library. So does struct
+ * ssl_ctx_st (word 0 or 1). */
 static const struct ns_openssl *
 choose_by_method(const SSL *ssl, uint32_t count)
 {

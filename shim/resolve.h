@@ -22,6 +22,13 @@
  * loaded since. */
 const struct ns_openssl *ns_resolve(const SSL *ssl, const void *caller);
 
+/* The same for a context, whose beginning tells as an SSL's does. */
+static inline const struct ns_openssl *
+ns_resolve_context(const SSL_CTX *context, const void *caller)
+{
+    return ns_resolve((const SSL *)(const void *)context, caller);
+}
+
 /* The libssl that has this address in it, or NULL. Any thread; as above. */
 struct ns_openssl *ns_resolve_at(const void *address);
 
