@@ -17,6 +17,10 @@
 #include "shim/process.h"
 #include "shim/resolve.h"
 
+/* A sanitizer's runtime takes its own functions from here before it has any memory to check with.
+ */
+#define UNINSTRUMENTED __attribute__((no_sanitize("address", "thread", "undefined")))
+
 typedef void *(*finder)(void *handle, const char *name);
 
 /* Read by the code below, which needs no more of it than a symbol. */
@@ -35,7 +39,7 @@ find_nothing(void *handle, const char *name)
 /* The next one behind ours: libc's, or that of another preload object. By dlvsym, which nobody
  * replaces: a sanitizer's runtime asks for its first symbols here before its own dl_iterate_phdr
  * works. */
-static finder
+UNINSTRUMENTED static finder
 find_finder(void)
 {
     finder found = __atomic_load_n(&ns_dlsym_next, __ATOMIC_ACQUIRE);
@@ -68,19 +72,12 @@ hook_named(const char *name)
     return NULL;
 }
 
-/* The hook, where it is the answer; NULL: libc shall answer. */
-void *
-ns_dlsym_answer(void *handle, const char *name)
+/* The hook in place of a function of libssl; NULL for all others. */
+static void *
+hook_for(finder next, void *handle, const char *name)
 {
-    finder next = find_finder();
-    if (handle == RTLD_NEXT || handle == RTLD_DEFAULT || name == NULL) {
-        return NULL;
-    }
     const struct ns_hook *hook = hook_named(name);
-    if (hook == NULL) {
-        return NULL;
-    }
-    void *function = next(handle, name);
+    void *function = hook == NULL ? NULL : next(handle, name);
     const struct ns_openssl *api = function == NULL ? NULL : ns_resolve_at(function);
     void *original = NULL;
     if (api != NULL) {
@@ -93,6 +90,15 @@ ns_dlsym_answer(void *handle, const char *name)
     void *answer;
     memcpy(&answer, &hook->hook, sizeof answer);
     return answer;
+}
+
+/* The hook, where it is the answer; NULL: libc shall answer. */
+UNINSTRUMENTED void *
+ns_dlsym_answer(void *handle, const char *name)
+{
+    finder next = find_finder();
+    bool ordinary = handle != RTLD_NEXT && handle != RTLD_DEFAULT && name != NULL;
+    return ordinary ? hook_for(next, handle, name) : NULL;
 }
 
 #if defined(__x86_64__)

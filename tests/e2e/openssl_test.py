@@ -381,12 +381,14 @@ print(*said, len(places) < len(said))
 def the_end_of_an_ssl_bio_is_the_end_of_its_connection():
     """Where libssl is bound to itself (-Bsymbolic, as upstream builds it), its SSL_free passes no
     hook, and the next SSL has the same address."""
+    # A sanitizer's allocator gives no address twice so soon.
+    again = b"%r" % (os.path.basename(lab.BUILD) not in lab.SANITIZERS)
     with Shim() as shim:
         shim.collector.rule = denied_by_model
         for model, status in (("denied", b"402 " * 8), ("gpt-4o", b"200 " * 8)):
             done = run([shimlab.PYTHON, "-c", BIO_BY_HANDLE, libssl_of_a_wheel()], chat(model=model),
                        env=shim.governed())
-            equal((done.returncode, done.stdout.strip()), (0, status + b"True"), done.stderr.decode())
+            equal((done.returncode, done.stdout.strip()), (0, status + again), done.stderr.decode())
             equal(shim.counters().get("connections_governed"), 8, "connections")
 
 
