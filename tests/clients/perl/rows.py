@@ -15,4 +15,5 @@ def row(client, package):
 
 ROWS = [row("lwp", "LWP"), row("lwp-stream", "LWP"), row("http-tiny", "HTTP::Tiny"),
         row("http-tiny-stream", "HTTP::Tiny"), row("mojo", "Mojo::UserAgent"),
-        row("mojo-async", "Mojo::UserAgent"), row("mojo-stream", "Mojo::UserAgent")]
+        row("mojo-async", "Mojo::UserAgent"), row("mojo-stream", "Mojo::UserAgent"),
+        row("io-socket-ssl", "IO::Socket::SSL")]
