@@ -24,6 +24,8 @@
 #include "shim/top_up.h"
 
 static const char continue_answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
+/* On the stack, at once. */
+#define PEEK_BYTES 1024
 #define CONTINUE_BYTES (sizeof continue_answer - 1)
 
 /* Where bytes of the program's buffer go: in place as long as nothing came between. */
@@ -385,11 +387,35 @@ read_quietly(struct ns_engine *engine, uint8_t *bytes, size_t count, size_t *got
     return result;
 }
 
+/* A peek after a shorter one must see as much as SSL_pending told (Perl's IO::Socket::SSL then
+ * reads that much unseen): what OpenSSL still has of the record comes to what is kept here already.
+ */
+static void
+fill_for_peek(struct ns_engine *engine, size_t count)
+{
+    uint8_t bytes[PEEK_BYTES];
+    size_t kept = ns_bytes_count(&engine->in);
+    while (kept > 0 && kept < count && engine->api->SSL_pending(engine->ssl) > 0) {
+        size_t wanted = count - kept < sizeof bytes ? count - kept : sizeof bytes;
+        size_t got = 0;
+        bool closed = false;
+        if (read_quietly(engine, bytes, wanted, &got, &closed) <= 0) {
+            return;
+        }
+        struct delivery delivery = {.buffer = bytes, .diverted = true};
+        feed(engine, &delivery, bytes, got);
+        kept = ns_bytes_count(&engine->in);
+    }
+}
+
 static int
 read_http1(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
 {
     for (;;) {
         give_continue(engine);
+        if (peek) {
+            fill_for_peek(engine, count);
+        }
         if (ns_bytes_count(&engine->in) > 0) {
             *got = ns_engine_give(engine, bytes, count, peek);
             return 1;

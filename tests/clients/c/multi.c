@@ -70,8 +70,8 @@ begin(CURLM *multi, struct transfer *transfer, struct curl_slist *headers, bool 
 static void
 run(CURLM *multi)
 {
-    int running = 1;
-    while (running > 0 && curl_multi_perform(multi, &running) == CURLM_OK) {
+    int running = 0;
+    while (curl_multi_perform(multi, &running) == CURLM_OK && running > 0) {
         curl_multi_poll(multi, NULL, 0, 1000, NULL);
     }
     int left = 0;
