@@ -38,6 +38,7 @@ class Row:
     command: returns the program and its arguments; installs what is missing.
     exception, status: what the program sees on denial; status None where the client tells none.
     keeps: the call after a denial comes on the connection that the denial came on.
+    source: how its calls are governed, as nullspend.calls says: preload, detour.
     passes: why its calls are not governed and pass untouched; None: they are.
     check: `make check` runs it, not `make clients` alone."""
     name: str
@@ -51,6 +52,7 @@ class Row:
     streams: bool = False
     keeps: bool = True
     passes: typing.Optional[str] = None
+    source: str = "preload"
     check: bool = False
     environment: dict = dataclasses.field(default_factory=dict)
 
@@ -198,7 +200,7 @@ def expect_in_tables(laboratory, row):
     calls = laboratory.sql(
         "select model, evidence, outcome, input_tokens, output_tokens, cost_nanousd, source, "
         f"streamed from nullspend.calls where customer = '{row.name}'")
-    equal(calls, [[row.model, "reported", "ok", "1000", str(output), str(cost), "preload",
+    equal(calls, [[row.model, "reported", "ok", "1000", str(output), str(cost), row.source,
                    "t" if row.streams else "f"]] * 2, "rows of calls")
     denials = laboratory.sql("select reason, entity from nullspend.denials "
                              f"where customer = '{row.name}'")

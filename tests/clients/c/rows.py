@@ -6,7 +6,6 @@ import toolchains
 from matrix import Row
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BIO_PASSES = "passes untouched: BIO_write on an SSL BIO does not pass the hooks"
 
 
 def row(program, client, package, libraries, **more):
@@ -31,4 +30,4 @@ ROWS = [multi("h1", keeps=False), multi("h1-stream", keeps=False), multi("h2"),
         multi("h2-stream", check=True),
         openssl("blocking"), openssl("blocking-stream"), openssl("nonblocking", check=True),
         openssl("nonblocking-stream"), openssl("memory"), openssl("memory-stream"),
-        openssl("bio", passes=BIO_PASSES), openssl("bio-stream", passes=BIO_PASSES)]
+        openssl("bio"), openssl("bio-stream")]
