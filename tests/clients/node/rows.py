@@ -55,7 +55,7 @@ def sdks(which, fetch):
     for client in ("langchain-openai", "langchain-openai-stream"):
         yield row(which, client, "@langchain/openai", GPT, ("APIError", 402), fetch)
     for client in ("langchain-anthropic", "langchain-anthropic-stream"):
-        yield row(which, client, "@langchain/anthropic", CLAUDE, claude, fetch)
+        yield row(which, client, "@langchain/anthropic", CLAUDE, ("APIError", 402), fetch)
 
 
 def plain(which, fetch):
