@@ -117,10 +117,11 @@ cli_CFLAGS := $(collector_CFLAGS)
 tests_CFLAGS := $(collector_CFLAGS)
 bench_CFLAGS := $(collector_CFLAGS)
 
-# base/mem.o stays out: the preload object has its own.
+# base/mem.o stays out: the preload object has its own. Its functions mean each other by their names,
+# whatever the program shows under the same (-Bsymbolic-functions): Node shows an SSL_write of its own.
 $(B)/libnullspend.so: $(SHIM) $(WIRE) $(PROTOCOL) $(filter-out %/mem.o,$(BASE)) shim/exports.map
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,defs,-z,nodelete,--exclude-libs,ALL,--gc-sections \
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,defs,-z,nodelete,--exclude-libs,ALL,--gc-sections,-Bsymbolic-functions \
 	    -Wl,--version-script=shim/exports.map -o $@ $(filter %.o,$^) $(CODINGS)
 
 $(B)/nullspendd: $(COLLECTOR_MAIN) $(LIB)/libcollector.a $(LIB)/libpricing.a $(LIB)/libprotocol.a $(LIB)/libbase.a
@@ -146,7 +147,7 @@ endif
 
 # With a sanitizer run the suites that run the programs. The others look at the release build itself
 # (abi, demo, harmless, soak) or at none of it (bpf, pricing_convert); those for threads, at threads.
-E2E_asan := cli clients collector crash http2 loss privacy race shim sql store
+E2E_asan := cli clients collector crash http2 loss openssl privacy race shim sql store streams
 E2E_tsan := collector crash http2 loss race shim
 E2E_cov := $(E2E_asan)
 E2E := $(if $(E2E_$(MODE)),$(E2E_$(MODE):%=tests/e2e/%_test.py),$(wildcard tests/e2e/*_test.py))
@@ -183,7 +184,18 @@ $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(ROOMS)
 
 # Programs that end-to-end tests drive.
 TEST_PROGRAMS := $(patsubst tests/programs/%.c,$(B)/programs/%,$(wildcard tests/programs/*.c))
-$(filter-out %/churn %/follow,$(TEST_PROGRAMS)): TLS := -lssl -lcrypto
+TEST_PROGRAMS += $(B)/programs/tls_client_static $(B)/programs/tls_client_static_pie $(B)/programs/bio_client_static
+$(addprefix $(B)/programs/,bio_client depth hardship soak storm tls_client): TLS := -lssl -lcrypto
+# With an OpenSSL of their own, which they show as Node does; without a sanitizer, as Node is.
+STATIC_TLS = $(Q)$(CC) $(CPPFLAGS) -std=c17 -O2 -rdynamic -o $@ $< -Wl,-Bstatic -lssl -lcrypto -Wl,-Bdynamic -lpthread
+$(B)/programs/%_static: tests/programs/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(STATIC_TLS) -fno-pie -no-pie
+$(B)/programs/%_static_pie: tests/programs/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(STATIC_TLS) -fPIE -pie
 $(B)/programs/%: $(B)/obj/tests/programs/%.o $(ROOMS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
@@ -205,6 +217,7 @@ e2e: all $(TEST_PROGRAMS) ## whole-program tests of this MODE with real clients,
 	NS_BUILD="$(CURDIR)/$(B)" NS_CRASHES=$(if $(E2E_$(MODE)),30,100) $(RUN) $(E2E)
 
 clients: all ## every client of the matrix; writes docs/clients.md
+	@packaging/deps packages.txt packages-check.txt clients.txt
 	NS_BUILD="$(CURDIR)/$(B)" NS_CLIENTS=all tests/e2e/clients_test.py
 
 soak: all $(B)/programs/soak ## a million calls on one connection, with flat memory

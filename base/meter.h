@@ -82,6 +82,9 @@ uint64_t ns_usage_get(const struct ns_usage *usage, enum ns_meter meter);
 
 bool ns_usage_has(const struct ns_usage *usage, enum ns_meter meter);
 
+/* Bytes of text in a likely token, for what no provider reported. */
+#define NS_TEXT_BYTES_PER_TOKEN 4
+
 /* The four sums that the columns of `calls` show, each saturating: all uncached input, all cache
  * reads, all cache writes, all output (reasoning, audio and images included). Tokens only. */
 uint64_t ns_usage_input_tokens(const struct ns_usage *usage);

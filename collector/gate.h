@@ -10,6 +10,7 @@
  *
  *   gate.c          sockets, batches, replies, the loop
  *   gate_calls.c    CHECK, PROGRESS, REPORT, RELEASE, and the death of processes
+ *   gate_top_up.c   answers that outgrow their hold
  *   gate_denial.c   what people read when a call is denied
  *   gate_budgets.c  budgets from Postgres, counters to it
  *   gate_query.c    HELLO and QUERY
@@ -42,6 +43,8 @@
     X(overfull, "Checks and reports that the ledger had no room for.")                             \
     X(entities_refused, "Ids of calls that no budget can name.")                                   \
     X(progress, "Progress messages.")                                                              \
+    X(top_ups, "Holds that grew with their answer.")                                               \
+    X(cut, "Answers cut because no budget had room for more of them.")                             \
     X(reports, "Calls recorded.")                                                                  \
     X(reports_unasked, "Of those, calls let through without a verdict.")                           \
     X(reports_unpriced, "Of those, calls whose cost is not known.")                                \
@@ -220,17 +223,35 @@ void ns_gate_report(struct ns_gate *gate, const struct ns_gate_from *from, const
 void ns_gate_release(struct ns_gate *gate, const struct ns_gate_from *from, const uint8_t *raw,
                      size_t raw_bytes);
 
+/* Begins gate->record, of a message from a process. */
+void ns_gate_begin_record(struct ns_gate *gate, enum ns_record_type type,
+                          const struct ns_gate_from *from, const uint8_t *raw, size_t raw_bytes);
+/* Notes a denial in gate->record. family_status: what the family answers to a spent budget. */
+void ns_gate_note_denial(struct ns_gate *gate, const struct ns_ledger_numbers *by,
+                         enum ns_reason reason, uint32_t family_status);
+
 /* Ends the holds of processes that are gone. */
 void ns_gate_bury(struct ns_gate *gate, int64_t monotonic_ns);
 /* Writes the LOST records of calls that the ledger has given up: after an OWNER_GONE, and at start
  * where a crash came between. event NULL: none. */
 void ns_gate_write_lost(struct ns_gate *gate, const struct ns_ledger_event *event);
 
+/* --- gate_top_up.c -----------------------------------------------------------------------------
+ */
+
+/* gate->message is a PROGRESS that asks for more. check, asked: the CHECK of its call, decoded, and
+ * its record; NULL: no such call is open, and nothing limits it. */
+void ns_gate_top_up(struct ns_gate *gate, const struct ns_gate_from *from, const uint8_t *raw,
+                    size_t raw_bytes, const struct ns_record *asked,
+                    const struct ns_message *check);
+
 /* --- gate_denial.c -----------------------------------------------------------------------------
  */
 
-/* The sentence for people, into gate->denial_text. */
-struct ns_text ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers);
+/* cut: not the call is denied, but the rest of its answer. The sentence for people, into
+ * gate->denial_text. */
+struct ns_text ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers,
+                                   bool cut);
 
 /* --- gate_budgets.c ----------------------------------------------------------------------------
  */

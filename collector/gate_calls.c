@@ -93,9 +93,9 @@ list_entities(struct ns_gate *gate, const struct ns_check *call)
 /* --- records -----------------------------------------------------------------------------------
  */
 
-static void
-begin_record(struct ns_gate *gate, enum ns_record_type type, const struct ns_gate_from *from,
-             const uint8_t *raw, size_t raw_bytes)
+void
+ns_gate_begin_record(struct ns_gate *gate, enum ns_record_type type,
+                     const struct ns_gate_from *from, const uint8_t *raw, size_t raw_bytes)
 {
     memset(&gate->record.event, 0, sizeof gate->record.event);
     memset(&gate->record.outcome, 0, sizeof gate->record.outcome);
@@ -168,10 +168,11 @@ answer_unheld(struct ns_gate *gate, const struct ns_gate_from *from, const struc
     ns_gate_reply(gate, from->socket, from->routing);
 }
 
-static void
-note_denial(struct ns_record_outcome *outcome, const struct ns_ledger_numbers *by,
-            enum ns_reason reason, uint32_t family_status)
+void
+ns_gate_note_denial(struct ns_gate *gate, const struct ns_ledger_numbers *by, enum ns_reason reason,
+                    uint32_t family_status)
 {
+    struct ns_record_outcome *outcome = &gate->record.outcome;
     outcome->reason = (uint8_t)reason;
     outcome->denial_id = ns_uuid_new();
     outcome->http_status = by->deny_status != 0 ? by->deny_status : (uint16_t)family_status;
@@ -189,7 +190,7 @@ deny_unpriced(struct ns_gate *gate, const struct ns_gate_from *from)
     struct ns_record_outcome *outcome = &gate->record.outcome;
     struct ns_ledger_numbers none = {.entity = "org"};
     outcome->result = NS_LEDGER_DENIED;
-    note_denial(outcome, &none, NS_REASON_UNPRICED, gate->message.as.check.denial_status);
+    ns_gate_note_denial(gate, &none, NS_REASON_UNPRICED, gate->message.as.check.denial_status);
     if (!ns_gate_append(gate, &gate->message)) {
         return;
     }
@@ -229,8 +230,8 @@ reserve(struct ns_gate *gate, const struct ns_gate_from *from, const struct ns_q
     outcome->hold_nanousd = effect.hold_nanousd;
     outcome->price_version = ns_text_of(ns_prices_version(gate->prices));
     if (denied || effect.would_deny) {
-        note_denial(outcome, &effect.denied_by, NS_REASON_BUDGET_EXCEEDED,
-                    gate->message.as.check.denial_status);
+        ns_gate_note_denial(gate, &effect.denied_by, NS_REASON_BUDGET_EXCEEDED,
+                            gate->message.as.check.denial_status);
         gate->counters.would_deny += denied ? 0 : 1;
     }
     if (!ns_gate_append(gate, &gate->message)) {
@@ -238,8 +239,12 @@ reserve(struct ns_gate *gate, const struct ns_gate_from *from, const struct ns_q
     }
     answer_check(gate, &check->call_id, denied ? NS_DECISION_DENY : NS_DECISION_ALLOW,
                  denied ? NS_REASON_BUDGET_EXCEEDED : NS_REASON_NONE, effect.hold_nanousd);
+    if (!denied && check->streamed) {
+        gate->out.as.verdict.output_tokens_held = ns_prices_tokens_covered(
+            gate->prices, &gate->message, NULL, effect.firm_nanousd, gate->now_ns);
+    }
     if (denied) {
-        explain(gate, outcome->entity, ns_gate_denial_text(gate, &effect.denied_by));
+        explain(gate, outcome->entity, ns_gate_denial_text(gate, &effect.denied_by, false));
     }
     ns_gate_reply(gate, from->socket, from->routing);
 }
@@ -260,7 +265,7 @@ ns_gate_check(struct ns_gate *gate, const struct ns_gate_from *from, const uint8
     struct ns_quote quote;
     ns_prices_quote(gate->prices, &gate->message, typical_tokens(gate, check), gate->now_ns,
                     &quote);
-    begin_record(gate, NS_RECORD_CHECK, from, raw, raw_bytes);
+    ns_gate_begin_record(gate, NS_RECORD_CHECK, from, raw, raw_bytes);
     gate->counters.unpriced += quote.priced ? 0 : 1;
     if (quote.denied && check->mode == NS_MODE_ENFORCE) {
         deny_unpriced(gate, from);
@@ -296,13 +301,18 @@ ns_gate_progress(struct ns_gate *gate, const struct ns_gate_from *from, const ui
     struct ns_open_call *call = ns_calls_find(gate->state.calls, &progress->call_id);
     struct ns_record asked;
     static struct ns_message check;
-    if (call == NULL || !decode_check(call, &asked, &check)) {
-        gate->counters.duplicates += call == NULL ? 1 : 0;
+    bool known = call != NULL && decode_check(call, &asked, &check);
+    gate->counters.duplicates += call == NULL ? 1 : 0;
+    if (progress->top_up != 0) {
+        ns_gate_top_up(gate, from, raw, raw_bytes, known ? &asked : NULL, known ? &check : NULL);
+        return;
+    }
+    if (!known) {
         return;
     }
     struct ns_bill bill;
     ns_prices_bill_lost(gate->prices, &check, progress, gate->now_ns, &bill);
-    begin_record(gate, NS_RECORD_PROGRESS, from, raw, raw_bytes);
+    ns_gate_begin_record(gate, NS_RECORD_PROGRESS, from, raw, raw_bytes);
     gate->record.event.kind = NS_LEDGER_PROGRESS;
     gate->record.event.as.progress.call_id = progress->call_id;
     gate->record.event.as.progress.lost_nanousd = bill.cost_nanousd;
@@ -357,7 +367,7 @@ ns_gate_report(struct ns_gate *gate, const struct ns_gate_from *from, const uint
     const struct ns_open_call *open = ns_calls_find(gate->state.calls, &report->call_id);
     int64_t hold_nanousd = open != NULL ? open->hold_nanousd : 0;
     bool in_time = report->started_at_ns > 0 && report->started_at_ns < gate->now_ns;
-    begin_record(gate, NS_RECORD_REPORT, from, raw, raw_bytes);
+    ns_gate_begin_record(gate, NS_RECORD_REPORT, from, raw, raw_bytes);
     gate->record.event.kind = NS_LEDGER_SETTLE;
     gate->record.event.as.settle = (struct ns_ledger_settle){
         .call_id = report->call_id,
@@ -392,7 +402,7 @@ ns_gate_release(struct ns_gate *gate, const struct ns_gate_from *from, const uin
                 size_t raw_bytes)
 {
     const struct ns_release *release = &gate->message.as.release;
-    begin_record(gate, NS_RECORD_RELEASE, from, raw, raw_bytes);
+    ns_gate_begin_record(gate, NS_RECORD_RELEASE, from, raw, raw_bytes);
     gate->record.event.kind = NS_LEDGER_VOID;
     gate->record.event.as.voided.call_id = release->call_id;
     struct ns_ledger_effect effect;

@@ -24,7 +24,7 @@ shorten(const char *entity, char *into, size_t bytes)
 }
 
 struct ns_text
-ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers)
+ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers, bool cut)
 {
     char entity[ENTITY_SHOWN_BYTES + 4];
     char spent[NS_MONEY_TEXT_BYTES];
@@ -39,9 +39,10 @@ ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *number
     const char *period = ns_period_name(numbers->period);
     int count = snprintf(
         gate->denial_text, sizeof gate->denial_text,
-        "nullspend: %s has spent $%s and holds $%s of its $%s %s budget; this call needs up to "
-        "$%s. Request not sent. Raise it: nullspend budget set %s --limit USD --period %s",
-        entity, spent, held, limit, period, needed, entity, period);
+        "nullspend: %s has spent $%s and holds $%s of its $%s %s budget; this %s $%s%s. Raise it: "
+        "nullspend budget set %s --limit USD --period %s",
+        entity, spent, held, limit, period, cut ? "answer needs" : "call needs up to", needed,
+        cut ? " more, and ends here" : ". Request not sent", entity, period);
     size_t room = sizeof gate->denial_text;
     return (struct ns_text){gate->denial_text,
                             (uint32_t)((size_t)count < room ? (size_t)count : room - 1)};

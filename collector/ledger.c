@@ -99,7 +99,7 @@ reserve_judge(const struct ns_ledger *l, const struct ns_ledger_reserve *reserve
             return false;
         }
         if (is_over(budget, &view, needed)) {
-            denied = budget->policy == NS_POLICY_HARD && reserve->mode == NS_MODE_ENFORCE;
+            denied = ns_budget_is_firm(budget, reserve->mode);
             over = denied || over == NS_NONE ? i : over;
         }
     }
@@ -124,9 +124,14 @@ reserve_hold(struct ns_ledger *l, const struct ns_ledger_reserve *reserve,
     uint32_t number = ns_hold_open(l, &reserve->call_id, &reserve->owner, matches->count, more);
     struct ns_hold *hold = ns_hold_at(l, number);
     hold->lost_nanousd = reserve->lost_nanousd;
+    effect->firm_nanousd = INT64_MAX;
     for (uint32_t i = 0; i < matches->count; i++) {
         const struct ns_match *m = &matches->match[i];
-        int64_t amount = needed_nanousd(&ns_budget_at(l, m->budget)->budget, reserve);
+        const struct ns_budget *budget = &ns_budget_at(l, m->budget)->budget;
+        int64_t amount = needed_nanousd(budget, reserve);
+        if (ns_budget_is_firm(budget, reserve->mode) && amount < effect->firm_nanousd) {
+            effect->firm_nanousd = amount;
+        }
         ns_counter_turn(l, m->counter, now_ns);
         struct ns_counter *c = ns_counter_at(l, m->counter);
         c->held_nanousd += amount;
@@ -477,6 +482,8 @@ apply_kind(struct ns_ledger *l, const struct ns_ledger_event *event, int64_t now
     case NS_LEDGER_PROGRESS:
         return apply_progress(l, &event->as.progress.call_id, event->as.progress.lost_nanousd,
                               effect);
+    case NS_LEDGER_TOP_UP:
+        return ns_ledger_top_up(l, &event->as.top_up, now_ns, effect);
     case NS_LEDGER_SETTLE:
         return apply_settle(l, &event->as.settle, now_ns, effect);
     case NS_LEDGER_VOID:

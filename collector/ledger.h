@@ -5,9 +5,9 @@
  * state, bit for bit (ns_ledger_digest).
  *
  * Invariants (docs/ledger.md), asserted after every event in debug builds and by the simulation:
- *   - a reserve holds on every matching budget or on none;
- *   - hard budgets: spent + held never passes the limit by a reserve, only by a settle above its
- *     hold, and then by exactly the overshoot counted;
+ *   - a reserve holds on every matching budget or on none, and so does a top-up;
+ *   - hard budgets: spent + held never passes the limit by a reserve or a top-up, only by a settle
+ *     above its hold, and then by exactly the overshoot counted;
  *   - a hold ends once: settled, voided or lost; a lost one may be corrected once, by a late report
  *     or a late word that its request never left;
  *   - a hold and its settlement belong to the period in which it was opened;
@@ -56,7 +56,8 @@ enum ns_ledger_event_kind {
     NS_LEDGER_SETTLE,         /* a report */
     NS_LEDGER_VOID,           /* the request never left */
     NS_LEDGER_OWNER_GONE,     /* a process is gone: all its open holds are lost */
-    NS_LEDGER_TICK            /* time passes: periods turn, what nobody needs is forgotten */
+    NS_LEDGER_TICK,           /* time passes: periods turn, what nobody needs is forgotten */
+    NS_LEDGER_TOP_UP          /* an open hold grows on every budget that matched, or on none */
 };
 
 /* A process: pid and start time on this host, or a connection of another host. */
@@ -74,6 +75,16 @@ struct ns_ledger_reserve {
     int64_t bound_nanousd;     /* >= 0 */
     int64_t typical_nanousd;   /* >= 0 */
     int64_t lost_nanousd;      /* what is charged if the process dies without a word */
+};
+
+/* Grows each share to the same amount: the largest from enough to wanted that all hard budgets have
+ * room for. What a share has already stays, and needs no room. */
+struct ns_ledger_top_up {
+    struct ns_uuid call_id;
+    uint8_t mode;           /* enum ns_mode of the call: in shadow and observe nothing is denied */
+    int64_t lost_nanousd;   /* as of a PROGRESS */
+    int64_t enough_nanousd; /* >= 0; less is denied */
+    int64_t wanted_nanousd; /* >= enough_nanousd */
 };
 
 struct ns_ledger_settle {
@@ -97,6 +108,7 @@ struct ns_ledger_event {
             struct ns_uuid call_id;
             int64_t lost_nanousd;
         } progress;
+        struct ns_ledger_top_up top_up;
         struct ns_ledger_settle settle;
         struct {
             struct ns_uuid call_id;
@@ -124,7 +136,7 @@ struct ns_ledger_numbers {
 
 enum ns_ledger_result {
     NS_LEDGER_DONE,
-    NS_LEDGER_DENIED,    /* reserve: effect.denied_by says which budget */
+    NS_LEDGER_DENIED,    /* reserve, top_up: effect.denied_by says which budget */
     NS_LEDGER_DUPLICATE, /* the call has a hold already, or is settled, voided or lost: nothing
                             changed (settle or void after lost: DONE, corrected) */
     NS_LEDGER_UNKNOWN,   /* no such hold or budget: nothing changed */
@@ -139,7 +151,9 @@ struct ns_ledger_lost {
 
 struct ns_ledger_effect {
     enum ns_ledger_result result;
-    int64_t hold_nanousd; /* reserve: the largest amount held on any budget */
+    int64_t hold_nanousd; /* reserve, top_up: the largest amount held on any budget */
+    int64_t firm_nanousd; /* reserve, top_up: the smallest held on a budget that would deny more of
+                             this call; INT64_MAX: none would */
     bool would_deny;      /* a shadow, warn or soft budget is over, or the mode is
                              not enforce: denied_by says which */
     struct ns_ledger_numbers denied_by;

@@ -191,6 +191,13 @@ ns_ledger_event_encode(const struct ns_ledger_event *event, uint8_t *buffer, siz
         break;
     case NS_LEDGER_TICK:
         break;
+    case NS_LEDGER_TOP_UP:
+        put_uuid(&w, &event->as.top_up.call_id);
+        ns_bytes_put_u8(&w, event->as.top_up.mode);
+        ns_bytes_put_i64(&w, event->as.top_up.lost_nanousd);
+        ns_bytes_put_i64(&w, event->as.top_up.enough_nanousd);
+        ns_bytes_put_i64(&w, event->as.top_up.wanted_nanousd);
+        break;
     }
     return w.full ? -ENOSPC : (int)(w.at - buffer);
 }
@@ -226,6 +233,13 @@ ns_ledger_event_decode(const uint8_t *bytes, size_t count, struct ns_ledger_even
         event->as.owner_gone.owner = get_owner(&r);
         break;
     case NS_LEDGER_TICK:
+        break;
+    case NS_LEDGER_TOP_UP:
+        get_uuid(&r, &event->as.top_up.call_id);
+        event->as.top_up.mode = ns_bytes_get_u8(&r);
+        event->as.top_up.lost_nanousd = ns_bytes_get_i64(&r);
+        event->as.top_up.enough_nanousd = ns_bytes_get_i64(&r);
+        event->as.top_up.wanted_nanousd = ns_bytes_get_i64(&r);
         break;
     default:
         return -EBADMSG;

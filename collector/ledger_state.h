@@ -234,6 +234,19 @@ void ns_ended_add(struct ns_ledger *ledger, const struct ns_uuid *call_id,
                   struct ns_table_slot *slot, enum ns_ended_how how, uint32_t hold, int64_t now_ns);
 void ns_ended_forget(struct ns_ledger *ledger, int64_t now_ns);
 
+/* --- ledger_top_up.c ---------------------------------------------------------------------------
+ */
+
+int ns_ledger_top_up(struct ns_ledger *ledger, const struct ns_ledger_top_up *top_up,
+                     int64_t now_ns, struct ns_ledger_effect *effect);
+
+/* Would this budget deny more of a call of this mode? */
+static inline bool
+ns_budget_is_firm(const struct ns_budget *budget, uint8_t mode)
+{
+    return budget->policy == NS_POLICY_HARD && mode == NS_MODE_ENFORCE;
+}
+
 /* --- ledger_check.c ----------------------------------------------------------------------------
  */
 

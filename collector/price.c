@@ -520,11 +520,12 @@ ns_prices_bill_lost(struct ns_prices *prices, const struct ns_message *check,
     if (model == NULL && prices->unknown == NS_UNKNOWN_MODEL_DEAREST) {
         model = find_dearest(prices, call, terms->at_unix_s);
     }
-    *bill = (struct ns_bill){.evidence = NS_EVIDENCE_ESTIMATED};
     struct ns_price_estimate before;
     bool priced = estimate(model, call, terms, 0, &before) == 0;
     uint64_t text_bytes = progress != NULL ? progress->text_bytes : 0;
     uint64_t output_tokens = ns_price_tokens_of_text(text_bytes);
+    *bill = (struct ns_bill){.evidence =
+                                 output_tokens > 0 ? NS_EVIDENCE_COUNTED : NS_EVIDENCE_ESTIMATED};
     int64_t cost = 0;
     guess_usage(call, before.input_tokens_likely, output_tokens, &bill->usage);
     count_call(model, terms, &bill->usage);

@@ -72,4 +72,25 @@ void ns_prices_bill(struct ns_prices *prices, const struct ns_message *report,
 void ns_prices_bill_lost(struct ns_prices *prices, const struct ns_message *check,
                          const struct ns_progress *progress, int64_t now_ns, struct ns_bill *bill);
 
+/* What a running answer needs held. */
+struct ns_growth {
+    bool priced;            /* false: nothing can be said, and nothing is to be asked for */
+    int64_t so_far_nanousd; /* as ns_prices_bill_lost */
+    int64_t enough_nanousd; /* the least that is worth while, beyond which wanted is asked for: */
+    int64_t wanted_nanousd; /* as much again */
+};
+
+/* Further tokens for which a hold is grown at least, and for which it is if there is room. */
+#define NS_TOP_UP_TOKENS_MIN 64
+#define NS_TOP_UP_TOKENS 1024
+
+void ns_prices_grow(struct ns_prices *prices, const struct ns_message *check,
+                    const struct ns_progress *progress, int64_t now_ns, struct ns_growth *growth);
+
+/* How many output tokens an amount covers, those that progress (or NULL) tells included: at least
+ * 1; 0 where no number of them would use it up, or they have no price. */
+uint64_t ns_prices_tokens_covered(struct ns_prices *prices, const struct ns_message *check,
+                                  const struct ns_progress *progress, int64_t amount_nanousd,
+                                  int64_t now_ns);
+
 #endif

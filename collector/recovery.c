@@ -76,9 +76,13 @@ note_progress(const struct noted *noted)
 {
     struct ns_open_call *call =
         ns_calls_find(noted->state->calls, &noted->message->as.progress.call_id);
-    return call == NULL
-               ? 0
-               : ns_calls_progress(noted->state->calls, call, noted->payload, noted->payload_bytes);
+    if (call == NULL) {
+        return 0;
+    }
+    if (noted->record->event.kind == NS_LEDGER_TOP_UP) {
+        call->hold_nanousd = noted->record->outcome.hold_nanousd;
+    }
+    return ns_calls_progress(noted->state->calls, call, noted->payload, noted->payload_bytes);
 }
 
 static int
@@ -213,7 +217,8 @@ compare(const struct ns_record *record, const struct ns_ledger_effect *effect)
     if (then->result != (uint8_t)effect->result) {
         return "result";
     }
-    if (record->type == NS_RECORD_CHECK && then->hold_nanousd != effect->hold_nanousd) {
+    if ((record->type == NS_RECORD_CHECK || record->event.kind == NS_LEDGER_TOP_UP) &&
+        then->hold_nanousd != effect->hold_nanousd) {
         return "hold";
     }
     if (record->type == NS_RECORD_CHECK && then->would_deny != effect->would_deny) {

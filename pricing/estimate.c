@@ -19,7 +19,6 @@
  * system prompt for tools (Anthropic, "Tool use": up to 530 tokens; xAI's own: some 560). Without
  * tools that run at the provider, the most in over 500 recorded calls was 712. */
 #define HIDDEN_INPUT_TOKENS 768
-#define BYTES_PER_TOKEN_LIKELY 4
 /* Where a model's context window is not in the catalogue. */
 #define CONTEXT_WINDOW_DEFAULT 1048576
 /* What `typical` takes an unseen history for: previous_response_id, file ids, cached content. */
@@ -70,7 +69,7 @@ least(uint64_t a, uint64_t b)
 uint64_t
 ns_price_tokens_of_text(uint64_t text_bytes)
 {
-    return text_bytes / BYTES_PER_TOKEN_LIKELY + (text_bytes % BYTES_PER_TOKEN_LIKELY != 0);
+    return text_bytes / NS_TEXT_BYTES_PER_TOKEN + (text_bytes % NS_TEXT_BYTES_PER_TOKEN != 0);
 }
 
 /* --- input ------------------------------------------------------------------------------------ */

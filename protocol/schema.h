@@ -98,18 +98,23 @@
     F(3, reason, u8, REQUIRED, NS_REASON_COUNT - 1)                                                \
     F(4, hold_nanousd, i64, REQUIRED, 0)                                                           \
     F(5, denial_id, uuid, OPTIONAL, 0)                                                             \
-    F(6, entity, text, OPTIONAL, 340)         /* of the budget that denies */                      \
-    F(7, message, text, OPTIONAL, 512)        /* for people; goes into the denial's body */        \
-    F(8, http_status, u32, OPTIONAL, 999)     /* 0: the family's choice */                         \
-    F(9, deny_unreachable, bool, OPTIONAL, 0) /* as in WELCOME, as it is now */
+    F(6, entity, text, OPTIONAL, 340)            /* of the budget that denies */                   \
+    F(7, message, text, OPTIONAL, 512)           /* for people; goes into the denial's body */     \
+    F(8, http_status, u32, OPTIONAL, 999)        /* 0: the family's choice */                      \
+    F(9, deny_unreachable, bool, OPTIONAL, 0)    /* as in WELCOME, as it is now */                 \
+    F(128, output_tokens_held, u64, OPTIONAL, 0) /* of a stream: what the hold covers; 0: no       \
+                                                    budget would cut it */
 
-/* What has passed so far of a running answer: keeps the hold and is what is charged if the process
- * dies. */
+/* What has passed so far of a running answer: is what is charged if the process dies. With top_up
+ * it asks for a larger hold, and is answered by a VERDICT: 1 the hold will be used up soon (a
+ * refusal leaves things as they are), 2 it is used up (a refusal means that the answer is cut here,
+ * and is recorded as a denial). */
 #define NS_FIELDS_PROGRESS(F)                                                                      \
     F(1, call_id, uuid, REQUIRED, 0)                                                               \
     F(2, text_bytes, u64, REQUIRED, 0) /* of generated text that `usage` does not count yet */     \
     F(3, usage, usage, OPTIONAL, 0)    /* where the stream told some already */                    \
-    F(4, model, text, OPTIONAL, 192)
+    F(4, model, text, OPTIONAL, 192)                                                               \
+    F(128, top_up, u8, OPTIONAL, 2)
 
 #define NS_FIELDS_REPORT(F)                                                                        \
     NS_FIELDS_IDENTITY(F)                                                                          \

@@ -239,6 +239,7 @@ rule_verdict(struct ns_ticket *ticket, struct ns_gate_verdict *verdict)
 {
     if (verdict->decision == NS_DECISION_ALLOW || ns_process_config()->mode != NS_MODE_ENFORCE) {
         ticket->checked = true;
+        ticket->top_up.held_tokens = verdict->output_tokens_held;
         return NS_RULING_ALLOW;
     }
     if (verdict->decision == NS_DECISION_HOLD) {
@@ -286,7 +287,11 @@ ns_call_judge(struct ns_wire_call *call, const uint8_t *request, size_t request_
 void
 ns_call_drop(struct ns_wire_call *call)
 {
-    ns_mem_free(call->user);
+    struct ns_ticket *ticket = call->user;
+    if (ticket != NULL && ticket->top_up.question.link != NULL) {
+        ns_gate_unask(&ticket->top_up.question);
+    }
+    ns_mem_free(ticket);
     call->user = NULL;
     ns_wire_call_free(call);
 }
@@ -330,6 +335,25 @@ ns_call_finish(struct ns_wire_call *call, bool cancelled)
     errno = saved;
 }
 
+void
+ns_call_fill_progress(const struct ns_wire_call *call, struct ns_message *message,
+                      struct ns_progress_text *text)
+{
+    struct ns_ticket *ticket = call->user;
+    const struct ns_wire_response *response = &call->response;
+    ticket->progress_at_ns = ns_monotonic_ns();
+    ticket->progress_body_bytes = response->body_bytes;
+    memset(message, 0, sizeof *message);
+    message->kind = NS_MESSAGE_PROGRESS;
+    struct ns_progress *progress = &message->as.progress;
+    progress->call_id = ticket->call_id;
+    progress->text_bytes = response->text_bytes;
+    progress->usage = response->usage;
+    memcpy(text->model, response->model, sizeof text->model);
+    progress->model = ns_text_of(text->model);
+    clean_text(&progress->model, NS_MODEL_BYTES_MAX);
+}
+
 bool
 ns_call_progress(const struct ns_wire_call *call, struct ns_message *message,
                  struct ns_progress_text *text)
@@ -345,16 +369,6 @@ ns_call_progress(const struct ns_wire_call *call, struct ns_message *message,
     if (ticket->progress_at_ns != 0 && now - ticket->progress_at_ns < NS_PROGRESS_NS) {
         return false;
     }
-    ticket->progress_at_ns = now;
-    ticket->progress_body_bytes = response->body_bytes;
-    memset(message, 0, sizeof *message);
-    message->kind = NS_MESSAGE_PROGRESS;
-    struct ns_progress *progress = &message->as.progress;
-    progress->call_id = ticket->call_id;
-    progress->text_bytes = response->text_bytes;
-    progress->usage = response->usage;
-    memcpy(text->model, response->model, sizeof text->model);
-    progress->model = ns_text_of(text->model);
-    clean_text(&progress->model, NS_MODEL_BYTES_MAX);
+    ns_call_fill_progress(call, message, text);
     return true;
 }

@@ -10,14 +10,22 @@
 #include "shim/gate.h"
 #include "wire/wire.h"
 
+/* How far the hold of a stream reaches. */
+struct ns_top_up {
+    uint64_t held_tokens; /* of output; 0: nothing would cut it */
+    bool refused;         /* there is no more to have; asked anew when it is used up */
+    struct ns_gate_question question;
+};
+
 /* What the shim knows of a call: ns_wire_call.user, from its judgement to its report. */
 struct ns_ticket {
     struct ns_uuid call_id;
     int64_t started_at_ns;
     struct ns_hash16 key_hash;
-    bool asked;             /* the collector may have reserved money for it */
-    bool checked;           /* a verdict allowed it */
-    bool sent;              /* OpenSSL has taken all of it that was withheld */
+    bool asked;   /* the collector may have reserved money for it */
+    bool checked; /* a verdict allowed it */
+    bool sent;    /* OpenSSL has taken all of it that was withheld */
+    struct ns_top_up top_up;
     int64_t progress_at_ns; /* monotonic; of the last PROGRESS */
     uint64_t progress_body_bytes;
 };
@@ -51,6 +59,10 @@ struct ns_progress_text {
 /* Is it time to tell how far a running answer is? Then *message is the PROGRESS. */
 bool ns_call_progress(const struct ns_wire_call *call, struct ns_message *message,
                       struct ns_progress_text *text);
+
+/* Writes the PROGRESS of a call, which has a ticket. */
+void ns_call_fill_progress(const struct ns_wire_call *call, struct ns_message *message,
+                           struct ns_progress_text *text);
 
 /* Frees a call and its ticket without telling anybody. */
 void ns_call_drop(struct ns_wire_call *call);

@@ -40,6 +40,15 @@ read_unreachable(struct ns_config *config, char *place, const char *text)
 }
 
 static bool
+read_inject_usage(struct ns_config *config, char *place, const char *text)
+{
+    (void)place;
+    bool good = (text[0] == '0' || text[0] == '1') && text[1] == '\0';
+    config->inject_usage = good && text[0] == '1';
+    return good;
+}
+
+static bool
 read_deadline(struct ns_config *config, char *place, const char *text)
 {
     (void)place;
@@ -135,6 +144,7 @@ static const struct {
     {"NULLSPEND_SESSION", read_id, offsetof(struct ns_config, identity.session)},
     {"NULLSPEND_TAGS", read_tags, 0},
     {"NULLSPEND_PROVIDERS", read_providers, 0},
+    {"NULLSPEND_INJECT_USAGE", read_inject_usage, 0},
     {"NULLSPEND_SPOOL_DIR", read_path, offsetof(struct ns_config, spool_dir)},
 };
 

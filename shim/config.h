@@ -26,6 +26,7 @@ struct ns_config {
     int mode;           /* enum ns_mode */
     int on_unreachable; /* enum ns_unreachable */
     int64_t deadline_ns;
+    bool inject_usage; /* streams that would not tell their usage are made to */
     char collector[NS_COLLECTOR_BYTES_MAX + 1];
     char api_key[NS_API_KEY_BYTES_MAX + 1];
     char spool_dir[NS_FILE_PATH_BYTES_MAX + 1]; /* "" where there is no place for one */

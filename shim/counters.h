@@ -7,13 +7,21 @@
 
 #define NS_COUNTERS(X)                                                                             \
     X(CONNECTIONS_GOVERNED, "connections_governed")                                                \
-    X(CONNECTIONS_OPAQUE, "connections_opaque")   /* HTTP/2, upgrades, not HTTP */                 \
-    X(CONNECTIONS_REFUSED, "connections_refused") /* past a bound or without memory */             \
-    X(CONNECTIONS_BROKEN, "connections_broken")   /* made to fail */                               \
+    X(CONNECTIONS_OPAQUE, "connections_opaque")     /* HTTP/2, upgrades, not HTTP */               \
+    X(CONNECTIONS_REFUSED, "connections_refused")   /* past a bound or without memory */           \
+    X(CONNECTIONS_LIBRESSL, "connections_libressl") /* of a library that is no OpenSSL: passed */  \
+    X(CONNECTIONS_BORINGSSL, "connections_boringssl")                                              \
+    X(CONNECTIONS_UNKNOWN_LIBRARY, "connections_unknown_library")                                  \
+    X(CONNECTIONS_BROKEN, "connections_broken") /* made to fail */                                 \
     X(CALLS_ALLOWED, "calls_allowed")                                                              \
     X(CALLS_DENIED, "calls_denied")                                                                \
     X(CALLS_UNASKED, "calls_unasked")       /* let through: the collector could not be asked */    \
     X(CALLS_UNWITHHELD, "calls_unwithheld") /* let through: no memory to withhold them in */       \
+    X(STREAMS_ASKED, "streams_asked")       /* made to tell their usage */                         \
+    X(STREAMS_UNASKED, "streams_unasked")   /* could not be, and are counted */                    \
+    X(USAGE_SHOWN, "usage_shown") /* the program may have seen the chunk that we asked for */      \
+    X(ANSWERS_CUT, "answers_cut") /* no budget had room for more of them */                        \
+    X(TOP_UPS_UNASKED, "top_ups_unasked") /* went on: the collector could not be asked */          \
     X(REPORTS_MADE, "reports_made")                                                                \
     X(REPORTS_ACKED, "reports_acked")                                                              \
     X(REPORTS_SPOOLED, "reports_spooled")                                                          \
@@ -24,6 +32,9 @@
     X(TEXTS_REJECTED, "texts_rejected") /* not UTF-8, or too long: left out */                     \
     X(TAGS_DROPPED, "tags_dropped")     /* more than a call may have */                            \
     X(SETTINGS_REJECTED, "settings_rejected")                                                      \
+    X(DETOURS_INSTALLED, "detours_installed") /* the program's own OpenSSL is governed */          \
+    X(DETOURS_REFUSED, "detours_refused")     /* it is not; the log says why */                    \
+    X(UNSEEN_BYTES, "unseen_bytes") /* of files, sent by SSL_sendfile over governed connections */ \
     X(EARLY_DATA_REFUSED, "early_data_refused")                                                    \
     X(DESCRIPTORS_STOLEN, "descriptors_stolen") /* the host closed our socket */
 
@@ -40,6 +51,12 @@ static inline void
 ns_count(enum ns_counter counter)
 {
     __atomic_add_fetch(&ns_counters[counter], 1, __ATOMIC_RELAXED);
+}
+
+static inline void
+ns_count_many(enum ns_counter counter, uint64_t count)
+{
+    __atomic_add_fetch(&ns_counters[counter], count, __ATOMIC_RELAXED);
 }
 
 /* Writes them to the log, those that are not zero, in one line. */

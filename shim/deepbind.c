@@ -18,6 +18,7 @@ typedef void *(*opener)(const char *path, int flags);
 
 struct next {
     bool past_us;
+    opener before; /* where all are before us: the library was opened itself, late */
     opener found;
 };
 
@@ -37,9 +38,13 @@ find_next(struct dl_phdr_info *info, size_t bytes, void *data)
     uintptr_t here = (uintptr_t)(const void *)&next_opener;
     if (here >= elf.begin && here < elf.end) {
         next->past_us = true;
-    } else if (next->past_us) {
-        void *function = ns_elf_function(&elf, "dlopen");
+        return 0;
+    }
+    void *function = ns_elf_function(&elf, "dlopen");
+    if (next->past_us) {
         memcpy(&next->found, &function, sizeof function);
+    } else if (next->before == NULL) {
+        memcpy(&next->before, &function, sizeof function);
     }
     return next->found != NULL;
 }
@@ -51,7 +56,7 @@ find_opener(void)
     if (found == NULL) {
         struct next next = {0};
         dl_iterate_phdr(find_next, &next);
-        found = next.found;
+        found = next.found != NULL ? next.found : next.before;
         __atomic_store_n(&next_opener, found, __ATOMIC_RELEASE);
     }
     return found;

@@ -11,4 +11,9 @@
 uint8_t *ns_denial_write(const struct ns_wire_request *request,
                          const struct ns_gate_verdict *verdict, bool closes, size_t *bytes);
 
+/* Writes the end of an answer that is cut, as the body of a stream (ns_wire_cut_write). Returns as
+ * ns_denial_write; NULL too where a stream of this family cannot be ended so. */
+uint8_t *ns_denial_cut_write(const struct ns_wire_call *call, const struct ns_gate_verdict *verdict,
+                             size_t *bytes);
+
 #endif

@@ -45,6 +45,14 @@ ns_elf_open(struct ns_elf *elf, const struct dl_phdr_info *info)
             elf->sysv_hash = (const uint32_t *)where;
         } else if (entry->d_tag == DT_SONAME) {
             soname = entry->d_un.d_val;
+        } else if (entry->d_tag == DT_RELA) {
+            elf->relocations[0] = (const Elf64_Rela *)where;
+        } else if (entry->d_tag == DT_RELASZ) {
+            elf->relocation_counts[0] = entry->d_un.d_val / sizeof(Elf64_Rela);
+        } else if (entry->d_tag == DT_JMPREL) {
+            elf->relocations[1] = (const Elf64_Rela *)where;
+        } else if (entry->d_tag == DT_PLTRELSZ) {
+            elf->relocation_counts[1] = entry->d_un.d_val / sizeof(Elf64_Rela);
         }
     }
     if (elf->symbols == NULL || elf->strings == NULL) {
@@ -54,7 +62,7 @@ ns_elf_open(struct ns_elf *elf, const struct dl_phdr_info *info)
     return true;
 }
 
-static void *
+static const Elf64_Sym *
 function_at(const struct ns_elf *elf, uint32_t index, const char *name)
 {
     const Elf64_Sym *symbol = &elf->symbols[index];
@@ -65,12 +73,12 @@ function_at(const struct ns_elf *elf, uint32_t index, const char *name)
         strcmp(elf->strings + symbol->st_name, name) != 0) {
         return NULL;
     }
-    return (void *)(elf->base + symbol->st_value);
+    return symbol;
 }
 
 /* https://flapenguin.me/elf-dt-gnu-hash and glibc's elf/dl-lookup.c: header, Bloom filter, buckets,
  * chains whose last hash has its lowest bit set. */
-static void *
+static const Elf64_Sym *
 find_gnu(const struct ns_elf *elf, const char *name)
 {
     uint32_t hash = 5381;
@@ -99,7 +107,7 @@ find_gnu(const struct ns_elf *elf, const char *name)
     for (;; index++) {
         uint32_t entry = chains[index - first_index];
         if ((entry | 1) == (hash | 1)) {
-            void *function = function_at(elf, index, name);
+            const Elf64_Sym *function = function_at(elf, index, name);
             if (function != NULL) {
                 return function;
             }
@@ -110,7 +118,7 @@ find_gnu(const struct ns_elf *elf, const char *name)
     }
 }
 
-static void *
+static const Elf64_Sym *
 find_sysv(const struct ns_elf *elf, const char *name)
 {
     uint32_t hash = 0;
@@ -124,7 +132,7 @@ find_sysv(const struct ns_elf *elf, const char *name)
     const uint32_t *chains = buckets + bucket_count;
     for (uint32_t index = bucket_count ? buckets[hash % bucket_count] : 0; index != 0;
          index = chains[index]) {
-        void *function = function_at(elf, index, name);
+        const Elf64_Sym *function = function_at(elf, index, name);
         if (function != NULL) {
             return function;
         }
@@ -133,12 +141,57 @@ find_sysv(const struct ns_elf *elf, const char *name)
 }
 
 void *
+ns_elf_function_sized(const struct ns_elf *elf, const char *name, size_t *bytes)
+{
+    const Elf64_Sym *symbol = NULL;
+    if (elf->gnu_hash != NULL) {
+        symbol = find_gnu(elf, name);
+    } else if (elf->sysv_hash != NULL) {
+        symbol = find_sysv(elf, name);
+    }
+    if (symbol == NULL) {
+        return NULL;
+    }
+    *bytes = symbol->st_size;
+    return (void *)(elf->base + symbol->st_value);
+}
+
+void *
 ns_elf_function(const struct ns_elf *elf, const char *name)
 {
-    if (elf->gnu_hash != NULL) {
-        return find_gnu(elf, name);
+    size_t bytes;
+    return ns_elf_function_sized(elf, name, &bytes);
+}
+
+#if defined(__x86_64__)
+#define RELOCATION_DATA R_X86_64_GLOB_DAT
+#define RELOCATION_CALL R_X86_64_JUMP_SLOT
+#elif defined(__aarch64__)
+#define RELOCATION_DATA R_AARCH64_GLOB_DAT
+#define RELOCATION_CALL R_AARCH64_JUMP_SLOT
+#endif
+
+bool
+ns_elf_imports(const struct ns_elf *elf, ns_elf_visit *visit, void *data)
+{
+    for (size_t table = 0; table < 2; table++) {
+        const Elf64_Rela *relocations = elf->relocations[table];
+        size_t count = relocations == NULL ? 0 : elf->relocation_counts[table];
+        for (size_t i = 0; i < count; i++) {
+            Elf64_Xword type = ELF64_R_TYPE(relocations[i].r_info);
+            uintptr_t place = elf->base + relocations[i].r_offset;
+            if ((type != RELOCATION_DATA && type != RELOCATION_CALL) || !ns_elf_holds(elf, place)) {
+                continue;
+            }
+            const Elf64_Sym *symbol = &elf->symbols[ELF64_R_SYM(relocations[i].r_info)];
+            uintptr_t address;
+            memcpy(&address, (const void *)place, sizeof address);
+            if (address != 0 && visit(elf->strings + symbol->st_name, address, data)) {
+                return true;
+            }
+        }
     }
-    return elf->sysv_hash != NULL ? find_sysv(elf, name) : NULL;
+    return false;
 }
 
 const char *

@@ -5,6 +5,7 @@
 
 #include <link.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct ns_elf {
@@ -16,6 +17,8 @@ struct ns_elf {
     const char *strings;
     const uint32_t *gnu_hash; /* one of the two, or neither */
     const uint32_t *sysv_hash;
+    const Elf64_Rela *relocations[2]; /* those of data, and those of calls */
+    size_t relocation_counts[2];
     const char *soname; /* NULL where it has none */
 };
 
@@ -24,6 +27,21 @@ bool ns_elf_open(struct ns_elf *elf, const struct dl_phdr_info *info);
 
 /* The address of a function that the object defines and shows, or NULL. */
 void *ns_elf_function(const struct ns_elf *elf, const char *name);
+
+/* The same, with the length of its code (0 where the table has none). */
+void *ns_elf_function_sized(const struct ns_elf *elf, const char *name, size_t *bytes);
+
+/* Visits what the object takes from others: each symbol's name and the address that its references
+ * lead to (within the object itself while a call is not bound yet). Ends where visit returns true,
+ * and returns that. */
+typedef bool ns_elf_visit(const char *name, uintptr_t address, void *data);
+bool ns_elf_imports(const struct ns_elf *elf, ns_elf_visit *visit, void *data);
+
+static inline bool
+ns_elf_holds(const struct ns_elf *elf, uintptr_t address)
+{
+    return address >= elf->begin && address < elf->end;
+}
 
 /* The n-th object that it needs (DT_NEEDED), or NULL. */
 const char *ns_elf_needed(const struct ns_elf *elf, unsigned n);

@@ -137,6 +137,8 @@ ns_engine_free(struct ns_engine *engine)
         ns_call_drop(denial->call);
         ns_mem_free(denial);
     }
+    ns_mem_free(engine->cut);
+    ns_http1_filter_free(engine->filter);
     ns_wire_free(engine->wire);
     ns_http2_free(engine->http2);
     ns_bytes_free(&engine->held);
@@ -172,8 +174,8 @@ bool
 ns_engine_must_wait(const struct ns_engine *engine, bool reading)
 {
     const struct ns_openssl *api = engine->api;
-    struct bio_st *(*get)(const SSL *) = reading ? api->SSL_get_rbio : api->SSL_get_wbio;
-    struct bio_st *bio = get == NULL ? NULL : get(engine->ssl);
+    BIO *(*get)(const SSL *) = reading ? api->SSL_get_rbio : api->SSL_get_wbio;
+    BIO *bio = get == NULL ? NULL : get(engine->ssl);
     return bio == NULL || api->BIO_test_flags == NULL ||
            api->BIO_test_flags(bio, NS_BIO_FLAGS_SHOULD_RETRY) != 0;
 }

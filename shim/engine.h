@@ -22,6 +22,7 @@
 #include "shim/http2.h"
 #include "shim/lock.h"
 #include "shim/openssl.h"
+#include "wire/http1_filter.h"
 #include "wire/wire.h"
 
 /* A request is withheld up to this much body; past it the call is judged by what was seen. Large
@@ -50,6 +51,7 @@ struct ns_engine {
     bool blind;       /* everything passes, nothing is looked at any more */
     bool broken;      /* bytes of the program have no place any more: all fails from here on */
     bool handshaken;  /* seen finished */
+    bool unseen;      /* bytes left past the engine, and that was told */
     bool plain_write; /* the program uses SSL_write, not SSL_write_ex: results are of that kind */
     bool plain_read;
     bool agreed; /* which of the protocols it is */
@@ -64,12 +66,18 @@ struct ns_engine {
     struct ns_lock flushing;   /* HTTP/2: a reader writes, too */
     struct ns_ticket *leaving; /* of the call in `out`; guarded by the lock, for its answer may come
                                   before all has left, and take it away */
+    bool writing;              /* bytes are under way, and a write from within goes straight on */
     bool dropping;             /* the rest of the request judged last was denied with it */
 
     /* reader */
-    struct ns_bytes in;        /* for the program to read before anything else */
-    uint64_t answers;          /* that have ended */
-    struct ns_bytes tentative; /* the beginning of an answer that may be a 100 to swallow */
+    struct ns_bytes in;             /* for the program to read before anything else */
+    struct ns_gate_verdict *cut;    /* the answer that is being read is to be cut with it */
+    bool ended;                     /* it has been: nothing comes after what is in `in` */
+    uint64_t answers;               /* that have ended */
+    bool reading;                   /* as writing */
+    struct ns_http1_filter *filter; /* of the answer that is being read; NULL: it passes as it is */
+    bool unfiltered;                /* there was no memory for one */
+    struct ns_bytes tentative;      /* the beginning of an answer that may be a 100 to swallow */
 
     /* both */
     struct ns_denial *denials; /* oldest first */
@@ -92,6 +100,11 @@ void ns_engine_abandon(struct ns_engine *engine);
  * its error state as OpenSSL left it. */
 int ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, size_t *written);
 
+/* Bytes are about to leave past the engine: what is withheld goes first, unjudged, and nothing is
+ * looked at any more. Returns 1, or what OpenSSL returned where it did not take all: to be called
+ * again. */
+int ns_engine_go_blind(struct ns_engine *engine);
+
 /* As SSL_read and SSL_peek. */
 int ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got);
 
@@ -104,8 +117,8 @@ ns_engine_is_done(const struct ns_engine *engine)
 {
     return engine->blind && !engine->broken && engine->http2 == NULL &&
            ns_wire_is_opaque(engine->wire) && engine->ahead == 0 && engine->direct == 0 &&
-           engine->denials == NULL && engine->out.begin == engine->out.end &&
-           engine->in.begin == engine->in.end;
+           engine->denials == NULL && engine->filter == NULL &&
+           engine->out.begin == engine->out.end && engine->in.begin == engine->in.end;
 }
 
 /* --- between the two files of the engine

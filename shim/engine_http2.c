@@ -16,6 +16,8 @@
 #include "shim/denial.h"
 #include "shim/engine.h"
 
+#define PEEK_BYTES 1024 /* at once, on the stack */
+
 /* --- calls ---------------------------------------------------------------------------------- */
 
 static void
@@ -202,6 +204,23 @@ feed(struct ns_engine *engine, const uint8_t *bytes, size_t count, bool peek)
     return in_place;
 }
 
+/* A peek after a shorter one must see as much as SSL_pending told (engine_read.c). */
+static void
+fill_for_peek(struct ns_engine *engine, size_t count)
+{
+    uint8_t bytes[PEEK_BYTES];
+    while (ns_bytes_count(&engine->in) > 0 && ns_bytes_count(&engine->in) < count &&
+           engine->api->SSL_pending(engine->ssl) > 0) {
+        size_t missing = count - ns_bytes_count(&engine->in);
+        size_t got = 0;
+        if (ns_engine_real_read(engine, bytes, missing < sizeof bytes ? missing : sizeof bytes,
+                                &got) <= 0) {
+            return;
+        }
+        feed(engine, bytes, got, true);
+    }
+}
+
 /* The connection is over: what was due is given. Returns whether there is anything to read. */
 static bool
 close_reading(struct ns_engine *engine)
@@ -218,6 +237,9 @@ ns_engine_read_http2(struct ns_engine *engine, uint8_t *bytes, size_t count, boo
 {
     for (;;) {
         take_to_program(engine);
+        if (peek) {
+            fill_for_peek(engine, count);
+        }
         if (ns_bytes_count(&engine->in) > 0) {
             *got = ns_engine_give(engine, bytes, count, peek);
             return 1;

@@ -11,15 +11,21 @@
  */
 #include "shim/engine.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/mem.h"
 #include "shim/call.h"
 #include "shim/counters.h"
 #include "shim/denial.h"
 #include "shim/log.h"
+#include "shim/top_up.h"
 
 static const char continue_answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
+/* On the stack, at once. */
+#define PEEK_BYTES 1024
 #define CONTINUE_BYTES (sizeof continue_answer - 1)
 
 /* Where bytes of the program's buffer go: in place as long as nothing came between. */
@@ -42,6 +48,53 @@ deliver(struct ns_engine *engine, struct delivery *delivery, const uint8_t *byte
     delivery->diverted = true;
     if (!ns_bytes_append(&engine->in, bytes, count)) {
         ns_engine_break(engine, "no memory for an answer");
+    }
+}
+
+/* --- answers that are edited
+ * ---------------------------------------------------------------------- */
+
+/* Before the first byte of an answer: is it one that is not the program's as it comes? Lock held.
+ */
+static void
+find_filter(struct ns_engine *engine)
+{
+    const struct ns_wire_call *call = ns_wire_due(engine->wire);
+    if (engine->filter != NULL || engine->unfiltered || ns_wire_is_opaque(engine->wire) ||
+        call == NULL || !call->request.usage_injected) {
+        return;
+    }
+    engine->filter = ns_http1_filter_new();
+    if (engine->filter == NULL) {
+        engine->unfiltered = true;
+        ns_count(NS_COUNTER_USAGE_SHOWN);
+    }
+}
+
+static void
+end_filter(struct ns_engine *engine)
+{
+    if (!ns_http1_filter_filters(engine->filter)) {
+        ns_count(NS_COUNTER_USAGE_SHOWN);
+    }
+    ns_http1_filter_free(engine->filter);
+    engine->filter = NULL;
+}
+
+/* Bytes of an answer, as they came. */
+static void
+pass_on(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, size_t count)
+{
+    if (engine->filter == NULL) {
+        deliver(engine, delivery, bytes, count);
+        return;
+    }
+    delivery->diverted = true;
+    if (!engine->broken && !ns_http1_filter_feed(engine->filter, bytes, count, &engine->in)) {
+        ns_engine_break(engine, "no memory for an answer");
+    }
+    if (ns_http1_filter_is_over(engine->filter)) {
+        end_filter(engine);
     }
 }
 
@@ -88,12 +141,81 @@ swallow_continue(struct ns_engine *engine, struct delivery *delivery, const uint
     }
     bool ours = read->event == NS_WIRE_READ_INTERIM && read->status == 100;
     if (!ours) {
-        deliver(engine, delivery, engine->tentative.data + engine->tentative.begin,
+        pass_on(engine, delivery, engine->tentative.data + engine->tentative.begin,
                 ns_bytes_count(&engine->tentative));
     }
     ns_bytes_free(&engine->tentative);
     engine->swallow_continue = read->event == NS_WIRE_READ_INTERIM; /* some servers send two */
     return true;
+}
+
+/* --- answers that are cut
+ * ------------------------------------------------------------------------- */
+
+/* From here on the connection looks as if the server had closed it, and the server sees that nobody
+ * listens any more. No alert is sent: writing may raise SIGPIPE, which the host may not expect. */
+static void
+end_connection(struct ns_engine *engine)
+{
+    const struct ns_openssl *api = engine->api;
+    int saved = errno;
+    engine->ended = true;
+    engine->blind = true;
+    int fd = api->SSL_get_fd != NULL ? api->SSL_get_fd(engine->ssl) : -1;
+    if (api->SSL_set_shutdown != NULL) {
+        api->SSL_set_shutdown(engine->ssl, NS_SSL_SENT_AND_RECEIVED_SHUTDOWN);
+    }
+    if (fd >= 0) {
+        (void)shutdown(fd, SHUT_RDWR);
+    }
+    errno = saved;
+}
+
+/* Puts the end of the answer into the program's way, where there is a place for one, and settles
+ * the call by what the program had. */
+static void
+cut(struct ns_engine *engine, bool here)
+{
+    ns_lock(&engine->lock);
+    struct ns_wire_call *call = ns_wire_take(engine->wire);
+    engine->leaving = NULL;
+    ns_unlock(&engine->lock);
+    size_t bytes = 0;
+    uint8_t *text = here && call != NULL ? ns_denial_cut_write(call, engine->cut, &bytes) : NULL;
+    if (text != NULL && engine->filter != NULL) {
+        (void)ns_http1_filter_cut(engine->filter, (const char *)text, bytes, &engine->in);
+        end_filter(engine);
+    } else if (text != NULL) {
+        ns_lock(&engine->lock);
+        (void)ns_wire_cut(engine->wire, (const char *)text, bytes, &engine->in);
+        ns_unlock(&engine->lock);
+    }
+    ns_mem_free(text);
+    if (call != NULL) {
+        ns_call_finish(call, true);
+    }
+    ns_count(NS_COUNTER_ANSWERS_CUT);
+    ns_mem_free(engine->cut);
+    engine->cut = NULL;
+    end_connection(engine);
+}
+
+/* The answer that is being read is to be cut: now, if it can be, else behind its next event. */
+static void
+begin_cut(struct ns_engine *engine, const struct ns_gate_verdict *verdict)
+{
+    engine->cut = ns_mem_alloc(sizeof *engine->cut);
+    if (engine->cut == NULL) {
+        return; /* asked again with the next bytes */
+    }
+    *engine->cut = *verdict;
+    ns_lock(&engine->lock);
+    enum ns_wire_cut where = ns_wire_may_cut(engine->wire);
+    ns_wire_stop(engine->wire);
+    ns_unlock(&engine->lock);
+    if (where != NS_WIRE_CUT_LATER) {
+        cut(engine, where == NS_WIRE_CUT_NOW);
+    }
 }
 
 /* --- what arrives
@@ -110,6 +232,9 @@ end_answer(struct ns_engine *engine, const struct ns_wire_read *read, bool swall
         ns_unlock(&engine->lock);
         ns_call_finish(read->call, false);
     }
+    engine->unfiltered = false;
+    ns_mem_free(engine->cut); /* it ended before it could be cut */
+    engine->cut = NULL;
     ns_lock(&engine->lock);
     engine->answers++;
     ns_unlock(&engine->lock);
@@ -123,6 +248,7 @@ feed(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, 
         struct ns_wire_read read = {0};
         ns_lock(&engine->lock);
         bool swallows = ns_engine_swallows(engine);
+        find_filter(engine);
         size_t used = ns_wire_read(engine->wire, bytes, count, &read);
         bool opaque = ns_wire_is_opaque(engine->wire);
         bool lost = opaque && engine->denials != NULL;
@@ -133,7 +259,7 @@ feed(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, 
             if (swallows) {
                 deliver_denial(engine, true);
             } else {
-                deliver(engine, delivery, bytes, used);
+                pass_on(engine, delivery, bytes, used);
             }
             ns_engine_break(engine, "an answer was not understood");
             return;
@@ -141,10 +267,14 @@ feed(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, 
         if (swallows) {
             delivery->diverted = true;
         } else if (!swallow_continue(engine, delivery, bytes, used, &read, opaque)) {
-            deliver(engine, delivery, bytes, used);
+            pass_on(engine, delivery, bytes, used);
         }
         if (read.event == NS_WIRE_READ_END) {
             end_answer(engine, &read, swallows);
+        } else if (read.event == NS_WIRE_READ_BOUNDARY && engine->cut != NULL) {
+            delivery->diverted = true;
+            cut(engine, true);
+            return;
         }
         bytes += used;
         count -= used;
@@ -173,6 +303,12 @@ close_reading(struct ns_engine *engine)
             ns_engine_break(engine, "no memory for an answer");
         }
         ns_bytes_free(&engine->tentative);
+    }
+    if (engine->filter != NULL) {
+        if (!ns_http1_filter_close(engine->filter, &engine->in)) {
+            ns_engine_break(engine, "no memory for an answer");
+        }
+        end_filter(engine);
     }
     while (engine->denials != NULL) {
         deliver_denial(engine, true);
@@ -212,17 +348,28 @@ give_continue(struct ns_engine *engine)
 void
 ns_engine_tell_progress(struct ns_engine *engine)
 {
-    struct ns_progress_text text;
-    struct ns_message message;
+    struct ns_top_up_turn turn = {0};
     bool due = false;
+    bool grows = false;
     if (ns_lock_try(&engine->lock)) {
         const struct ns_wire_call *call =
             engine->http2 != NULL ? ns_http2_current(engine->http2) : ns_wire_current(engine->wire);
-        due = call != NULL && ns_call_progress(call, &message, &text);
+        grows = call != NULL && engine->http2 == NULL && engine->cut == NULL &&
+                ns_top_up_due(call, &turn);
+        due = call != NULL && !grows && ns_call_progress(call, &turn.message, &turn.text);
         ns_unlock(&engine->lock);
     }
     if (due) {
-        ns_gate_tell(&message);
+        ns_gate_tell(&turn.message);
+    }
+    if (grows) {
+        ns_top_up_ask(&turn);
+        ns_lock(&engine->lock);
+        bool ends = ns_top_up_done(ns_wire_current(engine->wire), &turn);
+        ns_unlock(&engine->lock);
+        if (ends) {
+            begin_cut(engine, &turn.verdict);
+        }
     }
 }
 
@@ -240,11 +387,35 @@ read_quietly(struct ns_engine *engine, uint8_t *bytes, size_t count, size_t *got
     return result;
 }
 
+/* A peek after a shorter one must see as much as SSL_pending told (Perl's IO::Socket::SSL then
+ * reads that much unseen): what OpenSSL still has of the record comes to what is kept here already.
+ */
+static void
+fill_for_peek(struct ns_engine *engine, size_t count)
+{
+    uint8_t bytes[PEEK_BYTES];
+    size_t kept = ns_bytes_count(&engine->in);
+    while (kept > 0 && kept < count && engine->api->SSL_pending(engine->ssl) > 0) {
+        size_t wanted = count - kept < sizeof bytes ? count - kept : sizeof bytes;
+        size_t got = 0;
+        bool closed = false;
+        if (read_quietly(engine, bytes, wanted, &got, &closed) <= 0) {
+            return;
+        }
+        struct delivery delivery = {.buffer = bytes, .diverted = true};
+        feed(engine, &delivery, bytes, got);
+        kept = ns_bytes_count(&engine->in);
+    }
+}
+
 static int
 read_http1(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
 {
     for (;;) {
         give_continue(engine);
+        if (peek) {
+            fill_for_peek(engine, count);
+        }
         if (ns_bytes_count(&engine->in) > 0) {
             *got = ns_engine_give(engine, bytes, count, peek);
             return 1;
@@ -260,6 +431,9 @@ read_http1(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, si
         if (closed) {
             continue;
         }
+        if (engine->ended) { /* a libssl that reads on all the same */
+            return ns_engine_fail(engine);
+        }
         struct delivery delivery = {.buffer = bytes, .diverted = peek};
         feed(engine, &delivery, bytes, *got);
         if (delivery.in_place > 0) {
@@ -272,15 +446,25 @@ read_http1(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, si
 int
 ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
 {
+    if (engine->reading && peek) {
+        int result =
+            engine->api->SSL_peek(engine->ssl, bytes, count < INT_MAX ? (int)count : INT_MAX);
+        *got = result > 0 ? (size_t)result : 0;
+        return result > 0 ? 1 : result;
+    }
+    if (engine->reading) {
+        return ns_engine_real_read(engine, bytes, count, got);
+    }
     int result = engine->broken ? 1 : ns_engine_shake_hands(engine);
     if (result <= 0) {
         return result;
     }
     ns_engine_tell_progress(engine);
-    if (ns_engine_speaks_http2(engine)) {
-        return ns_engine_read_http2(engine, bytes, count, peek, got);
-    }
-    return read_http1(engine, bytes, count, peek, got);
+    engine->reading = true;
+    result = ns_engine_speaks_http2(engine) ? ns_engine_read_http2(engine, bytes, count, peek, got)
+                                            : read_http1(engine, bytes, count, peek, got);
+    engine->reading = false;
+    return result;
 }
 
 size_t

@@ -19,6 +19,7 @@
 #include "shim/call.h"
 #include "shim/counters.h"
 #include "shim/log.h"
+#include "shim/process.h"
 
 #define SUBSTITUTE_BYTES_MAX 1024
 
@@ -81,6 +82,26 @@ strip(struct ns_engine *engine)
     }
 }
 
+/* Makes a stream tell its usage that would not, where the process wants that; takes our own header
+ * lines out either way. */
+static void
+prepare(struct ns_engine *engine, struct ns_wire_call *call)
+{
+    const struct ns_wire_request *request = &call->request;
+    bool wanted = ns_process_config()->inject_usage && request->streamed && !request->usage_asked &&
+                  call->user != NULL;
+    if (wanted) {
+        ns_lock(&engine->lock);
+        int result = ns_wire_ask_usage(engine->wire, call, &engine->held);
+        ns_unlock(&engine->lock);
+        ns_count(result == 0 ? NS_COUNTER_STREAMS_ASKED : NS_COUNTER_STREAMS_UNASKED);
+        if (result == 0) {
+            return;
+        }
+    }
+    strip(engine);
+}
+
 /* What was withheld leaves: `out` is empty here, so the buffer itself goes over. */
 static void
 let_go(struct ns_engine *engine)
@@ -131,7 +152,7 @@ judge(struct ns_engine *engine, struct ns_wire_call *call, bool message_end)
         ns_lock(&engine->lock);
         engine->leaving = call->user;
         ns_unlock(&engine->lock);
-        strip(engine);
+        prepare(engine, call);
         let_go(engine);
         return true;
     }
@@ -274,19 +295,10 @@ ns_engine_suspend(struct ns_engine *engine, size_t done, size_t ahead_left, int 
     return result;
 }
 
-int
-ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, size_t *written)
+static int
+write_http1(struct ns_engine *engine, const uint8_t *bytes, size_t count, size_t *written)
 {
-    if (__atomic_load_n(&engine->broken, __ATOMIC_ACQUIRE)) {
-        return ns_engine_fail(engine);
-    }
-    int result = ns_engine_shake_hands(engine);
-    if (result <= 0) {
-        return result;
-    }
-    if (ns_engine_speaks_http2(engine)) {
-        return ns_engine_write_http2(engine, bytes, count, written);
-    }
+    int result;
     size_t done = engine->ahead < count ? engine->ahead : count;
     size_t ahead_left = engine->ahead - done;
     engine->ahead = 0;
@@ -317,4 +329,45 @@ ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, si
     engine->ahead = ahead_left;
     *written = done;
     return 1;
+}
+
+int
+ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, size_t *written)
+{
+    if (__atomic_load_n(&engine->broken, __ATOMIC_ACQUIRE)) {
+        return ns_engine_fail(engine);
+    }
+    if (engine->writing) {
+        return ns_engine_real_write(engine, bytes, count, written);
+    }
+    int result = ns_engine_shake_hands(engine);
+    if (result <= 0) {
+        return result;
+    }
+    engine->writing = true;
+    result = ns_engine_speaks_http2(engine) ? ns_engine_write_http2(engine, bytes, count, written)
+                                            : write_http1(engine, bytes, count, written);
+    engine->writing = false;
+    return result;
+}
+
+int
+ns_engine_go_blind(struct ns_engine *engine)
+{
+    if (engine->dropping) {
+        ns_engine_break(engine, "the rest of a denied request would have left unseen");
+    }
+    if (__atomic_load_n(&engine->broken, __ATOMIC_ACQUIRE)) {
+        return ns_engine_fail(engine);
+    }
+    if (!engine->blind) {
+        ns_count(NS_COUNTER_CONNECTIONS_OPAQUE);
+        engine->blind = true;
+    }
+    int result = flush(engine);
+    if (result > 0 && ns_bytes_count(&engine->held) > 0) {
+        let_go(engine);
+        result = flush(engine);
+    }
+    return result;
 }

@@ -374,6 +374,7 @@ keep_verdict(struct ns_gate_verdict *kept, const struct ns_verdict *verdict)
     kept->reason = (enum ns_reason)verdict->reason;
     kept->http_status = (int)verdict->http_status;
     kept->denial_id = verdict->denial_id;
+    kept->output_tokens_held = verdict->output_tokens_held;
     copy_text(kept->entity, NS_VERDICT_ENTITY_BYTES_MAX, verdict->entity);
     copy_text(kept->message, NS_VERDICT_MESSAGE_BYTES_MAX, verdict->message);
 }
@@ -443,6 +444,71 @@ ns_gate_check(const struct ns_message *message, struct ns_gate_verdict *verdict,
     int error = check(message, verdict, asked);
     leave(visit);
     return error;
+}
+
+/* --- questions that are not waited for
+ * ---------------------------------------------------------------------- */
+
+bool
+ns_gate_ask(const struct ns_message *message, struct ns_gate_question *question)
+{
+    struct visit visit = enter();
+    int error;
+    struct link *link = acquire(TELL, deadline(), &error);
+    if (link != NULL && send_message(link, message, 1) == 0) {
+        *question = (struct ns_gate_question){link, link->serial, ns_process_life()};
+    } else if (link != NULL) {
+        release(link);
+    }
+    leave(visit);
+    return question->link != NULL;
+}
+
+static void
+end_question(struct ns_gate_question *question)
+{
+    if (question->link != NULL && question->life == ns_process_life()) {
+        release(question->link);
+    }
+    *question = (struct ns_gate_question){0};
+}
+
+int
+ns_gate_answer(struct ns_gate_question *question, const struct ns_uuid *call_id, bool wait,
+               struct ns_gate_verdict *verdict)
+{
+    if (question->link == NULL || question->life != ns_process_life()) {
+        end_question(question);
+        return -ENOTCONN;
+    }
+    struct visit visit = enter();
+    struct link *link = question->link;
+    int error = -ENOTCONN;
+    if (link->zmtp.fd >= 0 && !is_still_ours(link)) {
+        ns_count(NS_COUNTER_DESCRIPTORS_STOLEN);
+        link->zmtp.fd = -1;
+        lose(link);
+    } else if (link->zmtp.fd >= 0 && link->serial == question->serial) {
+        error = await_verdict(link, call_id, wait ? deadline() : 0, verdict);
+    }
+    if ((error == -ETIMEDOUT || error == -EAGAIN) && !wait) {
+        error = -EAGAIN;
+    } else {
+        if (error == -ETIMEDOUT) {
+            breaker_open("no verdict in time");
+        }
+        end_question(question);
+    }
+    leave(visit);
+    return error;
+}
+
+void
+ns_gate_unask(struct ns_gate_question *question)
+{
+    struct visit visit = enter();
+    end_question(question);
+    leave(visit);
 }
 
 bool

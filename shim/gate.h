@@ -36,6 +36,7 @@ struct ns_gate_verdict {
     enum ns_reason reason;
     int http_status; /* 0: the family's choice */
     struct ns_uuid denial_id;
+    uint64_t output_tokens_held; /* that the hold of a stream covers; 0: nothing would cut it */
     char entity[NS_VERDICT_ENTITY_BYTES_MAX + 1];
     char message[NS_VERDICT_MESSAGE_BYTES_MAX + 1];
 };
@@ -43,6 +44,27 @@ struct ns_gate_verdict {
 /* Asks. message is a CHECK. Returns 0 and *verdict; otherwise a negative errno: the collector could
  * not be asked, or did not answer in time (*asked: the question may have reached it). */
 int ns_gate_check(const struct ns_message *message, struct ns_gate_verdict *verdict, bool *asked);
+
+/* A question whose answer is not waited for: it keeps its link until the answer is there. All zero:
+ * none is under way. */
+struct ns_gate_question {
+    struct link *link;
+    uint64_t serial; /* of the link's connection: another one will never answer */
+    uint32_t life;   /* of the process: a child of fork has another's link */
+};
+
+/* Sends a message that a VERDICT answers, if a link is free; never waits. Returns whether a
+ * question is under way. */
+bool ns_gate_ask(const struct ns_message *message, struct ns_gate_question *question);
+
+/* Looks for the answer; waits for it at most the process's deadline where wait is set. Returns 0
+ * and *verdict, -EAGAIN it is not there yet (only without wait), or another negative errno. But for
+ * -EAGAIN the question is over. */
+int ns_gate_answer(struct ns_gate_question *question, const struct ns_uuid *call_id, bool wait,
+                   struct ns_gate_verdict *verdict);
+
+/* Gives the question up. */
+void ns_gate_unask(struct ns_gate_question *question);
 
 /* Does a call that nobody could be asked about go through? The process's own policy, or some
  * budget's as the collector last told. */

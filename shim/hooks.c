@@ -4,27 +4,48 @@
  *
  * Each has one shape: find the connection; if it is not governed (or the library is inside itself,
  * or off), hand the call on unchanged; else let the engine do it. A hook works before any
- * constructor has run. The depth is this thread's: OpenSSL may call back into the program (BIO
- * methods, callbacks), and what that does with an SSL* is not looked at twice.
+ * constructor has run. OpenSSL may call back into the program in the midst of a call of ours (BIO
+ * methods, the callback for the end of a handshake, upon which Node writes its request at once):
+ * what the program does there is its own, and governed like all else.
  */
+#include "shim/hooks.h"
+
 #include <limits.h>
-#include <stddef.h>
 #include <stdint.h>
 
+#include "shim/bio.h"
 #include "shim/connections.h"
 #include "shim/counters.h"
-#include "shim/engine.h"
-#include "shim/openssl.h"
+#include "shim/gate.h"
+#include "shim/log.h"
 #include "shim/process.h"
 #include "shim/resolve.h"
 
-#define HOOK __attribute__((visibility("default")))
-#define CALLER __builtin_return_address(0)
-
-static __thread unsigned depth;
+/* The engine that this thread is in, the innermost one. */
+static __thread const struct ns_engine *inside;
 
 /* --- which connection
  * ----------------------------------------------------------------------------- */
+
+/* Of a libssl that is not OpenSSL's: counted for each connection, told once. */
+static void
+refuse_library(const struct ns_openssl *api)
+{
+    static const struct {
+        enum ns_counter counter;
+        const char *name;
+    } reasons[] = {
+        [NS_LIBRARY_LIBRESSL] = {NS_COUNTER_CONNECTIONS_LIBRESSL, "not governed: LibreSSL"},
+        [NS_LIBRARY_BORINGSSL] = {NS_COUNTER_CONNECTIONS_BORINGSSL, "not governed: BoringSSL"},
+        [NS_LIBRARY_OTHER] = {NS_COUNTER_CONNECTIONS_UNKNOWN_LIBRARY,
+                              "not governed: no OpenSSL from 1.1 to 4"},
+    };
+    ns_count(reasons[api->library].counter);
+    struct ns_openssl *copy = ns_resolve_at((const void *)api->begin);
+    if (copy != NULL && __atomic_exchange_n(&copy->refusal_told, 1, __ATOMIC_RELAXED) == 0) {
+        ns_log(reasons[api->library].name, api->soname);
+    }
+}
 
 /* The first byte of a connection: decides whether it is governed, for good. */
 static struct ns_connection *
@@ -32,10 +53,10 @@ meet(SSL *ssl, const struct ns_openssl *api, bool ready)
 {
     bool refused = false;
     struct ns_engine *engine = NULL;
-    if (ready) {
-        depth++;
+    if (ready && api->library != NS_LIBRARY_OPENSSL) {
+        refuse_library(api);
+    } else if (ready) {
         engine = ns_engine_new(ssl, api, &refused);
-        depth--;
     }
     struct ns_connection *connection = ns_connection_add(ssl, api, engine);
     if (connection == NULL && engine != NULL) {
@@ -55,69 +76,70 @@ adopt(struct ns_engine *engine)
         engine->life = ns_process_life();
         engine->lock.held = 0;
         engine->flushing.held = 0;
+        engine->writing = false;
+        engine->reading = false;
     }
 }
 
-/* The functions to hand a call on to, and the engine where it is governed. */
-struct target {
-    const struct ns_openssl *api; /* NULL: no libssl is known; the call fails */
-    struct ns_engine *engine;     /* NULL: hand on */
-};
-
-static struct target
-aim(SSL *ssl, const void *caller)
+struct ns_target
+ns_hook_aim(SSL *ssl, const void *caller)
 {
     bool ready = ns_process_ready();
     struct ns_connection *connection = ns_connection_find(ssl);
     if (connection == NULL) {
         const struct ns_openssl *api = ns_resolve(ssl, caller);
-        if (api == NULL || depth > 0) {
-            return (struct target){api, NULL};
+        if (api == NULL) {
+            return (struct ns_target){api, NULL};
         }
         connection = meet(ssl, api, ready);
         if (connection == NULL) {
-            return (struct target){api, NULL};
+            return (struct ns_target){api, NULL};
         }
     }
     struct ns_engine *engine = connection->engine;
-    if (engine == NULL || depth > 0 || !ready || ns_engine_is_done(engine)) {
-        return (struct target){connection->api, NULL};
+    if (engine == NULL || !ready || ns_engine_is_done(engine)) {
+        return (struct ns_target){connection->api, NULL};
     }
     adopt(engine);
-    return (struct target){connection->api, engine};
+    return (struct ns_target){connection->api, engine};
 }
 
-/* As aim, for functions that are no reason to know a connection. */
-static struct target
-aim_known(const SSL *ssl, const void *caller)
+struct ns_target
+ns_hook_aim_known(const SSL *ssl, const void *caller)
 {
     bool ready = ns_process_ready();
     struct ns_connection *connection = ns_connection_find(ssl);
     if (connection == NULL) {
-        return (struct target){ns_resolve(ssl, caller), NULL};
+        return (struct ns_target){ns_resolve(ssl, caller), NULL};
     }
-    bool handed_on = depth > 0 || !ready || connection->engine == NULL;
-    return (struct target){connection->api, handed_on ? NULL : connection->engine};
+    bool handed_on = !ready || connection->engine == NULL;
+    return (struct ns_target){connection->api, handed_on ? NULL : connection->engine};
 }
 
 /* --- writing
  * -------------------------------------------------------------------------------------- */
 
-static int
-govern_write(struct ns_engine *engine, const void *bytes, size_t count, bool plain, size_t *written)
+int
+ns_hook_write(struct ns_engine *engine, const void *bytes, size_t count, bool plain,
+              size_t *written)
 {
-    depth++;
+    const struct ns_engine *outside = inside;
+    bool plain_outside = engine->plain_write;
+    inside = engine;
     engine->plain_write = plain;
     int result = ns_engine_write(engine, bytes, count, written);
-    depth--;
+    if (outside == engine) {
+        engine->plain_write = plain_outside; /* the outer call goes on */
+    }
+    inside = outside;
     return result;
 }
 
-HOOK int SSL_write(SSL *ssl, const void *bytes, int count);
-HOOK int
+NS_HOOK int SSL_write(SSL *ssl, const void *bytes, int count);
+NS_HOOK int
 SSL_write(SSL *ssl, const void *bytes, int count)
 {
-    struct target target = aim(ssl, CALLER);
+    struct ns_target target = ns_hook_aim(ssl, NS_CALLER);
     if (target.api == NULL) {
         return -1;
     }
@@ -125,29 +147,30 @@ SSL_write(SSL *ssl, const void *bytes, int count)
         return target.api->SSL_write(ssl, bytes, count);
     }
     size_t written = 0;
-    int result = govern_write(target.engine, bytes, (size_t)count, true, &written);
+    int result = ns_hook_write(target.engine, bytes, (size_t)count, true, &written);
     return result > 0 ? (int)written : result;
 }
 
-HOOK int SSL_write_ex(SSL *ssl, const void *bytes, size_t count, size_t *written);
-HOOK int
+NS_HOOK int SSL_write_ex(SSL *ssl, const void *bytes, size_t count, size_t *written);
+NS_HOOK int
 SSL_write_ex(SSL *ssl, const void *bytes, size_t count, size_t *written)
 {
-    struct target target = aim(ssl, CALLER);
+    struct ns_target target = ns_hook_aim(ssl, NS_CALLER);
     if (target.api == NULL || target.api->SSL_write_ex == NULL) {
         return 0;
     }
     if (target.engine == NULL || count == 0) {
         return target.api->SSL_write_ex(ssl, bytes, count, written);
     }
-    return govern_write(target.engine, bytes, count, false, written) > 0;
+    return ns_hook_write(target.engine, bytes, count, false, written) > 0;
 }
 
-HOOK int SSL_write_ex2(SSL *ssl, const void *bytes, size_t count, uint64_t flags, size_t *written);
-HOOK int
+NS_HOOK int SSL_write_ex2(SSL *ssl, const void *bytes, size_t count, uint64_t flags,
+                          size_t *written);
+NS_HOOK int
 SSL_write_ex2(SSL *ssl, const void *bytes, size_t count, uint64_t flags, size_t *written)
 {
-    struct target target = aim(ssl, CALLER);
+    struct ns_target target = ns_hook_aim(ssl, NS_CALLER);
     if (target.api == NULL || target.api->SSL_write_ex2 == NULL) {
         return 0;
     }
@@ -155,16 +178,59 @@ SSL_write_ex2(SSL *ssl, const void *bytes, size_t count, uint64_t flags, size_t 
     if (target.engine == NULL || count == 0 || flags != 0) {
         return target.api->SSL_write_ex2(ssl, bytes, count, flags, written);
     }
-    return govern_write(target.engine, bytes, count, false, written) > 0;
+    return ns_hook_write(target.engine, bytes, count, false, written) > 0;
+}
+
+/* Does the kernel encrypt what is sent here? */
+static bool
+sends_files(const struct ns_openssl *api, const SSL *ssl)
+{
+    BIO *bio = api->SSL_get_wbio == NULL ? NULL : api->SSL_get_wbio(ssl);
+    return bio != NULL && api->BIO_ctrl != NULL &&
+           api->BIO_ctrl(bio, NS_BIO_CTRL_GET_KTLS_SEND, 0, NULL) > 0;
+}
+
+/* The bytes go from a file to the kernel, past everybody. What was withheld before them has to go
+ * first, and what comes after them cannot be told from them, so that is the last that is seen of
+ * the connection. */
+NS_HOOK ssize_t SSL_sendfile(SSL *ssl, int fd, off_t offset, size_t count, int flags);
+NS_HOOK ssize_t
+SSL_sendfile(SSL *ssl, int fd, off_t offset, size_t count, int flags)
+{
+    struct ns_target target = ns_hook_aim(ssl, NS_CALLER);
+    if (target.api == NULL || target.api->SSL_sendfile == NULL) {
+        return -1;
+    }
+    if (target.engine != NULL && !sends_files(target.api, ssl)) {
+        target.engine = NULL; /* it will fail, and nothing has happened */
+    }
+    if (target.engine != NULL) {
+        const struct ns_engine *outside = inside;
+        inside = target.engine;
+        int result = ns_engine_go_blind(target.engine);
+        inside = outside;
+        if (result <= 0) {
+            return -1;
+        }
+    }
+    ssize_t sent = target.api->SSL_sendfile(ssl, fd, offset, count, flags);
+    if (target.engine != NULL && sent > 0) {
+        if (!target.engine->unseen) {
+            target.engine->unseen = true;
+            ns_log("SSL_sendfile", "its bytes are not seen");
+        }
+        ns_count_many(NS_COUNTER_UNSEEN_BYTES, (uint64_t)sent);
+    }
+    return sent;
 }
 
 /* Early data would leave before the connection can be judged. It is refused as OpenSSL refuses it
  * for a session without early data, so that the program sends its request after the handshake. */
-HOOK int SSL_write_early_data(SSL *ssl, const void *bytes, size_t count, size_t *written);
-HOOK int
+NS_HOOK int SSL_write_early_data(SSL *ssl, const void *bytes, size_t count, size_t *written);
+NS_HOOK int
 SSL_write_early_data(SSL *ssl, const void *bytes, size_t count, size_t *written)
 {
-    struct target target = aim(ssl, CALLER);
+    struct ns_target target = ns_hook_aim(ssl, NS_CALLER);
     const struct ns_openssl *api = target.api;
     if (api == NULL || api->SSL_write_early_data == NULL) {
         return 0;
@@ -180,21 +246,27 @@ SSL_write_early_data(SSL *ssl, const void *bytes, size_t count, size_t *written)
 /* --- reading
  * -------------------------------------------------------------------------------------- */
 
-static int
-govern_read(struct ns_engine *engine, void *bytes, size_t count, bool peek, bool plain, size_t *got)
+int
+ns_hook_read(struct ns_engine *engine, void *bytes, size_t count, bool peek, bool plain,
+             size_t *got)
 {
-    depth++;
+    const struct ns_engine *outside = inside;
+    bool plain_outside = engine->plain_read;
+    inside = engine;
     engine->plain_read = plain;
     int result = ns_engine_read(engine, bytes, count, peek, got);
-    depth--;
+    if (outside == engine) {
+        engine->plain_read = plain_outside; /* the outer call goes on */
+    }
+    inside = outside;
     return result;
 }
 
-HOOK int SSL_read(SSL *ssl, void *bytes, int count);
-HOOK int
+NS_HOOK int SSL_read(SSL *ssl, void *bytes, int count);
+NS_HOOK int
 SSL_read(SSL *ssl, void *bytes, int count)
 {
-    struct target target = aim(ssl, CALLER);
+    struct ns_target target = ns_hook_aim(ssl, NS_CALLER);
     if (target.api == NULL) {
         return -1;
     }
@@ -202,29 +274,29 @@ SSL_read(SSL *ssl, void *bytes, int count)
         return target.api->SSL_read(ssl, bytes, count);
     }
     size_t got = 0;
-    int result = govern_read(target.engine, bytes, (size_t)count, false, true, &got);
+    int result = ns_hook_read(target.engine, bytes, (size_t)count, false, true, &got);
     return result > 0 ? (int)got : result;
 }
 
-HOOK int SSL_read_ex(SSL *ssl, void *bytes, size_t count, size_t *got);
-HOOK int
+NS_HOOK int SSL_read_ex(SSL *ssl, void *bytes, size_t count, size_t *got);
+NS_HOOK int
 SSL_read_ex(SSL *ssl, void *bytes, size_t count, size_t *got)
 {
-    struct target target = aim(ssl, CALLER);
+    struct ns_target target = ns_hook_aim(ssl, NS_CALLER);
     if (target.api == NULL || target.api->SSL_read_ex == NULL) {
         return 0;
     }
     if (target.engine == NULL || count == 0) {
         return target.api->SSL_read_ex(ssl, bytes, count, got);
     }
-    return govern_read(target.engine, bytes, count, false, false, got) > 0;
+    return ns_hook_read(target.engine, bytes, count, false, false, got) > 0;
 }
 
-HOOK int SSL_peek(SSL *ssl, void *bytes, int count);
-HOOK int
+NS_HOOK int SSL_peek(SSL *ssl, void *bytes, int count);
+NS_HOOK int
 SSL_peek(SSL *ssl, void *bytes, int count)
 {
-    struct target target = aim(ssl, CALLER);
+    struct ns_target target = ns_hook_aim(ssl, NS_CALLER);
     if (target.api == NULL) {
         return -1;
     }
@@ -232,41 +304,41 @@ SSL_peek(SSL *ssl, void *bytes, int count)
         return target.api->SSL_peek(ssl, bytes, count);
     }
     size_t got = 0;
-    int result = govern_read(target.engine, bytes, (size_t)count, true, true, &got);
+    int result = ns_hook_read(target.engine, bytes, (size_t)count, true, true, &got);
     return result > 0 ? (int)got : result;
 }
 
-HOOK int SSL_peek_ex(SSL *ssl, void *bytes, size_t count, size_t *got);
-HOOK int
+NS_HOOK int SSL_peek_ex(SSL *ssl, void *bytes, size_t count, size_t *got);
+NS_HOOK int
 SSL_peek_ex(SSL *ssl, void *bytes, size_t count, size_t *got)
 {
-    struct target target = aim(ssl, CALLER);
+    struct ns_target target = ns_hook_aim(ssl, NS_CALLER);
     if (target.api == NULL || target.api->SSL_peek_ex == NULL) {
         return 0;
     }
     if (target.engine == NULL || count == 0) {
         return target.api->SSL_peek_ex(ssl, bytes, count, got);
     }
-    return govern_read(target.engine, bytes, count, true, false, got) > 0;
+    return ns_hook_read(target.engine, bytes, count, true, false, got) > 0;
 }
 
 /* Early data of a client, read by a server: servers are not governed. */
-HOOK int SSL_read_early_data(SSL *ssl, void *bytes, size_t count, size_t *got);
-HOOK int
+NS_HOOK int SSL_read_early_data(SSL *ssl, void *bytes, size_t count, size_t *got);
+NS_HOOK int
 SSL_read_early_data(SSL *ssl, void *bytes, size_t count, size_t *got)
 {
-    struct target target = aim_known(ssl, CALLER);
+    struct ns_target target = ns_hook_aim_known(ssl, NS_CALLER);
     if (target.api == NULL || target.api->SSL_read_early_data == NULL) {
         return 0;
     }
     return target.api->SSL_read_early_data(ssl, bytes, count, got);
 }
 
-HOOK int SSL_pending(const SSL *ssl);
-HOOK int
+NS_HOOK int SSL_pending(const SSL *ssl);
+NS_HOOK int
 SSL_pending(const SSL *ssl)
 {
-    struct target target = aim_known(ssl, CALLER);
+    struct ns_target target = ns_hook_aim_known(ssl, NS_CALLER);
     if (target.api == NULL) {
         return 0;
     }
@@ -275,11 +347,11 @@ SSL_pending(const SSL *ssl)
     return ours < (size_t)(INT_MAX - pending) ? pending + (int)ours : INT_MAX;
 }
 
-HOOK int SSL_has_pending(const SSL *ssl);
-HOOK int
+NS_HOOK int SSL_has_pending(const SSL *ssl);
+NS_HOOK int
 SSL_has_pending(const SSL *ssl)
 {
-    struct target target = aim_known(ssl, CALLER);
+    struct ns_target target = ns_hook_aim_known(ssl, NS_CALLER);
     if (target.api == NULL || target.api->SSL_has_pending == NULL) {
         return 0;
     }
@@ -292,27 +364,24 @@ SSL_has_pending(const SSL *ssl)
 /* --- the end
  * -------------------------------------------------------------------------------------- */
 
-/* Forgets a connection; tells of calls that are not over. */
-static void
-part(const SSL *ssl)
+void
+ns_hook_part(const SSL *ssl)
 {
     struct ns_connection *connection = ns_connection_remove(ssl);
     if (connection == NULL) {
         return;
     }
     if (connection->engine != NULL) {
-        depth++;
         ns_engine_free(connection->engine);
-        depth--;
     }
     ns_connection_give_back(connection);
 }
 
-HOOK int SSL_up_ref(SSL *ssl);
-HOOK int
+NS_HOOK int SSL_up_ref(SSL *ssl);
+NS_HOOK int
 SSL_up_ref(SSL *ssl)
 {
-    struct target target = aim_known(ssl, CALLER);
+    struct ns_target target = ns_hook_aim_known(ssl, NS_CALLER);
     if (target.api == NULL || target.api->SSL_up_ref == NULL) {
         return 0;
     }
@@ -324,45 +393,78 @@ SSL_up_ref(SSL *ssl)
     return result;
 }
 
-HOOK void SSL_free(SSL *ssl);
-HOOK void
+NS_HOOK void SSL_free(SSL *ssl);
+NS_HOOK void
 SSL_free(SSL *ssl)
 {
     if (ssl == NULL) {
         return;
     }
-    struct target target = aim_known(ssl, CALLER);
+    struct ns_target target = ns_hook_aim_known(ssl, NS_CALLER);
     struct ns_connection *connection = ns_connection_find(ssl);
     if (connection != NULL && __atomic_load_n(&connection->references, __ATOMIC_RELAXED) > 0) {
         __atomic_sub_fetch(&connection->references, 1, __ATOMIC_RELAXED);
     } else {
-        part(ssl);
+        ns_hook_part(ssl);
     }
     if (target.api != NULL) {
         target.api->SSL_free(ssl);
     }
 }
 
-HOOK int SSL_clear(SSL *ssl);
-HOOK int
+NS_HOOK int SSL_clear(SSL *ssl);
+NS_HOOK int
 SSL_clear(SSL *ssl)
 {
     if (ssl == NULL) {
         return 0;
     }
-    struct target target = aim_known(ssl, CALLER);
-    part(ssl);
+    struct ns_target target = ns_hook_aim_known(ssl, NS_CALLER);
+    /* OpenSSL itself clears an SSL at the beginning of a handshake, which may be within our call.
+     */
+    if (inside == NULL || inside->ssl != ssl) {
+        ns_hook_part(ssl);
+    }
     return target.api == NULL ? 0 : target.api->SSL_clear(ssl);
 }
 
 /* What is still withheld is no whole request, and stays here. */
-HOOK int SSL_shutdown(SSL *ssl);
-HOOK int
+NS_HOOK int SSL_shutdown(SSL *ssl);
+NS_HOOK int
 SSL_shutdown(SSL *ssl)
 {
-    struct target target = aim_known(ssl, CALLER);
+    struct ns_target target = ns_hook_aim_known(ssl, NS_CALLER);
     return target.api == NULL ? -1 : target.api->SSL_shutdown(ssl);
 }
+
+const struct ns_hook ns_hooks[] = {
+#define H(name)                                                                                    \
+    {                                                                                              \
+#name, (void (*)(void))name, offsetof(struct ns_openssl, name)                             \
+    }
+    H(SSL_write),
+    H(SSL_write_ex),
+    H(SSL_write_ex2),
+    H(SSL_sendfile),
+    H(SSL_write_early_data),
+    H(SSL_read),
+    H(SSL_read_ex),
+    H(SSL_peek),
+    H(SSL_peek_ex),
+    H(SSL_read_early_data),
+    H(SSL_pending),
+    H(SSL_has_pending),
+    H(SSL_up_ref),
+    H(SSL_free),
+    H(SSL_clear),
+    H(SSL_shutdown),
+    H(BIO_f_ssl),
+    H(BIO_new_ssl),
+    H(BIO_new_ssl_connect),
+    H(BIO_new_buffer_ssl_connect),
+#undef H
+};
+const size_t ns_hook_count = sizeof ns_hooks / sizeof ns_hooks[0];
 
 static void
 abandon(struct ns_connection *connection)
@@ -379,9 +481,7 @@ finish(void)
     if (!ns_process_was_ready()) {
         return;
     }
-    depth++;
     ns_connections_each(abandon);
     ns_gate_flush();
     ns_counters_log();
-    depth--;
 }

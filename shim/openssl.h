@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The functions of one loaded libssl (1.1 to 3.x) that the hooks need, found by name at run time.
+ * The functions of one loaded libssl (1.1 to 4.x) that the hooks need, found by name at run time.
  * Declared here and not taken from OpenSSL's headers: the object must not depend on a version.
  */
 #ifndef NS_SHIM_OPENSSL_H
@@ -9,9 +9,22 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
-typedef struct ssl_st SSL; /* OpenSSL's own name */
-struct bio_st;
+typedef struct ssl_st SSL; /* OpenSSL's own names */
+typedef struct ssl_ctx_st SSL_CTX;
+typedef struct bio_st BIO;
+typedef struct bio_method_st BIO_METHOD;
+
+/* Callbacks of a BIO_METHOD. */
+typedef int (*ns_bio_write)(BIO *, const char *, size_t, size_t *);
+typedef int (*ns_bio_read)(BIO *, char *, size_t, size_t *);
+typedef int (*ns_bio_puts)(BIO *, const char *);
+typedef int (*ns_bio_gets)(BIO *, char *, int);
+typedef long (*ns_bio_ctrl)(BIO *, int, long, void *);
+typedef int (*ns_bio_create)(BIO *);
+typedef int (*ns_bio_info)(BIO *, int, int);
+typedef long (*ns_bio_callback_ctrl)(BIO *, int, ns_bio_info);
 
 /* F(name, return type, parameters). The plain six are in every libssl; the others may be NULL. */
 #define NS_SSL_FUNCTIONS(F)                                                                        \
@@ -38,19 +51,62 @@ struct bio_st;
     F(SSL_version, int, (const SSL *))                                                             \
     F(SSL_ctrl, long, (SSL *, int, long, void *))                                                  \
     F(SSL_up_ref, int, (SSL *))                                                                    \
-    F(SSL_get_rbio, struct bio_st *, (const SSL *))                                                \
-    F(SSL_get_wbio, struct bio_st *, (const SSL *))
+    F(SSL_get_rbio, BIO *, (const SSL *))                                                          \
+    F(SSL_get_wbio, BIO *, (const SSL *))                                                          \
+    F(SSL_get_fd, int, (const SSL *))                                                              \
+    F(SSL_set_shutdown, void, (SSL *, int))                                                        \
+    F(SSL_get_error, int, (const SSL *, int))                                                      \
+    F(SSL_sendfile, ssize_t, (SSL *, int, off_t, size_t, int))                                     \
+    F(SSL_new, SSL *, (SSL_CTX *))                                                                 \
+    F(SSL_set_connect_state, void, (SSL *))                                                        \
+    F(SSL_set_accept_state, void, (SSL *))                                                         \
+    F(BIO_f_ssl, const BIO_METHOD *, (void))                                                       \
+    F(BIO_new_ssl, BIO *, (SSL_CTX *, int))                                                        \
+    F(BIO_new_ssl_connect, BIO *, (SSL_CTX *))                                                     \
+    F(BIO_new_buffer_ssl_connect, BIO *, (SSL_CTX *))
 
 /* In the libcrypto that this libssl was linked with. */
 #define NS_CRYPTO_FUNCTIONS(F)                                                                     \
-    F(BIO_test_flags, int, (const struct bio_st *, int))                                           \
+    F(BIO_test_flags, int, (const BIO *, int))                                                     \
     F(ERR_set_mark, int, (void))                                                                   \
     F(ERR_pop_to_mark, int, (void))                                                                \
     F(ERR_clear_last_mark, int, (void))                                                            \
     F(ERR_new, void, (void))                                                                       \
     F(ERR_set_debug, void, (const char *, int, const char *))                                      \
     F(ERR_set_error, void, (int, int, const char *, ...))                                          \
-    F(ERR_put_error, void, (int, int, int, const char *, int))
+    F(ERR_put_error, void, (int, int, int, const char *, int))                                     \
+    F(OpenSSL_version, const char *, (int))                                                        \
+    F(BIO_new, BIO *, (const BIO_METHOD *))                                                        \
+    F(BIO_free, int, (BIO *))                                                                      \
+    F(BIO_push, BIO *, (BIO *, BIO *))                                                             \
+    F(BIO_pop, BIO *, (BIO *))                                                                     \
+    F(BIO_ctrl, long, (BIO *, int, long, void *))                                                  \
+    F(BIO_get_shutdown, int, (BIO *))                                                              \
+    F(BIO_set_flags, void, (BIO *, int))                                                           \
+    F(BIO_clear_flags, void, (BIO *, int))                                                         \
+    F(BIO_set_retry_reason, void, (BIO *, int))                                                    \
+    F(BIO_meth_new, BIO_METHOD *, (int, const char *))                                             \
+    F(BIO_meth_free, void, (BIO_METHOD *))                                                         \
+    F(BIO_meth_get_write_ex, ns_bio_write, (const BIO_METHOD *))                                   \
+    F(BIO_meth_set_write_ex, int, (BIO_METHOD *, ns_bio_write))                                    \
+    F(BIO_meth_get_read_ex, ns_bio_read, (const BIO_METHOD *))                                     \
+    F(BIO_meth_set_read_ex, int, (BIO_METHOD *, ns_bio_read))                                      \
+    F(BIO_meth_get_puts, ns_bio_puts, (const BIO_METHOD *))                                        \
+    F(BIO_meth_set_puts, int, (BIO_METHOD *, ns_bio_puts))                                         \
+    F(BIO_meth_get_gets, ns_bio_gets, (const BIO_METHOD *))                                        \
+    F(BIO_meth_set_gets, int, (BIO_METHOD *, ns_bio_gets))                                         \
+    F(BIO_meth_get_ctrl, ns_bio_ctrl, (const BIO_METHOD *))                                        \
+    F(BIO_meth_set_ctrl, int, (BIO_METHOD *, ns_bio_ctrl))                                         \
+    F(BIO_meth_get_create, ns_bio_create, (const BIO_METHOD *))                                    \
+    F(BIO_meth_set_create, int, (BIO_METHOD *, ns_bio_create))                                     \
+    F(BIO_meth_get_destroy, ns_bio_create, (const BIO_METHOD *))                                   \
+    F(BIO_meth_set_destroy, int, (BIO_METHOD *, ns_bio_create))                                    \
+    F(BIO_meth_get_callback_ctrl, ns_bio_callback_ctrl, (const BIO_METHOD *))                      \
+    F(BIO_meth_set_callback_ctrl, int, (BIO_METHOD *, ns_bio_callback_ctrl))
+
+/* Whose libssl it is. Others show functions of the same names, but differ in what stands behind
+ * them, and what is not known is not touched. */
+enum ns_library { NS_LIBRARY_OPENSSL, NS_LIBRARY_LIBRESSL, NS_LIBRARY_BORINGSSL, NS_LIBRARY_OTHER };
 
 struct ns_openssl {
 #define F(name, type, parameters) type(*name) parameters;
@@ -62,6 +118,8 @@ struct ns_openssl {
     uintptr_t end;
     const char *name;   /* the loader's, for comparing only */
     const char *soname; /* in the library's own string table */
+    enum ns_library library;
+    uint32_t refusal_told; /* in the log */
 };
 
 /* Constants of OpenSSL's headers, the same in all versions. */
@@ -69,7 +127,27 @@ struct ns_openssl {
 #define NS_SSL_MODE_ENABLE_PARTIAL_WRITE 1
 #define NS_SSL_KEY_UPDATE_REQUESTED 1
 #define NS_SSL_TLS1_3_VERSION 0x0304
+#define NS_SSL_ERROR_NONE 0
+#define NS_SSL_ERROR_WANT_READ 2
+#define NS_SSL_ERROR_WANT_WRITE 3
+#define NS_SSL_ERROR_WANT_X509_LOOKUP 4
+#define NS_SSL_ERROR_WANT_CONNECT 7
+#define NS_SSL_ERROR_WANT_ACCEPT 8
+#define NS_BIO_FLAGS_READ 1
+#define NS_BIO_FLAGS_WRITE 2
+#define NS_BIO_FLAGS_IO_SPECIAL 4
+#define NS_SSL_SENT_AND_RECEIVED_SHUTDOWN 3
 #define NS_BIO_FLAGS_SHOULD_RETRY 8
+#define NS_BIO_RR_SSL_X509_LOOKUP 1
+#define NS_BIO_RR_CONNECT 2
+#define NS_BIO_RR_ACCEPT 3
+#define NS_BIO_TYPE_SSL (7 | 0x0200)
+#define NS_BIO_CLOSE 1
+#define NS_BIO_CTRL_RESET 1
+#define NS_BIO_CTRL_PENDING 10
+#define NS_BIO_CTRL_GET_KTLS_SEND 73
+#define NS_BIO_C_SET_SSL 109
+#define NS_BIO_C_GET_SSL 110
 #define NS_ERR_LIB_SSL 20
 
 /* Reasons that all libraries of OpenSSL share: their places among the fatal ones, from 1. */

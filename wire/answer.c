@@ -70,6 +70,8 @@ ns_answer_begin(struct ns_answer *answer, const struct ns_http1 *parser,
     answer->framing = NS_ANSWER_UNKNOWN;
     answer->document_complete = false;
     answer->stream_over = false;
+    answer->plain = coding.text == NULL || coding.bytes == 0 ||
+                    ns_wire_text_is_nocase(coding.text, coding.bytes, "identity");
     ns_sse_init(&answer->sse);
     ns_facts_init(&answer->facts, &family->response);
     if (answer->json == NULL) {
@@ -246,6 +248,108 @@ ns_answer_body(struct ns_answer *answer, const uint8_t *bytes, size_t count)
             answer->coding = NULL;
         }
         return;
+    }
+}
+
+/* Has all been generated? Then cutting saves nothing. */
+static bool
+is_generated(const struct ns_answer *answer)
+{
+    return answer->stream_over ||
+           (answer->reading.finished && answer->reading.call->request.choices <= 1);
+}
+
+/* --- one event at a time ------------------------------------------------------------------- */
+
+static size_t
+read_event(struct ns_answer *answer, const uint8_t *bytes, size_t count, bool *boundary)
+{
+    size_t i = 0;
+    while (i < count && !*boundary) {
+        struct ns_sse_input input;
+        i += ns_sse_feed(&answer->sse, bytes + i, count - i, &input);
+        if (input.event == NS_SSE_DATA) {
+            event_data(answer, input.data, input.data_bytes);
+        } else if (input.event == NS_SSE_END) {
+            event_end(answer);
+            *boundary = true;
+        }
+    }
+    if (*boundary && bytes[i - 1] == '\r' && i < count && bytes[i] == '\n') {
+        struct ns_sse_input input; /* of the same line end */
+        i += ns_sse_feed(&answer->sse, bytes + i, 1, &input);
+    }
+    return i;
+}
+
+/* An element of the array that a stream is: an object within it. */
+static size_t
+read_element(struct ns_answer *answer, const uint8_t *bytes, size_t count, bool *boundary)
+{
+    size_t i = 0;
+    while (i < count && !*boundary) {
+        struct ns_json_input input;
+        i += ns_json_feed(answer->json, bytes + i, count - i, &input);
+        if (input.event == NS_JSON_MORE) {
+            break;
+        }
+        if (input.event == NS_JSON_ERROR) {
+            answer->reading.call->response.unreadable = true;
+            answer->framing = NS_ANSWER_UNREADABLE;
+            return count;
+        }
+        if (input.event == NS_JSON_DOCUMENT_END) {
+            answer->document_complete = true;
+            answer->reading.call->response.events++;
+            ns_facts_init(&answer->facts, &answer->family->response);
+            continue;
+        }
+        answer->document_complete = false;
+        ns_facts_event(&answer->facts, &input, listen_fact, answer);
+        *boundary = input.event == NS_JSON_OBJECT_END && input.depth == 2;
+    }
+    return i;
+}
+
+size_t
+ns_answer_event(struct ns_answer *answer, const uint8_t *bytes, size_t count, bool *boundary)
+{
+    bool now;
+    *boundary = false;
+    if (answer->framing == NS_ANSWER_UNKNOWN && ns_answer_may_cut(answer, &now)) {
+        size_t blank = find_framing(answer, bytes, count);
+        answer->reading.call->response.body_bytes += blank;
+        if (blank > 0) {
+            return blank;
+        }
+    }
+    if (!ns_answer_may_cut(answer, &now)) {
+        ns_answer_body(answer, bytes, count);
+        return count;
+    }
+    size_t used = answer->framing == NS_ANSWER_EVENTS
+                      ? read_event(answer, bytes, count, boundary)
+                      : read_element(answer, bytes, count, boundary);
+    answer->reading.call->response.body_bytes += used;
+    *boundary &= !is_generated(answer);
+    return used;
+}
+
+bool
+ns_answer_may_cut(const struct ns_answer *answer, bool *now)
+{
+    *now = false;
+    if (answer->family == NULL || !answer->plain || answer->coding == NULL) {
+        return false;
+    }
+    switch (answer->framing) {
+    case NS_ANSWER_EVENTS:
+        *now = ns_sse_fresh(&answer->sse) && !is_generated(answer);
+        return true;
+    case NS_ANSWER_JSON:
+        return answer->reading.call->request.array;
+    default:
+        return answer->framing == NS_ANSWER_UNKNOWN;
     }
 }
 

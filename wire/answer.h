@@ -29,6 +29,7 @@ struct ns_answer {
     bool event_fed;         /* JSON of the event has begun */
     bool event_bad;         /* it is no JSON: the rest of it is skipped */
     bool document_complete; /* the last document was */
+    bool plain;             /* it has no content coding */
     bool stream_over;       /* the event after which there is no other has ended */
 };
 
@@ -37,6 +38,14 @@ void ns_answer_begin(struct ns_answer *answer, const struct ns_http1 *parser,
                      const struct ns_family *family, uint8_t quirks, struct ns_wire_call *call);
 
 void ns_answer_body(struct ns_answer *answer, const uint8_t *bytes, size_t count);
+
+/* The same, but only up to the end of the next event (or element of an array), where *boundary is
+ * set: the body may be cut there. Returns how many bytes that were. */
+size_t ns_answer_event(struct ns_answer *answer, const uint8_t *bytes, size_t count,
+                       bool *boundary);
+
+/* Can this body be cut at all, and (*now) here? */
+bool ns_answer_may_cut(const struct ns_answer *answer, bool *now);
 
 /* The answer is over; complete: as HTTP says it must. Settles the usage. */
 void ns_answer_end(struct ns_answer *answer, bool complete);

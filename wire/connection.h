@@ -44,7 +44,8 @@ struct ns_wire {
     struct ns_request request;
 
     struct ns_http1 *reader;
-    bool reading; /* an answer's head is complete: the first exchange's */
+    bool stopping; /* NS_WIRE_READ_BOUNDARY is wanted */
+    bool reading;  /* an answer's head is complete: the first exchange's */
     struct ns_answer answer;
 
     struct ns_exchange exchanges[NS_EXCHANGES_MAX];

@@ -38,6 +38,7 @@ end_answer(struct ns_wire *wire, struct ns_wire_read *read)
     ns_answer_end(&wire->answer, true);
     struct ns_exchange exchange = ns_connection_pop(wire);
     wire->reading = false;
+    wire->stopping = false;
     read->event = NS_WIRE_READ_END;
     read->call = exchange.call;
     read->substitute = exchange.substitute;
@@ -62,6 +63,31 @@ after_head(struct ns_wire *wire, struct ns_wire_read *read)
     return told;
 }
 
+/* Body of an answer to a call. The parser has had it all, so what is behind a boundary is fed to it
+ * no more: nothing of it will be wanted. */
+static bool
+read_body(struct ns_wire *wire, const struct ns_http1_input *input, struct ns_wire_read *read)
+{
+    if (!wire->stopping) {
+        ns_answer_body(&wire->answer, input->body, input->body_bytes);
+        return false;
+    }
+    bool boundary = false;
+    size_t used = 0;
+    while (used < input->body_bytes && !boundary) {
+        used +=
+            ns_answer_event(&wire->answer, input->body + used, input->body_bytes - used, &boundary);
+    }
+    if (!boundary) {
+        return false;
+    }
+    ns_http1_unread(wire->reader, input->body_bytes - used);
+    read->event = NS_WIRE_READ_BOUNDARY;
+    read->unread = input->body_bytes - used;
+    read->call = wire->answer.reading.call;
+    return true;
+}
+
 /* True: told in *read. */
 static bool
 handle(struct ns_wire *wire, const struct ns_http1_input *input, struct ns_wire_read *read)
@@ -71,7 +97,7 @@ handle(struct ns_wire *wire, const struct ns_http1_input *input, struct ns_wire_
         return after_head(wire, read);
     case NS_HTTP1_BODY:
         if (wire->answer.family != NULL) {
-            ns_answer_body(&wire->answer, input->body, input->body_bytes);
+            return read_body(wire, input, read);
         }
         return false;
     case NS_HTTP1_END:
@@ -107,7 +133,7 @@ ns_wire_read(struct ns_wire *wire, const uint8_t *bytes, size_t count, struct ns
         }
         consumed += ns_http1_feed(wire->reader, bytes + consumed, count - consumed, &input);
         if (handle(wire, &input, read)) {
-            return consumed;
+            return consumed - read->unread;
         }
         if (input.event == NS_HTTP1_MORE && consumed == count) {
             return count;

@@ -281,3 +281,50 @@ ns_wire_substitute_write(const struct ns_wire_request *request, char *buffer, si
     put(&output, "\r\nContent-Length: 0\r\n\r\n");
     return output.full ? -ENOSPC : (int)output.used;
 }
+
+/* --- within a stream ----------------------------------------------------------------------- */
+
+/* How each family tells of an error in a stream that has begun: %b the body of its denials, %m the
+ * message, %n the number of the event. The first row that fits counts. */
+static const struct {
+    const char *family;
+    const char *operation; /* NULL: any */
+    bool array;
+    const char *text;
+} cuts[] = {
+    {"gemini", NULL, true, ",\r\n%b\r\n]"},
+    {"gemini", NULL, false, "\r\ndata: %b\r\n\r\n"},
+    {"anthropic", NULL, false, "\nevent: error\ndata: %b\n\n"},
+    {"openai", "chat", false, "\ndata: %b\n\ndata: [DONE]\n\n"},
+    {"openai", "completions", false, "\ndata: %b\n\ndata: [DONE]\n\n"},
+    {"openai", NULL, false,
+     "\nevent: error\ndata: {\"type\":\"error\",\"code\":\"insufficient_quota\",\"message\":\"%m\","
+     "\"param\":null,\"sequence_number\":%n}\n\n"},
+};
+
+int
+ns_wire_cut_write(const struct ns_wire_call *call, const struct ns_wire_denial *denial,
+                  char *buffer, size_t buffer_bytes)
+{
+    const struct ns_wire_request *request = &call->request;
+    const struct ns_denial_shape *shape = shape_of(request);
+    struct output output = {.bytes = buffer, .room = buffer_bytes};
+    size_t row = 0;
+    while (row + 1 < LENGTH(cuts) &&
+           !(same(cuts[row].family, request->family) && cuts[row].array == request->array &&
+             same(cuts[row].operation, request->operation))) {
+        row++;
+    }
+    for (const char *c = cuts[row].text; *c != '\0'; c++) {
+        if (*c != '%') {
+            put_bytes(&output, c, 1);
+        } else if (*++c == 'b') {
+            put_body(&output, shape, denial, choose_status(shape, denial));
+        } else if (*c == 'm') {
+            put_json(&output, denial->message);
+        } else {
+            put_number(&output, call->response.events);
+        }
+    }
+    return output.full ? -ENOSPC : (int)output.used;
+}

@@ -10,15 +10,16 @@
 #define ANTHROPIC NS_SPEAKS_ANTHROPIC
 #define GEMINI NS_SPEAKS_GEMINI
 
-/* Names of the contract, and what is particular about each. */
+/* Names of the contract, and what is particular about each. Whose documentation does not name
+ * stream_options is not asked: a server may refuse what it does not know. */
 static const struct {
     const char *provider;
     uint8_t quirks;
 } providers[] = {
-    {"openai", 0},
-    {"azure", 0},
+    {"openai", NS_QUIRK_USAGE_ASKABLE},
+    {"azure", NS_QUIRK_USAGE_ASKABLE},
     {"anthropic", 0},
-    {"gemini", NS_QUIRK_HIDDEN_OUTPUT},
+    {"gemini", NS_QUIRK_HIDDEN_OUTPUT | NS_QUIRK_USAGE_ASKABLE},
     {"vertex", NS_QUIRK_HIDDEN_OUTPUT},
     {"bedrock", 0},
     {"mistral", NS_QUIRK_USAGE_UNASKED},
@@ -30,13 +31,13 @@ static const struct {
     {"together", NS_QUIRK_USAGE_UNASKED},
     {"fireworks", NS_QUIRK_USAGE_UNASKED},
     {"cerebras", NS_QUIRK_USAGE_UNASKED},
-    {"moonshot", 0},
+    {"moonshot", NS_QUIRK_USAGE_ASKABLE},
     {"zai", NS_QUIRK_USAGE_UNASKED},
-    {"ollama", 0},
+    {"ollama", NS_QUIRK_USAGE_ASKABLE},
     {"voyage", 0},
     {"huggingface", NS_QUIRK_UPSTREAM},
     {"writer", 0},
-    {"alibaba", 0},
+    {"alibaba", NS_QUIRK_USAGE_ASKABLE},
     {"snowflake", 0},
 };
 
@@ -218,6 +219,8 @@ ns_hosts_find(const struct ns_wire_hosts *hosts, const char *host, size_t host_b
             ns_wire_text_is_nocase(host, host_bytes, hosts->extra[i].host)) {
             const char *family = hosts->extra[i].family;
             found->speaks |= ns_hosts_dialect(family, strlen(family));
+            /* vLLM, gateways and their like; whoever adds a host knows what it takes. */
+            found->quirks |= NS_QUIRK_USAGE_ASKABLE;
         }
     }
     for (size_t i = 0; i < LENGTH(known_hosts); i++) {

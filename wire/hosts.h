@@ -23,7 +23,8 @@ enum {
     NS_QUIRK_COST_TICKS = 4,    /* usage.cost_in_usd_ticks is: 10^10 ticks a dollar */
     NS_QUIRK_CODE_FEE = 16,     /* bills every execution of code */
     NS_QUIRK_UPSTREAM = 32, /* a router: the path, or the model after its colon, names a provider */
-    NS_QUIRK_HIDDEN_OUTPUT = 8 /* what total exceeds its parts by is output (Gemini's thinking) */
+    NS_QUIRK_USAGE_ASKABLE = 64, /* a chat stream can be asked for its usage: stream_options */
+    NS_QUIRK_HIDDEN_OUTPUT = 8   /* what total exceeds its parts by is output (Gemini's thinking) */
 };
 
 struct ns_host {

@@ -315,6 +315,20 @@ ns_http1_feed(struct ns_http1 *parser, const uint8_t *bytes, size_t count,
     return i;
 }
 
+void
+ns_http1_unread(struct ns_http1 *parser, size_t count)
+{
+    if (count == 0 || parser->state == BODY_CLOSE) {
+        return;
+    }
+    if (parser->state == CHUNK_DATA_END) {
+        parser->state = CHUNK_DATA;
+    } else if (parser->state == MESSAGE_DONE) {
+        parser->state = BODY_LENGTH;
+    }
+    parser->left += count;
+}
+
 enum ns_http1_event
 ns_http1_close(struct ns_http1 *parser)
 {

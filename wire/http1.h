@@ -82,6 +82,9 @@ void ns_http1_answering(struct ns_http1 *parser, bool head, bool connect);
 size_t ns_http1_feed(struct ns_http1 *parser, const uint8_t *bytes, size_t count,
                      struct ns_http1_input *input);
 
+/* The last so many bytes of the body just told were not: they come again, or never. */
+void ns_http1_unread(struct ns_http1 *parser, size_t count);
+
 /* The connection ended. Returns NS_HTTP1_END where that completes a response read until close,
  * NS_HTTP1_MORE between messages, NS_HTTP1_ERROR in the middle of one. */
 enum ns_http1_event ns_http1_close(struct ns_http1 *parser);

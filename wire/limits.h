@@ -28,6 +28,14 @@
 /* One field of one SSE event ("data: …") is streamed, never kept; only its name is. */
 #define NS_SSE_FIELD_BYTES_MAX 64
 
+/* An event that is longer without telling what it is is not the chunk that tells the usage, which
+ * has some 700 bytes. */
+#define NS_USAGE_EVENT_BYTES_MAX 8192
+
+/* Bytes that are still owed where an answer is cut, at most: of a longer chunk, or Content-Length,
+ * the connection just ends. */
+#define NS_CUT_PADDING_BYTES_MAX 65536
+
 /* Requests outstanding on one HTTP/1.1 connection (pipelining). */
 #define NS_EXCHANGES_MAX 64
 

@@ -139,6 +139,48 @@ is_form(const struct ns_http1 *parser)
     return type.text != NULL && ns_wire_text_begins_nocase(type.text, type.bytes, "multipart/");
 }
 
+/* Azure's older interfaces refuse stream_options: it came with those of September 2024. */
+static bool
+azure_is_askable(struct ns_http1_text target)
+{
+    static const char version[] = "api-version=";
+    static const char first[] = "2024-09-01";
+    const char *said = memmem(target.text, target.bytes, version, sizeof(version) - 1);
+    if (said == NULL) {
+        return memmem(target.text, target.bytes, "/openai/v1/", 11) != NULL;
+    }
+    said += sizeof(version) - 1;
+    size_t left = target.bytes - (size_t)(said - target.text);
+    return left >= sizeof(first) - 1 && memcmp(said, first, sizeof(first) - 1) >= 0;
+}
+
+/* A body that is signed or coded must leave as it is. */
+static bool
+body_is_editable(const struct ns_http1 *parser)
+{
+    static const char *const names[] = {"content-encoding",    "content-md5", "digest",
+                                        "content-digest",      "repr-digest", "signature",
+                                        "signature-input",     "x-amz-date",  "x-signature",
+                                        "x-amz-content-sha256"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (ns_http1_find(parser, names[i]).text != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+is_askable(const struct ns_request *request, const struct ns_http1 *parser)
+{
+    const char *operation = request->route->operation;
+    bool chat = strcmp(operation, "chat") == 0 || strcmp(operation, "completions") == 0;
+    bool azure = strcmp(request->call->request.provider, "azure") == 0;
+    return chat && (request->route->flags & NS_ROUTE_USAGE) == 0 &&
+           (request->quirks & NS_QUIRK_USAGE_ASKABLE) != 0 &&
+           (!azure || azure_is_askable(ns_http1_target(parser))) && body_is_editable(parser);
+}
+
 static int
 open_body(struct ns_request *request, const struct ns_http1 *parser)
 {
@@ -155,6 +197,8 @@ open_body(struct ns_request *request, const struct ns_http1 *parser)
     request->readable = result == 0 && !is_form(parser);
     request->content_length = ns_http1_content_length(parser);
     request->sent_bytes = 0;
+    request->askable = is_askable(request, parser);
+    memset(&request->ask, 0, sizeof(request->ask));
     ns_facts_init(&request->facts, &request->family->request);
     ns_prompt_init(&request->prompt, request->family->prompt_roots, &request->call->request);
     return result == -ENOMEM ? result : 0;
@@ -248,6 +292,9 @@ read_json(struct ns_request *request, const uint8_t *bytes, size_t count)
             facts->text_bytes += count - i;
             return;
         }
+        if (request->askable) {
+            ns_usage_ask_event(&request->ask, &input, facts->body_bytes - count + i);
+        }
         ns_facts_event(&request->facts, &input, listen_fact, request);
         ns_prompt_event(&request->prompt, &input);
     }
@@ -315,6 +362,14 @@ ns_request_finish(struct ns_request *request, bool complete)
     facts->choices = facts->choices > 0 ? facts->choices : 1;
     ns_coding_free(request->coding);
     request->coding = NULL;
+}
+
+bool
+ns_request_usage_edit(const struct ns_request *request, struct ns_usage_edit *edit)
+{
+    const struct ns_wire_request *facts = &request->call->request;
+    return request->askable && request->readable && facts->body_complete && facts->streamed &&
+           !facts->usage_asked && ns_usage_ask_edit(&request->ask, edit);
 }
 
 void

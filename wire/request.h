@@ -7,6 +7,7 @@
 #include "wire/http1.h"
 #include "wire/json.h"
 #include "wire/providers/family.h"
+#include "wire/usage_ask.h"
 
 struct ns_request {
     const struct ns_family *family; /* NULL: no call */
@@ -22,6 +23,8 @@ struct ns_request {
     struct ns_wire_range strip[NS_STRIP_RANGES_MAX]; /* header lines that must not leave */
     uint8_t strip_count;
     bool readable; /* the body is JSON, so far */
+    bool askable;  /* its head lets its body be edited, to ask for the usage of a stream */
+    struct ns_usage_ask ask;
 };
 
 /*
@@ -38,6 +41,10 @@ void ns_request_body(struct ns_request *request, const uint8_t *bytes, size_t co
 
 /* The body has ended, or as much of it was read as is wanted: completes the facts. */
 void ns_request_finish(struct ns_request *request, bool complete);
+
+/* After ns_request_finish: the edit of the body (as sent, transfer coding removed) that makes the
+ * stream of this request tell its usage. False: it does anyhow, or must not be asked. */
+bool ns_request_usage_edit(const struct ns_request *request, struct ns_usage_edit *edit);
 
 void ns_request_free(struct ns_request *request);
 

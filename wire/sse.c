@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire/sse.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 /* States are named after what is expected next. */
@@ -227,4 +226,17 @@ ns_sse_feed(struct ns_sse *sse, const uint8_t *bytes, size_t count, struct ns_ss
         i += step(sse, bytes + i, count - i, input);
     }
     return i;
+}
+
+bool
+ns_sse_between(const struct ns_sse *sse)
+{
+    return (sse->flags & HAS_FIELD) == 0 && sse->state != NAME && sse->state != VALUE_SPACE &&
+           sse->state != VALUE;
+}
+
+bool
+ns_sse_fresh(const struct ns_sse *sse)
+{
+    return (sse->flags & HAS_FIELD) == 0 && sse->state == LINE;
 }

@@ -7,6 +7,7 @@
 #ifndef NS_WIRE_SSE_H
 #define NS_WIRE_SSE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,5 +40,11 @@ void ns_sse_init(struct ns_sse *sse);
 /* Consumes bytes up to the next event and returns how many. Every input is valid SSE. */
 size_t ns_sse_feed(struct ns_sse *sse, const uint8_t *bytes, size_t count,
                    struct ns_sse_input *input);
+
+/* Is this between events: no byte of the next one's fields was seen? Comments are between. */
+bool ns_sse_between(const struct ns_sse *sse);
+
+/* The same, and no comment has begun either: other events may be put in here. */
+bool ns_sse_fresh(const struct ns_sse *sse);
 
 #endif

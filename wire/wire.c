@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire/wire.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "wire/connection.h"
+#include "wire/http1_edit.h"
 
 /* --- life ---------------------------------------------------------------------------------- */
 
@@ -214,6 +216,48 @@ ns_wire_current(struct ns_wire *wire)
         wire->answer.family->settle(reading);
     }
     return reading->call;
+}
+
+const struct ns_wire_call *
+ns_wire_due(const struct ns_wire *wire)
+{
+    return wire->count > 0 ? wire->exchanges[wire->first].call : NULL;
+}
+
+int
+ns_wire_ask_usage(struct ns_wire *wire, struct ns_wire_call *call, struct ns_bytes *request)
+{
+    struct ns_usage_edit edit;
+    if (call != wire->judged || !ns_request_usage_edit(&wire->request, &edit)) {
+        return -ENOENT;
+    }
+    int result = ns_http1_edit_request(wire->writer, &edit, wire->request.strip,
+                                       wire->request.strip_count, request);
+    call->request.usage_injected = result == 0;
+    return result;
+}
+
+void
+ns_wire_stop(struct ns_wire *wire)
+{
+    wire->stopping = true;
+}
+
+enum ns_wire_cut
+ns_wire_may_cut(const struct ns_wire *wire)
+{
+    bool now;
+    if (wire->opaque != NS_WIRE_CLEAR || !wire->reading ||
+        !ns_answer_may_cut(&wire->answer, &now)) {
+        return NS_WIRE_CUT_NEVER;
+    }
+    return now && ns_http1_may_cut(wire->reader) ? NS_WIRE_CUT_NOW : NS_WIRE_CUT_LATER;
+}
+
+bool
+ns_wire_cut(const struct ns_wire *wire, const char *text, size_t count, struct ns_bytes *out)
+{
+    return ns_http1_cut(wire->reader, text, count, out);
 }
 
 size_t

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "base/meter.h"
 #include "base/words.h"
 #include "wire/limits.h"
@@ -59,6 +60,7 @@ struct ns_wire_request {
     bool streamed;
     bool array;          /* the stream is a JSON array, not SSE (Gemini without alt=sse) */
     bool usage_asked;    /* a stream will carry its usage without our asking */
+    bool usage_injected; /* we asked for it: the chunk that tells it is not the program's */
     bool body_complete;  /* false: the bound was reached first; sizes are of what was seen */
     uint64_t body_bytes; /* decoded body length, or what is known of it */
     uint64_t text_bytes; /* of all prompt text, system text and tool definitions: UTF-8 bytes,
@@ -152,11 +154,12 @@ struct ns_wire_written {
 };
 
 enum ns_wire_read_event {
-    NS_WIRE_READ_MORE,    /* all input consumed */
-    NS_WIRE_READ_HEAD,    /* the head of the final answer to a call is complete, and a body
-                             follows: without one the head's bytes tell END at once */
-    NS_WIRE_READ_INTERIM, /* these bytes were an interim answer (100, 103) and nothing else */
-    NS_WIRE_READ_END      /* these bytes end an answer; the next byte belongs to the next request */
+    NS_WIRE_READ_MORE,     /* all input consumed */
+    NS_WIRE_READ_HEAD,     /* the head of the final answer to a call is complete, and a body
+                              follows: without one the head's bytes tell END at once */
+    NS_WIRE_READ_INTERIM,  /* these bytes were an interim answer (100, 103) and nothing else */
+    NS_WIRE_READ_BOUNDARY, /* these bytes end an event of a stream: only while ns_wire_stop */
+    NS_WIRE_READ_END /* these bytes end an answer; the next byte belongs to the next request */
 };
 
 struct ns_wire_read {
@@ -165,6 +168,7 @@ struct ns_wire_read {
     struct ns_wire_call *call; /* END and HEAD: the call, or NULL where the request was none. After
                                   END it is the caller's: ns_wire_call_free */
     bool substitute;           /* END: it answered a request put in by ns_wire_substitute */
+    size_t unread;             /* BOUNDARY: not consumed of what was looked at; internal */
     bool closes;               /* END: the server will close, or has closed, after this answer */
 };
 
@@ -207,6 +211,19 @@ size_t ns_wire_write(struct ns_wire *wire, const uint8_t *bytes, size_t count,
 /* FREE and CALL: header lines of the current request that must not leave, ascending, disjoint. */
 const struct ns_wire_range *ns_wire_strips(const struct ns_wire *wire, size_t *count);
 
+/*
+ * Makes the request judged last, which is withheld whole in *request, ask for the usage of its
+ * stream (NULLSPEND_INJECT_USAGE), and takes the lines of ns_wire_strips out with the same pass.
+ * Returns 0 and the new request in its place, its call marked usage_injected: from then on its
+ * answer goes through an ns_http1_filter. -ENOENT: it cannot or need not ask; -ENOMEM. Then nothing
+ * is changed.
+ */
+int ns_wire_ask_usage(struct ns_wire *wire, struct ns_wire_call *call, struct ns_bytes *request);
+
+/* The call whose answer is being read or comes next; NULL: none, or it is no call's. Still the
+ * connection's. */
+const struct ns_wire_call *ns_wire_due(const struct ns_wire *wire);
+
 /* The request judged last was not sent at all, and this stands in its place: the next answer but
  * those outstanding belongs to a request of ours (method HEAD or OPTIONS). The call is released
  * to the caller. */
@@ -230,6 +247,20 @@ struct ns_wire_call *ns_wire_take(struct ns_wire *wire);
 /* The call whose answer is being read, with the usage told so far, or NULL: for progress. Still the
  * connection's. */
 const struct ns_wire_call *ns_wire_current(struct ns_wire *wire);
+
+/* From here on ns_wire_read returns at the end of each event of the stream that is being read,
+ * where it may be cut. */
+void ns_wire_stop(struct ns_wire *wire);
+
+/* Can the answer that is being read be cut: never (it is coded, or no stream), at the end of an
+ * event, or just here? */
+enum ns_wire_cut { NS_WIRE_CUT_NEVER, NS_WIRE_CUT_LATER, NS_WIRE_CUT_NOW };
+enum ns_wire_cut ns_wire_may_cut(const struct ns_wire *wire);
+
+/* Ends the body of the answer that is being read here, behind an event, with this text: appends to
+ * out what completes the answer as HTTP/1.1. Nothing of it may be read afterwards. False, and
+ * nothing appended: the framing leaves no place for it; or without memory. */
+bool ns_wire_cut(const struct ns_wire *wire, const char *text, size_t count, struct ns_bytes *out);
 
 /* Answers that are outstanding, substitutes included. */
 size_t ns_wire_outstanding(const struct ns_wire *wire);
@@ -264,6 +295,14 @@ struct ns_wire_denial {
  */
 int ns_wire_denial_write(const struct ns_wire_request *request, const struct ns_wire_denial *denial,
                          uint8_t *buffer, size_t buffer_bytes, int *status);
+
+/*
+ * Writes the end of a stream that is cut behind an event: an error as its family has it within
+ * streams, and what ends its body (docs/denials.md has the table). No transfer coding. Returns the
+ * bytes written, or -ENOSPC (the bound of ns_wire_denial_write holds).
+ */
+int ns_wire_cut_write(const struct ns_wire_call *call, const struct ns_wire_denial *denial,
+                      char *buffer, size_t buffer_bytes);
 
 /* The status that the family answers to a spent budget, where none is chosen. */
 int ns_wire_denial_status(const struct ns_wire_request *request);

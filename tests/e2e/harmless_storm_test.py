@@ -26,6 +26,7 @@ def all_were_asked(host, calls):
     asked = host.collector.of("CHECK")
     equal(len({check["call_id"] for check in asked}), calls, "calls that were asked for")
     told = host.collector.wait("REPORT", calls)
+    equal(len(told), calls, "reports")
     equal({report["checked"] for report in told}, {True}, "reports of calls that had a verdict")
     equal(host.counters().get("calls_unasked", 0), 0, "unasked")
 
@@ -68,6 +69,8 @@ def threads_are_cancelled_wherever_they_are():
         asked = {check["call_id"] for check in host.collector.of("CHECK")}
         check(len(asked) > calls, f"{len(asked)} asked, {calls} counted")
         equal(host.counters().get("calls_unasked", 0), 0, "unasked")
+        # Nobody took a link with him: three threads call at a time.
+        check(len(host.collector.of("HELLO")) <= 4, f"{len(host.collector.of('HELLO'))} links")
 
 
 def slow_now_and_then():

@@ -7,7 +7,8 @@
         collector.of("REPORT")          # fields of all reports so far, oldest first
         collector.wait("REPORT", 2)     # the same, once there are two
 
-`rule` maps the fields of a CHECK to the fields of its VERDICT, or to None for silence. `deaf`
+`rule` maps the fields of a CHECK to the fields of its VERDICT, or to None for silence; `more` does so
+for a PROGRESS that asks for more than the hold covers. `deaf`
 leaves everything unanswered, hellos included; `acks` False leaves reports unacknowledged.
 """
 import os
@@ -43,6 +44,7 @@ class FakeCollector:
         self.welcome = dict({"protocol": 1, "collector": "fake", "refused": 0,
                              "hash_key": HASH_KEY, "deny_unreachable": False}, **welcome)
         self.rule = allow()
+        self.more = silence
         self.acks = True
         self.deaf = False
         self.lock = threading.Condition()
@@ -101,6 +103,11 @@ class FakeCollector:
             return messages.encode("WELCOME", instance=b"1" * 16, **self.welcome)
         if kind == "CHECK":
             verdict = self.rule(fields)
+            if verdict is not None:
+                return messages.encode("VERDICT", call_id=fields["call_id"],
+                                       **dict({"hold_nanousd": 0}, **verdict))
+        if kind == "PROGRESS" and fields.get("top_up"):
+            verdict = self.more(fields)
             if verdict is not None:
                 return messages.encode("VERDICT", call_id=fields["call_id"],
                                        **dict({"hold_nanousd": 0}, **verdict))

@@ -11,6 +11,7 @@
 Everything lives in a temporary directory with a short path and is gone afterwards; the user's own
 collector, state and sockets are never touched.
 """
+import fcntl
 import json
 import os
 import shutil
@@ -74,7 +75,9 @@ def python_with_sdks(requirements):
     stamp = os.path.join(directory, "installed")
     with open(requirements, encoding="utf-8") as file:
         wanted = file.read()
-    with ENVIRONMENTS:
+    os.makedirs(os.path.dirname(directory), exist_ok=True)
+    with ENVIRONMENTS, open(directory + ".lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # other tests run beside this one
         if os.path.exists(stamp):
             with open(stamp, encoding="utf-8") as file:
                 if file.read() == wanted:

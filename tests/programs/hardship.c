@@ -227,8 +227,10 @@ main(int count, char **words)
             s++;
         }
         if (s == sizeof steps / sizeof steps[0]) {
-            must(false, words[i]);
-        } else if (steps[s].bare != NULL) {
+            fprintf(stderr, "hardship: no step %s\n", words[i]);
+            return 2;
+        }
+        if (steps[s].bare != NULL) {
             steps[s].bare();
         } else {
             must(++i < count, "a word more");

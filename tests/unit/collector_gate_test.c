@@ -160,7 +160,7 @@ TEST(the_longest_entity_leaves_a_denial_within_its_bound)
     memset(numbers.entity, 'x', NS_ENTITY_BYTES_MAX);
     memcpy(numbers.entity + 118, "\xe2\x82\xac\xe2\x82\xac",
            6); /* the cut falls into a character */
-    struct ns_text text = ns_gate_denial_text(&gate, &numbers);
+    struct ns_text text = ns_gate_denial_text(&gate, &numbers, false);
     CHECK(text.bytes < 512 && text.text[text.bytes] == '\0');
     CHECK(strstr(text.text, "--period total") != NULL);
     CHECK(strstr(text.text, "x... has spent") != NULL);

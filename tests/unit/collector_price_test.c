@@ -285,7 +285,7 @@ TEST(a_lost_call_is_charged_by_its_last_word)
     ns_prices_bill_lost(prices, &check, &progress, INT64_C(1780000000000000000), &streamed);
     CHECK(silent.cost_nanousd > 0 && streamed.cost_nanousd > silent.cost_nanousd);
     CHECK_INT(silent.evidence, NS_EVIDENCE_ESTIMATED);
-    CHECK_INT(streamed.evidence, NS_EVIDENCE_ESTIMATED);
+    CHECK_INT(streamed.evidence, NS_EVIDENCE_COUNTED);
     progress.text_bytes = 0;
     ns_usage_set(&progress.usage, NS_METER_INPUT, 100);
     ns_usage_set(&progress.usage, NS_METER_OUTPUT, 50);

@@ -16,7 +16,7 @@
 
 #define CALLS_MAX 400
 #define BUDGETS 14
-#define POSTINGS_MAX 4000
+#define POSTINGS_MAX 40000
 #define LOG_BYTES 512
 
 static uint64_t seed;
@@ -261,6 +261,70 @@ model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_
     }
 }
 
+/* The budget of a place that is still counted, or NULL. */
+static const struct ns_budget *
+budget_of(const struct place *place, int64_t now_ns)
+{
+    for (int b = 0; b < BUDGETS; b++) {
+        const struct model_budget *m = &model.budget[b];
+        if (m->live && m->life == place->life &&
+            start_of(&m->budget, now_ns) == place->period_start_ns) {
+            return &m->budget;
+        }
+    }
+    return NULL;
+}
+
+/* Tries every amount from the wanted one down, in steps of what all amounts are multiples of. */
+static void
+model_top_up(const struct ns_ledger_top_up *e, struct model_call *call, int64_t now_ns,
+             const struct ns_ledger_effect *effect)
+{
+    if (call->state != OPEN) {
+        EXPECT(effect->result == (call->state == NEVER ? NS_LEDGER_UNKNOWN : NS_LEDGER_DUPLICATE),
+               "a top-up of no open call: %d", effect->result);
+        return;
+    }
+    int64_t target = e->wanted_nanousd;
+    bool fits = false;
+    for (; !fits && target >= e->enough_nanousd; target -= fits ? 0 : 25) {
+        fits = true;
+        for (unsigned i = 0; i < call->share_count && fits; i++) {
+            const struct ns_budget *b = budget_of(&call->share[i].place, now_ns);
+            if (b == NULL || b->policy != NS_POLICY_HARD || e->mode != NS_MODE_ENFORCE) {
+                continue;
+            }
+            struct sums s = sums_at(&call->share[i].place);
+            int64_t growth = over(target, call->share[i].amount);
+            fits = growth == 0 || s.spent + s.held + growth <= b->limit_nanousd;
+        }
+    }
+    EXPECT(effect->result == (fits ? NS_LEDGER_DONE : NS_LEDGER_DENIED), "top-up: %d, not %d",
+           effect->result, !fits);
+    if (!fits) {
+        return;
+    }
+    int64_t firm = INT64_MAX;
+    for (unsigned i = 0; i < call->share_count; i++) {
+        const struct ns_budget *b = budget_of(&call->share[i].place, now_ns);
+        if (b == NULL) {
+            continue;
+        }
+        call->share[i].amount += over(target, call->share[i].amount);
+        if (call->share[i].amount > call->hold_nanousd) {
+            call->hold_nanousd = call->share[i].amount;
+        }
+        if (b->policy == NS_POLICY_HARD && e->mode == NS_MODE_ENFORCE &&
+            call->share[i].amount < firm) {
+            firm = call->share[i].amount;
+        }
+    }
+    call->lost_nanousd = e->lost_nanousd;
+    EXPECT(effect->hold_nanousd == call->hold_nanousd, "hold after a top-up: %lld, not %lld",
+           (long long)effect->hold_nanousd, (long long)call->hold_nanousd);
+    EXPECT(effect->firm_nanousd == firm, "firm after a top-up");
+}
+
 static void
 model_charge(struct model_call *call, int64_t cost, int64_t sign)
 {
@@ -384,6 +448,9 @@ model_apply(const struct ns_ledger_event *e, int64_t at_ns, const struct ns_ledg
         }
         break;
     }
+    case NS_LEDGER_TOP_UP:
+        model_top_up(&e->as.top_up, &model.call[number_of(&e->as.top_up.call_id)], now_ns, effect);
+        break;
     case NS_LEDGER_SETTLE:
         model_settle(&e->as.settle, &model.call[number_of(&e->as.settle.call_id)], now_ns, effect);
         break;
@@ -532,8 +599,14 @@ random_event(int64_t now_ns, const char **entity)
         /* A clock far back would ask the model for periods before its time. */
         return settle_event(call, amount(15), opened > 0 ? opened : 0, count, entity);
     }
-    if (dice < 860) {
+    if (dice < 840) {
         return void_event(call);
+    }
+    if (dice < 890) {
+        int64_t enough = amount(12);
+        struct ns_ledger_event e = top_up_event(call, amount(11), enough, enough + amount(20));
+        e.as.top_up.mode = below(10) == 0 ? (uint8_t)below(NS_MODE_COUNT) : NS_MODE_ENFORCE;
+        return e;
     }
     if (dice < 940) {
         return progress_event(call, amount(11));

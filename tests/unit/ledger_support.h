@@ -91,6 +91,18 @@ progress_event(uint32_t call, int64_t lost_nanousd)
 }
 
 static inline struct ns_ledger_event
+top_up_event(uint32_t call, int64_t lost, int64_t enough, int64_t wanted)
+{
+    struct ns_ledger_event e = {.kind = NS_LEDGER_TOP_UP};
+    e.as.top_up = (struct ns_ledger_top_up){.call_id = call_of(call),
+                                            .mode = NS_MODE_ENFORCE,
+                                            .lost_nanousd = lost,
+                                            .enough_nanousd = enough,
+                                            .wanted_nanousd = wanted};
+    return e;
+}
+
+static inline struct ns_ledger_event
 remove_event(int64_t id)
 {
     struct ns_ledger_event e = {.kind = NS_LEDGER_BUDGET_REMOVE};

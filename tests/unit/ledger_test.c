@@ -218,6 +218,9 @@ TEST(events_that_break_the_rules_are_refused_and_change_nothing)
         settle_event(1, -1, NOW, ENTITIES("org")),
         settle_event(1, 1, -1, ENTITIES("org")),
         progress_event(1, -1),
+        top_up_event(1, -1, 0, 0),
+        top_up_event(1, 0, -1, 0),
+        top_up_event(1, 0, 2, 1),
         budget_event(2, "orgs", NS_PERIOD_DAY, 1),
         budget_event(2, "org", NS_PERIOD_COUNT, 1),
         budget_event(2, "org", NS_PERIOD_DAY, -1),
@@ -281,6 +284,102 @@ TEST(a_cost_above_the_hold_posts_in_full_and_is_counted_as_overshoot)
     struct ns_ledger_effect e = apply(l, settle_event(1, 130, NOW, 0, NULL), NOW);
     CHECK_INT(e.overshoot_nanousd, 30);
     CHECK_NUMBERS(l, 1, "org", NOW, 130, 0, 30);
+    ns_ledger_free(l);
+}
+
+TEST(a_hold_grows_on_every_budget_to_what_all_have_room_for)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    apply(l, budget_event(1, "org", NS_PERIOD_DAY, 1000), NOW);
+    apply(l, budget_event(2, "customer:a", NS_PERIOD_DAY, 300), NOW);
+    apply(l, reserve_event(1, 7, 100, ENTITIES("org", "customer:a")), NOW);
+    apply(l, reserve_event(2, 7, 100, ENTITIES("org", "customer:a")), NOW);
+    struct ns_ledger_effect e = apply(l, top_up_event(1, 90, 110, 150), NOW);
+    CHECK_INT(e.result, NS_LEDGER_DONE);
+    CHECK_INT(e.hold_nanousd, 150);
+    CHECK_INT(e.firm_nanousd, 150);
+    CHECK_NUMBERS(l, 1, "org", NOW, 0, 250, 0);
+    CHECK_NUMBERS(l, 2, "customer:a", NOW, 0, 250, 0);
+    /* Said twice, and late: nothing more. */
+    e = apply(l, top_up_event(1, 90, 110, 150), NOW);
+    CHECK_INT(e.hold_nanousd, 150);
+    e = apply(l, top_up_event(1, 80, 100, 120), NOW);
+    CHECK_INT(e.hold_nanousd, 150);
+    CHECK_NUMBERS(l, 1, "org", NOW, 0, 250, 0);
+    /* Not all that is wanted is there. */
+    e = apply(l, top_up_event(1, 150, 160, 999), NOW);
+    CHECK_INT(e.result, NS_LEDGER_DONE);
+    CHECK_INT(e.hold_nanousd, 200);
+    CHECK_NUMBERS(l, 1, "org", NOW, 0, 300, 0);
+    CHECK_NUMBERS(l, 2, "customer:a", NOW, 0, 300, 0);
+    apply(l, gone_event(7), NOW);
+    CHECK_NUMBERS(l, 2, "customer:a", NOW, 200, 0, 0);
+    ns_ledger_free(l);
+}
+
+TEST(a_top_up_that_one_budget_denies_changes_not_one_byte)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    apply(l, budget_event(1, "org", NS_PERIOD_DAY, 1000), NOW);
+    apply(l, budget_event(2, "customer:a", NS_PERIOD_DAY, 120), NOW);
+    apply(l, reserve_event(1, 7, 100, ENTITIES("org", "customer:a")), NOW);
+    uint64_t before = ns_ledger_digest(l);
+    struct ns_ledger_effect e = apply(l, top_up_event(1, 99, 121, 200), NOW + 1000);
+    CHECK_INT(e.result, NS_LEDGER_DENIED);
+    CHECK_STR(e.denied_by.entity, "customer:a");
+    CHECK_INT(e.denied_by.needed_nanousd, 21);
+    CHECK_INT(e.denied_by.held_nanousd, 100);
+    CHECK_INT(ns_ledger_digest(l), before);
+    e = apply(l, top_up_event(1, 99, 120, 200), NOW);
+    CHECK_INT(e.result, NS_LEDGER_DONE);
+    CHECK_INT(e.hold_nanousd, 120);
+    /* Nothing is left, and what it has already is not taken away. */
+    CHECK_INT(apply(l, top_up_event(1, 99, 121, 121), NOW).result, NS_LEDGER_DENIED);
+    CHECK_INT(apply(l, top_up_event(1, 99, 120, 200), NOW).result, NS_LEDGER_DONE);
+    ns_ledger_free(l);
+}
+
+TEST(only_hard_budgets_of_a_call_in_enforce_mode_deny_a_top_up)
+{
+    static const struct {
+        uint8_t policy, mode;
+        bool denied;
+    } cases[] = {
+        {NS_POLICY_HARD, NS_MODE_ENFORCE, true},  {NS_POLICY_HARD, NS_MODE_SHADOW, false},
+        {NS_POLICY_HARD, NS_MODE_OBSERVE, false}, {NS_POLICY_SOFT, NS_MODE_ENFORCE, false},
+        {NS_POLICY_WARN, NS_MODE_ENFORCE, false}, {NS_POLICY_SHADOW, NS_MODE_ENFORCE, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct ns_ledger *l = ns_ledger_new();
+        struct ns_ledger_event budget = budget_event(1, "org", NS_PERIOD_DAY, 100);
+        budget.as.budget_put.policy = cases[i].policy;
+        apply(l, budget, NOW);
+        struct ns_ledger_event reserve = reserve_event(1, 7, 100, ENTITIES("org"));
+        reserve.as.reserve.mode = cases[i].mode;
+        CHECK_INT(apply(l, reserve, NOW).firm_nanousd, cases[i].denied ? 100 : INT64_MAX);
+        struct ns_ledger_event event = top_up_event(1, 99, 200, 300);
+        event.as.top_up.mode = cases[i].mode;
+        struct ns_ledger_effect e = apply(l, event, NOW);
+        CHECK_INT(e.result, cases[i].denied ? NS_LEDGER_DENIED : NS_LEDGER_DONE);
+        CHECK_INT(e.would_deny, !cases[i].denied);
+        CHECK_NUMBERS(l, 1, "org", NOW, 0, cases[i].denied ? 100 : 300, 0);
+        ns_ledger_free(l);
+    }
+}
+
+TEST(a_top_up_counts_only_where_the_hold_still_counts)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    apply(l, budget_event(1, "org", NS_PERIOD_HOUR, 100), NOW);
+    CHECK_INT(apply(l, top_up_event(1, 0, 0, 0), NOW).result, NS_LEDGER_UNKNOWN);
+    apply(l, reserve_event(1, 7, 100, ENTITIES("org")), NOW);
+    /* Its hour is over: nothing limits it, and the next hour holds nothing for it. */
+    struct ns_ledger_effect e = apply(l, top_up_event(1, 10, 500, 500), NOW + NS_HOUR_NS);
+    CHECK_INT(e.result, NS_LEDGER_DONE);
+    CHECK_INT(e.firm_nanousd, INT64_MAX);
+    CHECK_NUMBERS(l, 1, "org", NOW + NS_HOUR_NS, 0, 0, 0);
+    apply(l, settle_event(1, 700, NOW, 0, NULL), NOW + NS_HOUR_NS);
+    CHECK_INT(apply(l, top_up_event(1, 0, 0, 0), NOW + NS_HOUR_NS).result, NS_LEDGER_DUPLICATE);
     ns_ledger_free(l);
 }
 
@@ -810,6 +909,7 @@ TEST(events_survive_encoding_and_nothing_else_decodes)
     struct ns_ledger_event events[32];
     size_t count = script(events);
     events[count++] = progress_event(3, 99);
+    events[count++] = top_up_event(3, 99, 100, INT64_MAX);
     events[count++] = void_event(3);
     events[count++] = tick_event();
     for (size_t i = 0; i < count; i++) {

@@ -92,6 +92,8 @@ TEST(a_value_that_is_not_of_its_form_leaves_the_default)
         {"NULLSPEND_COLLECTOR", "http://x"},
         {"NULLSPEND_COLLECTOR", "ipc://\n"},
         {"NULLSPEND_ON_UNREACHABLE", "block"},
+        {"NULLSPEND_INJECT_USAGE", "yes"},
+        {"NULLSPEND_INJECT_USAGE", "11"},
         {"NULLSPEND_DEADLINE_MS", "0"},
         {"NULLSPEND_DEADLINE_MS", "60001"},
         {"NULLSPEND_DEADLINE_MS", "1s"},
@@ -113,12 +115,15 @@ TEST(a_value_that_is_not_of_its_form_leaves_the_default)
         }
         CHECK_INT(config.mode, NS_MODE_ENFORCE);
         CHECK_INT(config.deadline_ns, INT64_C(1000000) * NS_DEADLINE_MS_DEFAULT);
+        CHECK(!config.inject_usage);
         CHECK_STR(config.collector, NS_COLLECTOR_DEFAULT);
         CHECK_STR(config.identity.customer, "");
         CHECK_STR(config.spool_dir, "/var/lib/nullspend/spool");
     }
     read_config((const char *[]){"NULLSPEND_DEADLINE_MS", "60000", NULL}, true);
     CHECK_INT(config.rejected, 0);
+    read_config((const char *[]){"NULLSPEND_INJECT_USAGE", "1", NULL}, true);
+    CHECK(config.inject_usage && config.rejected == 0);
     read_config((const char *[]){"NULLSPEND_CUSTOMER", "", "NULLSPEND_MODE", "", NULL}, true);
     CHECK_INT(config.rejected, 0);
 }

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An answer outgrows its hold: the hold grows, where all budgets that matched have room. */
+#include <errno.h>
+
+#include "base/money.h"
+#include "collector/ledger_state.h"
+
+/* The counter of a share whose count still goes on at now, or NULL: what is held in a period that
+ * has ended limits nobody any more. */
+static struct ns_counter *
+counter_of(const struct ns_ledger *l, const struct ns_share *share, int64_t now_ns)
+{
+    if (share->counter >= l->counters.used) {
+        return NULL;
+    }
+    struct ns_counter *c = ns_counter_at(l, share->counter);
+    return c->serial == share->serial && now_ns < c->end_ns ? c : NULL;
+}
+
+/* The most that a share may come to under its budget's limit; never less than it is. */
+static int64_t
+most_of(const struct ns_budget *budget, const struct ns_counter *c, int64_t amount)
+{
+    int64_t used = ns_money_add(c->spent_nanousd, c->held_nanousd);
+    return used < budget->limit_nanousd ? ns_money_add(amount, budget->limit_nanousd - used)
+                                        : amount;
+}
+
+/* Says which budget is over, as a denial of what is missing. */
+static void
+name_budget(const struct ns_ledger *l, const struct ns_share *share, int64_t enough_nanousd,
+            int64_t now_ns, struct ns_ledger_effect *effect)
+{
+    uint32_t budget = ns_counter_at(l, share->counter)->budget;
+    ns_ledger_number(l, budget, share->counter, NULL, now_ns, &effect->denied_by);
+    effect->denied_by.needed_nanousd = enough_nanousd - share->amount_nanousd;
+}
+
+/* The amount that all shares may grow to, or -1: denied, or full. Changes nothing. */
+static int64_t
+judge(const struct ns_ledger *l, struct ns_hold *hold, const struct ns_ledger_top_up *top_up,
+      int64_t now_ns, struct ns_ledger_effect *effect)
+{
+    int64_t target = top_up->wanted_nanousd;
+    for (unsigned i = 0; i < hold->share_count; i++) {
+        const struct ns_share *share = ns_hold_share(hold, i);
+        const struct ns_counter *c = counter_of(l, share, now_ns);
+        if (c == NULL || share->amount_nanousd >= target) {
+            continue;
+        }
+        const struct ns_budget *budget = &ns_budget_at(l, c->budget)->budget;
+        int64_t most = most_of(budget, c, share->amount_nanousd);
+        bool firm = ns_budget_is_firm(budget, top_up->mode);
+        if (most < top_up->enough_nanousd && (firm || !effect->would_deny)) {
+            name_budget(l, share, top_up->enough_nanousd, now_ns, effect);
+            effect->would_deny = !firm;
+        }
+        if (firm && most < top_up->enough_nanousd) {
+            effect->result = NS_LEDGER_DENIED;
+            return -1;
+        }
+        target = firm && most < target ? most : target;
+    }
+    for (unsigned i = 0; i < hold->share_count; i++) {
+        const struct ns_share *share = ns_hold_share(hold, i);
+        const struct ns_counter *c = counter_of(l, share, now_ns);
+        if (c != NULL && target - share->amount_nanousd > INT64_MAX - c->held_nanousd) {
+            effect->result = NS_LEDGER_FULL;
+            return -1;
+        }
+    }
+    return target;
+}
+
+/* Two shares of a hold are never on the same counter, so what was judged one by one holds for all.
+ */
+static void
+grow(struct ns_ledger *l, struct ns_hold *hold, const struct ns_ledger_top_up *top_up,
+     int64_t target, int64_t now_ns, struct ns_ledger_effect *effect)
+{
+    effect->firm_nanousd = INT64_MAX;
+    for (unsigned i = 0; i < hold->share_count; i++) {
+        struct ns_share *share = ns_hold_share(hold, i);
+        struct ns_counter *c = counter_of(l, share, now_ns);
+        if (c == NULL) {
+            continue;
+        }
+        if (share->amount_nanousd < target) {
+            c->held_nanousd += target - share->amount_nanousd;
+            share->amount_nanousd = target;
+            ns_counter_changed(l, share->counter);
+        }
+        if (share->amount_nanousd > hold->hold_nanousd) {
+            hold->hold_nanousd = share->amount_nanousd;
+        }
+        if (ns_budget_is_firm(&ns_budget_at(l, c->budget)->budget, top_up->mode) &&
+            share->amount_nanousd < effect->firm_nanousd) {
+            effect->firm_nanousd = share->amount_nanousd;
+        }
+    }
+}
+
+int
+ns_ledger_top_up(struct ns_ledger *l, const struct ns_ledger_top_up *top_up, int64_t now_ns,
+                 struct ns_ledger_effect *effect)
+{
+    if (top_up->lost_nanousd < 0 || top_up->enough_nanousd < 0 ||
+        top_up->wanted_nanousd < top_up->enough_nanousd || top_up->mode >= NS_MODE_COUNT) {
+        return -EINVAL;
+    }
+    const struct ns_table_slot *slot = ns_ledger_call_find(l, &top_up->call_id);
+    if (slot == NULL || slot->number & NS_ENDED_BIT) {
+        effect->result = slot == NULL ? NS_LEDGER_UNKNOWN : NS_LEDGER_DUPLICATE;
+        return 0;
+    }
+    struct ns_hold *hold = ns_hold_at(l, slot->number);
+    int64_t target = judge(l, hold, top_up, now_ns, effect);
+    if (target >= 0) {
+        grow(l, hold, top_up, target, now_ns, effect);
+        hold->lost_nanousd = top_up->lost_nanousd;
+    }
+    effect->hold_nanousd = hold->hold_nanousd;
+    effect->matched = hold->share_count;
+    return 0;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shim/top_up.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shim/counters.h"
+#include "shim/process.h"
+
+/* PROGRESS.top_up */
+enum { SOON = 1, USED_UP = 2 };
+
+static uint64_t
+tokens_of(const struct ns_wire_response *response)
+{
+    uint64_t told = ns_usage_output_tokens(&response->usage);
+    uint64_t counted = response->text_bytes / NS_TEXT_BYTES_PER_TOKEN +
+                       (response->text_bytes % NS_TEXT_BYTES_PER_TOKEN != 0);
+    return told > UINT64_MAX - counted ? UINT64_MAX : told + counted;
+}
+
+bool
+ns_top_up_due(const struct ns_wire_call *call, struct ns_top_up_turn *turn)
+{
+    struct ns_ticket *ticket = call->user;
+    if (ticket == NULL || !ticket->checked || !call->request.streamed ||
+        ticket->top_up.held_tokens == 0 || ns_process_config()->mode != NS_MODE_ENFORCE) {
+        return false;
+    }
+    struct ns_top_up *top_up = &ticket->top_up;
+    uint64_t used = tokens_of(&call->response);
+    if (used >= top_up->held_tokens) {
+        turn->need = NS_TOP_UP_NOW;
+    } else if (top_up->question.link != NULL) {
+        turn->need = NS_TOP_UP_LOOK;
+    } else if (!top_up->refused && used >= top_up->held_tokens - top_up->held_tokens / 4) {
+        turn->need = NS_TOP_UP_ASK;
+    } else {
+        return false;
+    }
+    turn->call_id = ticket->call_id;
+    turn->question = top_up->question;
+    top_up->question = (struct ns_gate_question){0};
+    turn->error = -EAGAIN;
+    if (turn->need != NS_TOP_UP_LOOK) {
+        ns_call_fill_progress(call, &turn->message, &turn->text);
+        turn->message.as.progress.top_up = turn->need == NS_TOP_UP_NOW ? USED_UP : SOON;
+    }
+    return true;
+}
+
+/* Waits for a yes. What was asked before counts, if it is one. */
+static void
+insist(struct ns_top_up_turn *turn)
+{
+    if (turn->question.link != NULL) {
+        turn->error = ns_gate_answer(&turn->question, &turn->call_id, true, &turn->verdict);
+        if (turn->error == -ETIMEDOUT ||
+            (turn->error == 0 && turn->verdict.decision == NS_DECISION_ALLOW)) {
+            return;
+        }
+    }
+    /* Twice: an idle link's peer may have gone since it was last used. */
+    for (int attempt = 0; attempt < 2; attempt++) {
+        turn->error = -EHOSTDOWN;
+        if (!ns_gate_ask(&turn->message, &turn->question)) {
+            return;
+        }
+        turn->error = ns_gate_answer(&turn->question, &turn->call_id, true, &turn->verdict);
+        if (turn->error == 0 || turn->error == -ETIMEDOUT) {
+            return;
+        }
+    }
+}
+
+void
+ns_top_up_ask(struct ns_top_up_turn *turn)
+{
+    switch (turn->need) {
+    case NS_TOP_UP_ASK:
+        turn->error = ns_gate_ask(&turn->message, &turn->question) ? -EAGAIN : -EHOSTDOWN;
+        break;
+    case NS_TOP_UP_LOOK:
+        turn->error = ns_gate_answer(&turn->question, &turn->call_id, false, &turn->verdict);
+        break;
+    case NS_TOP_UP_NOW:
+        insist(turn);
+        break;
+    }
+}
+
+/* Nobody can be asked: as with a call. */
+static bool
+cut_unreachable(struct ns_ticket *ticket, struct ns_gate_verdict *verdict)
+{
+    static const char message[] =
+        "nullspend: the collector cannot be asked for more than this answer's hold, and the policy "
+        "is to deny; it ends here";
+    if (!ns_gate_denies_unreachable()) {
+        ticket->top_up.held_tokens = 0;
+        ns_count(NS_COUNTER_TOP_UPS_UNASKED);
+        return false;
+    }
+    memset(verdict, 0, sizeof *verdict);
+    verdict->decision = NS_DECISION_DENY;
+    verdict->reason = NS_REASON_COLLECTOR_UNREACHABLE;
+    verdict->denial_id = ns_uuid_new();
+    memcpy(verdict->message, message, sizeof message);
+    memcpy(verdict->entity, "org", sizeof "org");
+    return true;
+}
+
+bool
+ns_top_up_done(const struct ns_wire_call *call, struct ns_top_up_turn *turn)
+{
+    struct ns_ticket *ticket = call == NULL ? NULL : call->user;
+    if (ticket == NULL || !ns_uuid_equal(&ticket->call_id, &turn->call_id)) {
+        ns_gate_unask(&turn->question);
+        return false; /* it has ended meanwhile */
+    }
+    struct ns_top_up *top_up = &ticket->top_up;
+    top_up->question = turn->question;
+    if (turn->error == -EAGAIN) {
+        return false;
+    }
+    if (turn->error != 0) {
+        top_up->refused = true;
+        return turn->need == NS_TOP_UP_NOW && cut_unreachable(ticket, &turn->verdict);
+    }
+    if (turn->verdict.decision != NS_DECISION_DENY) {
+        uint64_t used = tokens_of(&call->response);
+        uint64_t held = turn->verdict.output_tokens_held;
+        top_up->held_tokens = held == 0 || held > used ? held : used + 1;
+        top_up->refused = false;
+        return false;
+    }
+    top_up->refused = true;
+    return turn->need == NS_TOP_UP_NOW;
+}

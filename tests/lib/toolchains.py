@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients in languages that want building or installing, kept in build/clients/ between runs; each is
+made anew where one of its files has changed. They are called from one thread, before the laboratory
+is entered, and from many after it, when all is there."""
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import lab
+
+DIRECTORY = os.path.join(lab.ROOT, "build", "clients")
+LOCK = threading.Lock()
+
+
+def _made(name, files, make):
+    """The directory of this name, in which copies of the files lie and make(directory) has run."""
+    directory = os.path.join(DIRECTORY, name)
+    stamp = os.path.join(directory, "made")
+    digest = hashlib.sha256()
+    for path in files:
+        with open(path, "rb") as file:
+            digest.update(file.read())
+    with LOCK:
+        if os.path.exists(stamp):
+            with open(stamp, encoding="ascii") as file:
+                if file.read() == digest.hexdigest():
+                    return directory
+        os.makedirs(directory, exist_ok=True)
+        for path in files:
+            shutil.copy(path, directory)
+        make(directory)
+        with open(stamp, "w", encoding="ascii") as file:
+            file.write(digest.hexdigest())
+    return directory
+
+
+def _run(command, directory):
+    if shutil.which(command[0]) is None:
+        sys.exit(f"The matrix of clients needs {command[0]}, which is not on this machine.")
+    subprocess.run(command, cwd=directory, check=True, stdout=sys.stderr)
+
+
+def with_npm(name, files):
+    """files: a program, package.json and package-lock.json."""
+    return _made(name, files, lambda directory: _run(
+        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+        directory))
+
+
+def with_cargo(name, files):
+    """files: Cargo.toml and its sources. Returns the directory of the programs."""
+    directory = _made(name, files, lambda directory: _run(
+        ["cargo", "build", "--quiet", "--release"], directory))
+    return os.path.join(directory, "target", "release")
+
+
+def compiled(source, libraries):
+    """Returns the program."""
+    name = os.path.splitext(os.path.basename(source))[0]
+    return os.path.join(_made("c-" + name, [source], lambda directory: _run(
+        ["gcc", "-std=c17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", source, "-o",
+         os.path.join(directory, name), *libraries], directory)), name)
