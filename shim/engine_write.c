@@ -317,6 +317,10 @@ ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, si
     if (__atomic_load_n(&engine->broken, __ATOMIC_ACQUIRE)) {
         return ns_engine_fail(engine);
     }
+    if (engine->ended) {
+        ns_engine_keep_silent(engine);
+        return ns_engine_real_write(engine, bytes, count, written); /* which is refused */
+    }
     int result = shake_hands(engine);
     if (result <= 0) {
         return result;

@@ -360,6 +360,9 @@ HOOK int
 SSL_shutdown(SSL *ssl)
 {
     struct target target = aim_known(ssl, CALLER);
+    if (target.engine != NULL) {
+        ns_engine_keep_silent(target.engine);
+    }
     return target.api == NULL ? -1 : target.api->SSL_shutdown(ssl);
 }
 
