@@ -218,7 +218,7 @@ e2e: all $(TEST_PROGRAMS) ## whole-program tests of this MODE with real clients,
 
 clients: all ## every client of the matrix; writes docs/clients.md
 	@packaging/deps packages.txt packages-check.txt clients.txt
-	NS_BUILD="$(CURDIR)/$(B)" NS_CLIENTS=all tests/run --log-dir $(B)/logs tests/e2e/clients_test.py
+	NS_BUILD="$(CURDIR)/$(B)" NS_CLIENTS=all tests/e2e/clients_test.py
 
 soak: all $(B)/programs/soak ## a million calls on one connection, with flat memory
 	NS_BUILD="$(CURDIR)/$(B)" NS_SOAK_CALLS=$${NS_SOAK_CALLS:-1000000} tests/run --log-dir $(B)/logs tests/e2e/soak_test.py

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Unmodified official SDKs and common HTTP clients against the real library and collector, as
 tests/lib/matrix.py says: a row of each transport, or with NS_CLIENTS=all every row, after which
-docs/clients.md is written anew."""
+docs/clients.md is written anew, with new times of the rows that ran."""
 import concurrent.futures
 import json
 import os
@@ -92,7 +92,7 @@ def main():
 
         @tap.test
         def document():
-            if ALL and len(seconds) == len(everything):
+            if ALL:
                 matrix_document.write(everything, seconds)
             the_document_lists_exactly_the_rows(everything)
         tap.main()

@@ -6,6 +6,7 @@ A client is a program that makes one call for each line on its standard input, o
 object and so, where the client keeps connections, on the same connection, and prints one line for it:
     {"ok": "text of the answer"}
     {"error": "module.Type", "status": 402, "message": "..."}      (status null: the client tells none)
+"error" is "the answer" where the client raises nothing and the program reads the denial as any answer.
 It sends the environment's REPLAY as its X-Replay header, by which the provider knows what to answer
 and the matrix whose request it was.
 """
@@ -21,6 +22,9 @@ import typing
 
 import lab
 from tap import Failure, check, equal
+
+# The exception of a client that raises none.
+ANSWER = "the answer"
 
 # A bound on hanging, not on speed.
 HANGS_AFTER_S = 180

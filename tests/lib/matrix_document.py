@@ -5,9 +5,11 @@ import os
 import re
 
 import lab
+import matrix
 
 PATH = os.path.join(lab.ROOT, "docs/clients.md")
 TEMPLATE = os.path.join(lab.ROOT, "tests/clients/clients.md.in")
+UNKNOWN = "?"
 CLASSES_MS = [50, 250, 1000, 5000]
 HEAD = "| client | package | protocol | stream | on denial | status | attempts | time to it |\n" \
        "|---|---|---|---|---|---|---|---|\n"
@@ -25,7 +27,8 @@ def line(row, time):
         seen = [row.passes, "", "", ""]
     else:
         status = str(row.status) if row.status else "not told"
-        seen = [f"`{row.exception}`", status, "1", time]
+        exception = row.exception if row.exception == matrix.ANSWER else f"`{row.exception}`"
+        seen = [exception, status, "1", time]
     return "| " + " | ".join([f"`{row.name}`", row.package, row.protocol,
                               "yes" if row.streams else "no", *seen]) + " |\n"
 
@@ -34,7 +37,7 @@ def text(rows, times):
     """The document; times: name of a row → its time class."""
     parts = []
     for runtime in dict.fromkeys(row.runtime for row in rows):
-        lines = "".join(line(row, times.get(row.name, "?")) for row in rows
+        lines = "".join(line(row, times.get(row.name, UNKNOWN)) for row in rows
                         if row.runtime == runtime)
         parts.append(f"### {runtime}\n{HEAD}{lines}")
     with open(TEMPLATE, encoding="utf-8") as template:
@@ -42,14 +45,17 @@ def text(rows, times):
 
 
 def times_in(document):
-    return dict(re.findall(r"^\| `([^`]+)` \|.* \| ([^|]+) \|$", document, re.M))
+    times = dict(re.findall(r"^\| `([^`]+)` \|.* \| ([^|]+) \|$", document, re.M))
+    return {name: time for name, time in times.items() if time != UNKNOWN}
 
 
 def write(rows, seconds):
-    """seconds: name of a row → time to a denial, of the rows that were measured."""
+    """seconds: name of a row → time to a denial, or None; rows that are not there keep theirs."""
+    times = times_in(read()) if os.path.exists(PATH) else {}
+    times.update({name: time_class(value) for name, value in seconds.items() if value is not None})
+    document = text(rows, times)
     with open(PATH, "w", encoding="utf-8") as file:
-        file.write(text(rows, {name: time_class(value) for name, value in seconds.items()
-                               if value is not None}))
+        file.write(document)
 
 
 def read():

@@ -58,7 +58,8 @@ def status_of(error):
 
 
 def describe(error):
-    return {"error": f"{type(error).__module__}.{type(error).__name__}",
+    kind = type(error)
+    return {"error": "the answer" if kind is HttpError else f"{kind.__module__}.{kind.__name__}",
             "status": status_of(error), "message": str(error)}
 
 
