@@ -108,6 +108,16 @@ int ns_engine_go_blind(struct ns_engine *engine);
 /* As SSL_read and SSL_peek. */
 int ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got);
 
+/* Before the program's own SSL_shutdown or write on a connection that was ended with a cut answer:
+ * OpenSSL must write nothing to it any more. Does nothing for others. */
+static inline void
+ns_engine_keep_silent(const struct ns_engine *engine)
+{
+    if (engine->ended && engine->api->SSL_set_shutdown != NULL) {
+        engine->api->SSL_set_shutdown(engine->ssl, NS_SSL_SENT_SHUTDOWN | NS_SSL_RECEIVED_SHUTDOWN);
+    }
+}
+
 /* Bytes that a read would give at once, beside OpenSSL's own. */
 size_t ns_engine_pending(const struct ns_engine *engine);
 

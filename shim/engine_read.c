@@ -153,7 +153,8 @@ swallow_continue(struct ns_engine *engine, struct delivery *delivery, const uint
  * ------------------------------------------------------------------------- */
 
 /* From here on the connection looks as if the server had closed it, and the server sees that nobody
- * listens any more. No alert is sent: writing may raise SIGPIPE, which the host may not expect. */
+ * listens any more. No alert is sent, now or later: writing may raise SIGPIPE, which the host may
+ * not expect. */
 static void
 end_connection(struct ns_engine *engine)
 {
@@ -163,7 +164,7 @@ end_connection(struct ns_engine *engine)
     engine->blind = true;
     int fd = api->SSL_get_fd != NULL ? api->SSL_get_fd(engine->ssl) : -1;
     if (api->SSL_set_shutdown != NULL) {
-        api->SSL_set_shutdown(engine->ssl, NS_SSL_SENT_AND_RECEIVED_SHUTDOWN);
+        api->SSL_set_shutdown(engine->ssl, NS_SSL_RECEIVED_SHUTDOWN);
     }
     if (fd >= 0) {
         (void)shutdown(fd, SHUT_RDWR);

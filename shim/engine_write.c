@@ -340,6 +340,10 @@ ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, si
     if (engine->writing) {
         return ns_engine_real_write(engine, bytes, count, written);
     }
+    if (engine->ended) {
+        ns_engine_keep_silent(engine);
+        return ns_engine_real_write(engine, bytes, count, written); /* which is refused */
+    }
     int result = ns_engine_shake_hands(engine);
     if (result <= 0) {
         return result;

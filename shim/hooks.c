@@ -434,6 +434,9 @@ NS_HOOK int
 SSL_shutdown(SSL *ssl)
 {
     struct ns_target target = ns_hook_aim_known(ssl, NS_CALLER);
+    if (target.engine != NULL) {
+        ns_engine_keep_silent(target.engine);
+    }
     return target.api == NULL ? -1 : target.api->SSL_shutdown(ssl);
 }
 

@@ -479,7 +479,7 @@ def a_budget_in_postgres_allows_denies_and_outlives_postgres():
             equal(collector.sql("select count(*) from nullspend.denials"), ["1"], "denials")
             rows = collector.sql("select outcome, evidence, cost_nanousd > 0, pid is not null "
                                  "from nullspend.calls where customer = 'slow'")
-            equal(rows, ["lost|estimated|t|t"], "the lost call")
+            equal(rows, ["lost|counted|t|t"], "the lost call")
             cost = collector.sql("select sum(cost_nanousd) from nullspend.calls "
                                  "where customer = 'acme'")
             spent = collector.sql("select spent_usd * 1000000000 from nullspend.budget_status "

@@ -13,6 +13,7 @@
  *   --peek           SSL_peek before each SSL_read, which must agree
  *   --sndbuf N       SO_SNDBUF
  *   --close-after N  SSL_free after N bytes were written
+ *   --goodbye        SSL_shutdown in the end, and a write after it, which must fail
  *   --leave          exits without closing the connection
  *   --customer ID    nullspend_set_customer, if the library is there
  *   --name SNI       another server name; "" for none
@@ -51,7 +52,7 @@ static struct {
     const char *io, *host, *port, *customer, *name, *between;
     size_t piece, answers, close_after;
     int sndbuf;
-    bool partial, moving, ex, peek, leave, server_close, seccomp;
+    bool partial, moving, ex, peek, goodbye, leave, server_close, seccomp;
 } options = {.io = "blocking", .answers = 1};
 
 static int fd;
@@ -371,9 +372,13 @@ read_options(int count, char **words)
         struct {
             const char *name;
             bool *flag;
-        } flags[] = {{"partial", &options.partial}, {"moving", &options.moving},
-                     {"ex", &options.ex},           {"peek", &options.peek},
-                     {"leave", &options.leave},     {"server-close", &options.server_close},
+        } flags[] = {{"partial", &options.partial},
+                     {"moving", &options.moving},
+                     {"ex", &options.ex},
+                     {"peek", &options.peek},
+                     {"goodbye", &options.goodbye},
+                     {"leave", &options.leave},
+                     {"server-close", &options.server_close},
                      {"seccomp", &options.seccomp}};
         struct {
             const char *name;
@@ -442,6 +447,12 @@ main(int count, char **words)
     }
     if (ERR_peek_error() != 0) {
         fail(3, "an error was left in the queue");
+    }
+    if (options.goodbye) {
+        (void)SSL_shutdown(ssl);
+        if (SSL_write(ssl, "x", 1) > 0) {
+            fail(4, "a write after the end was taken");
+        }
     }
     if (!options.leave) {
         SSL_free(ssl);

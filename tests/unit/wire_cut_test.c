@@ -53,6 +53,9 @@ read_to_boundary(struct ns_wire *wire, const char *text, size_t from, size_t pie
                 CHECK(at >= from);
                 return true;
             }
+            if (read.event == NS_WIRE_READ_END) {
+                ns_wire_call_free(read.call);
+            }
         }
     }
     return false;
@@ -84,6 +87,13 @@ body_of(const struct ns_bytes *answer, char *body, size_t room)
     CHECK_INT(left, 0);
     body[used] = '\0';
     ns_http1_free(parser);
+}
+
+static bool
+has_error(const struct ns_bytes *answer)
+{
+    return memmem(ns_bytes_front(answer), ns_bytes_count(answer), ERROR_TEXT, strlen(ERROR_TEXT)) !=
+           NULL;
 }
 
 static const char events_text[] = ONE TWO ONE TWO ONE;
@@ -151,7 +161,7 @@ TEST(a_stream_is_cut_behind_the_next_event_in_every_framing_wherever_it_is_wante
                 if (found) {
                     CHECK(ns_wire_cut(wire, ERROR_TEXT, strlen(ERROR_TEXT), &out) ||
                           chunks[c] == 0);
-                    if (chunks[c] != 0 || strstr((char *)out.data, ERROR_TEXT) != NULL) {
+                    if (chunks[c] != 0 || has_error(&out)) {
                         body_of(&out, body, sizeof body);
                         check_cut(body, from, chunks[c]);
                     }
