@@ -6,7 +6,8 @@ A client is a program that makes one call for each line on its standard input, o
 object and so, where the client keeps connections, on the same connection, and prints one line for it:
     {"ok": "text of the answer"}
     {"error": "module.Type", "status": 402, "message": "..."}      (status null: the client tells none)
-"error" is "the answer" where the client raises nothing and the program reads the denial as any answer.
+"error" is one of ANSWERS where the client raises nothing and the program reads the denial as it reads
+any answer.
 It sends the environment's REPLAY as its X-Replay header, by which the provider knows what to answer
 and the matrix whose request it was.
 """
@@ -23,8 +24,8 @@ import typing
 import lab
 from tap import Failure, check, equal
 
-# The exception of a client that raises none.
-ANSWER = "the answer"
+# What stands for an exception where the client raises none.
+ANSWERS = ("HttpError", "status")
 
 # A bound on hanging, not on speed.
 HANGS_AFTER_S = 180
@@ -43,6 +44,7 @@ class Row:
     exception, status: what the program sees on denial; status None where the client tells none.
     keeps: the call after a denial comes on the connection that the denial came on.
     source: how its calls are governed, as nullspend.calls says: preload, detour.
+    attempts: how often the client sends a call that is denied.
     passes: why its calls are not governed and pass untouched; None: they are.
     check: `make check` runs it, not `make clients` alone."""
     name: str
@@ -55,6 +57,7 @@ class Row:
     protocol: str = "HTTP/1.1"
     streams: bool = False
     keeps: bool = True
+    attempts: int = 1
     passes: typing.Optional[str] = None
     source: str = "preload"
     check: bool = False
@@ -208,8 +211,8 @@ def expect_in_tables(laboratory, row):
                    "t" if row.streams else "f"]] * 2, "rows of calls")
     denials = laboratory.sql("select reason, entity from nullspend.denials "
                              f"where customer = '{row.name}'")
-    equal(denials, [["budget_exceeded", "customer:" + row.name]] * 3,
-          "rows of denials: one attempt each")
+    equal(denials, [["budget_exceeded", "customer:" + row.name]] * 3 * row.attempts,
+          "rows of denials: one for each attempt")
     status = laboratory.sql("select (spent_usd * 1000000000)::bigint, held_usd = 0 from "
                             f"nullspend.budget_status where entity = 'customer:{row.name}'")
     equal(status, [[str(2 * cost), "t"]], "spent, and nothing held")

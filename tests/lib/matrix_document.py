@@ -27,8 +27,8 @@ def line(row, time):
         seen = [row.passes, "", "", ""]
     else:
         status = str(row.status) if row.status else "not told"
-        exception = row.exception if row.exception == matrix.ANSWER else f"`{row.exception}`"
-        seen = [exception, status, "1", time]
+        exception = "the answer" if row.exception in matrix.ANSWERS else f"`{row.exception}`"
+        seen = [exception, status, str(row.attempts), time]
     return "| " + " | ".join([f"`{row.name}`", row.package, row.protocol,
                               "yes" if row.streams else "no", *seen]) + " |\n"
 

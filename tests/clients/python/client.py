@@ -59,7 +59,7 @@ def status_of(error):
 
 def describe(error):
     kind = type(error)
-    return {"error": "the answer" if kind is HttpError else f"{kind.__module__}.{kind.__name__}",
+    return {"error": "HttpError" if kind is HttpError else f"{kind.__module__}.{kind.__name__}",
             "status": status_of(error), "message": str(error)}
 
 
