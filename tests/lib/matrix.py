@@ -16,6 +16,7 @@ import glob
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -45,6 +46,7 @@ class Row:
     keeps: the call after a denial comes on the connection that the denial came on.
     source: how its calls are governed, as nullspend.calls says: preload, detour.
     attempts: how often the client sends a call that is denied.
+    sanitizes: it runs with a sanitizer's runtime preloaded; Debian's curl hangs in setlocale then.
     passes: why its calls are not governed and pass untouched; None: they are.
     check: `make check` runs it, not `make clients` alone."""
     name: str
@@ -58,6 +60,7 @@ class Row:
     streams: bool = False
     keeps: bool = True
     attempts: int = 1
+    sanitizes: bool = True
     passes: typing.Optional[str] = None
     source: str = "preload"
     check: bool = False
@@ -84,24 +87,33 @@ class Driven:
 
     def __init__(self, laboratory, row):
         self.errors_path = os.path.join(laboratory.directory, f"client-{row.name}.stderr")
-        environment = laboratory.governed(
+        governed = laboratory.governed if row.sanitizes else laboratory.governed_curl
+        environment = governed(
             NULLSPEND_CUSTOMER=row.name, REPLAY="tokens=1000/100;row=" + row.name,
             NULLSPEND_LOG=os.path.join(laboratory.directory, f"client-{row.name}.log"),
             **row.environment)
         with open(self.errors_path, "ab") as errors:
             self.process = subprocess.Popen(row.command(), env=environment, stdin=subprocess.PIPE,
-                                            stdout=subprocess.PIPE, stderr=errors, text=True)
+                                            stdout=subprocess.PIPE, stderr=errors, text=True,
+                                            start_new_session=True)
         self.hung = threading.Event()
 
     def fail(self, what):
-        self.process.kill()
+        self.kill()
         self.process.wait()
         with open(self.errors_path, encoding="utf-8", errors="replace") as errors:
             raise Failure(f"{what}; its standard error:\n{errors.read()[-4000:]}")
 
+    def kill(self):
+        """With what it started, which would hold its standard output open."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
     def _end_by_force(self):
         self.hung.set()
-        self.process.kill()
+        self.kill()
 
     def call(self):
         """Returns what the client says, and adds "seconds"."""

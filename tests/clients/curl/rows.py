@@ -12,7 +12,7 @@ def row(client, check=False):
                command=lambda: ["/usr/bin/python3", os.path.join(HERE, "client.py"), client],
                model="gpt-4o-mini", exception="status", status=402,
                protocol="HTTP/2" if "-h2" in client else "HTTP/1.1", streams="stream" in client,
-               keeps="kept" in client, check=check)
+               keeps="kept" in client, sanitizes=False, check=check)
 
 
 ROWS = [row("curl"), row("curl-stream"), row("curl-h2"), row("curl-h2-stream"),
