@@ -75,13 +75,20 @@ def python_with_sdks(requirements):
     stamp = os.path.join(directory, "installed")
     with open(requirements, encoding="utf-8") as file:
         wanted = file.read()
+
+    def complete():
+        if not os.path.exists(stamp):
+            return False
+        with open(stamp, encoding="utf-8") as file:
+            return file.read() == wanted
+
+    if complete():
+        return python  # perhaps another user's, in a folder that cannot be written
     os.makedirs(os.path.dirname(directory), exist_ok=True)
     with ENVIRONMENTS, open(directory + ".lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # other tests run beside this one
-        if os.path.exists(stamp):
-            with open(stamp, encoding="utf-8") as file:
-                if file.read() == wanted:
-                    return python
+        if complete():
+            return python
         shutil.rmtree(directory, ignore_errors=True)
         subprocess.run(["/usr/bin/python3", "-m", "venv", directory], check=True)
         subprocess.run([python, "-m", "pip", "-q", "--disable-pip-version-check", "install", "-r",
