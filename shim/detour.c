@@ -391,7 +391,9 @@ install(void)
     int saved = errno;
     struct ns_elf program = {0};
     dl_iterate_phdr(open_program, &program);
-    const void *function = program.dynamic == NULL ? NULL : ns_elf_function(&program, "SSL_write");
+    /* Where the library is part of the program, as in its tests, what that shows are the hooks. */
+    bool other = program.dynamic != NULL && !ns_elf_is_ours(&program);
+    const void *function = other ? ns_elf_function(&program, "SSL_write") : NULL;
     if (function != NULL && ns_process_ready()) {
         struct ns_openssl *copy = ns_resolve_at(function);
         if (copy == NULL || copy->library != NS_LIBRARY_OPENSSL) {

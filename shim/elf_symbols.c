@@ -156,6 +156,13 @@ ns_elf_function_sized(const struct ns_elf *elf, const char *name, size_t *bytes)
     return (void *)(elf->base + symbol->st_value);
 }
 
+bool
+ns_elf_is_ours(const struct ns_elf *elf)
+{
+    static const char here;
+    return ns_elf_holds(elf, (uintptr_t)&here);
+}
+
 void *
 ns_elf_function(const struct ns_elf *elf, const char *name)
 {

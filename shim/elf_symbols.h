@@ -43,6 +43,9 @@ ns_elf_holds(const struct ns_elf *elf, uintptr_t address)
     return address >= elf->begin && address < elf->end;
 }
 
+/* The object that this library is, or is part of. */
+bool ns_elf_is_ours(const struct ns_elf *elf);
+
 /* The n-th object that it needs (DT_NEEDED), or NULL. */
 const char *ns_elf_needed(const struct ns_elf *elf, unsigned n);
 

@@ -45,20 +45,13 @@ read_adds(struct dl_phdr_info *info, size_t bytes, void *data)
     return 1;
 }
 
-static bool
-is_ours(const struct ns_elf *elf)
-{
-    uintptr_t here = (uintptr_t)(const void *)&copy_count;
-    return here >= elf->begin && here < elf->end;
-}
-
 static int
 find_crypto(struct dl_phdr_info *info, size_t bytes, void *data)
 {
     (void)bytes;
     struct search *search = data;
     struct ns_elf elf;
-    if (!ns_elf_open(&elf, info) || is_ours(&elf)) {
+    if (!ns_elf_open(&elf, info) || ns_elf_is_ours(&elf)) {
         return 0;
     }
     bool wanted = search->address != 0
@@ -188,7 +181,7 @@ find_libssl(struct dl_phdr_info *info, size_t bytes, void *data)
     (void)bytes;
     struct search *search = data;
     struct ns_elf elf;
-    if (copy_count == NS_LIBSSL_MAX || !ns_elf_open(&elf, info) || is_ours(&elf) ||
+    if (copy_count == NS_LIBSSL_MAX || !ns_elf_open(&elf, info) || ns_elf_is_ours(&elf) ||
         is_listed(&elf) || ns_elf_function(&elf, "SSL_write") == NULL) {
         return 0;
     }
