@@ -107,3 +107,11 @@ ns_usage_output_tokens(const struct ns_usage *usage)
     return SUM(usage, NS_METER_OUTPUT, NS_METER_OUTPUT_REASONING, NS_METER_OUTPUT_AUDIO,
                NS_METER_OUTPUT_IMAGE, NS_METER_OUTPUT_VIDEO, NS_METER_OUTPUT_CITATION);
 }
+
+uint64_t
+ns_usage_output_so_far(const struct ns_usage *usage, uint64_t text_bytes)
+{
+    uint64_t told = ns_usage_output_tokens(usage);
+    uint64_t counted = ns_text_tokens(text_bytes);
+    return told > UINT64_MAX - counted ? UINT64_MAX : told + counted;
+}

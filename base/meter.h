@@ -85,11 +85,21 @@ bool ns_usage_has(const struct ns_usage *usage, enum ns_meter meter);
 /* Bytes of text in a likely token, for what no provider reported. */
 #define NS_TEXT_BYTES_PER_TOKEN 4
 
+static inline uint64_t
+ns_text_tokens(uint64_t text_bytes)
+{
+    return text_bytes / NS_TEXT_BYTES_PER_TOKEN + (text_bytes % NS_TEXT_BYTES_PER_TOKEN != 0);
+}
+
 /* The four sums that the columns of `calls` show, each saturating: all uncached input, all cache
  * reads, all cache writes, all output (reasoning, audio and images included). Tokens only. */
 uint64_t ns_usage_input_tokens(const struct ns_usage *usage);
 uint64_t ns_usage_cached_input_tokens(const struct ns_usage *usage);
 uint64_t ns_usage_cache_write_tokens(const struct ns_usage *usage);
 uint64_t ns_usage_output_tokens(const struct ns_usage *usage);
+
+/* Output of an answer that is still running: what was told, and the text that has come since,
+ * saturating at UINT64_MAX. */
+uint64_t ns_usage_output_so_far(const struct ns_usage *usage, uint64_t text_bytes);
 
 #endif

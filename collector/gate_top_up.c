@@ -4,9 +4,6 @@
 
 #include "collector/gate.h"
 
-/* PROGRESS.top_up */
-enum { SOON = 1, NOW = 2 };
-
 static void
 answer(struct ns_gate *gate, const struct ns_gate_from *from, struct ns_verdict verdict)
 {
@@ -111,7 +108,7 @@ ns_gate_top_up(struct ns_gate *gate, const struct ns_gate_from *from, const uint
     if (!note_progress(gate, from, raw, raw_bytes, growth.so_far_nanousd)) {
         return;
     }
-    if (progress->top_up == NOW) {
+    if (progress->top_up == NS_TOP_UP_USED_UP) {
         cut(gate, from, asked, check, &by);
     } else {
         answer(

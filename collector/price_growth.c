@@ -28,8 +28,7 @@ charge(struct ns_prices *prices, const struct ns_message *check, const struct ns
 static uint64_t
 tokens_of(const struct ns_progress *progress)
 {
-    return plus(ns_usage_output_tokens(&progress->usage),
-                ns_price_tokens_of_text(progress->text_bytes));
+    return ns_usage_output_so_far(&progress->usage, progress->text_bytes);
 }
 
 void

@@ -69,7 +69,7 @@ least(uint64_t a, uint64_t b)
 uint64_t
 ns_price_tokens_of_text(uint64_t text_bytes)
 {
-    return text_bytes / NS_TEXT_BYTES_PER_TOKEN + (text_bytes % NS_TEXT_BYTES_PER_TOKEN != 0);
+    return ns_text_tokens(text_bytes);
 }
 
 /* --- input ------------------------------------------------------------------------------------ */

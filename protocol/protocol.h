@@ -62,6 +62,9 @@ struct ns_parts {
 
 /* --- encode and decode ------------------------------------------------------------------------ */
 
+/* PROGRESS.top_up: the hold of a running answer is used up soon, or now. */
+enum ns_top_up_wish { NS_TOP_UP_SOON = 1, NS_TOP_UP_USED_UP = 2 };
+
 /* Any message. */
 struct ns_message {
     enum ns_message_kind kind;

@@ -92,11 +92,19 @@ tell_error(const struct ns_openssl *api, BIO *bio, const SSL *ssl, int result)
     }
 }
 
-static void
-forget_retry(const struct ns_openssl *api, BIO *bio)
+/* Before bytes are read or written: the engine, or NULL where the original does it. */
+static struct ns_engine *
+begin(const struct ns_openssl *api, BIO *bio, SSL *ssl, bool some)
 {
-    api->BIO_clear_flags(bio, NS_BIO_FLAGS_READ | NS_BIO_FLAGS_WRITE | NS_BIO_FLAGS_IO_SPECIAL |
-                                  NS_BIO_FLAGS_SHOULD_RETRY);
+    struct ns_target target = {0};
+    if (ssl != NULL && some) {
+        target = ns_hook_aim(ssl, NULL);
+    }
+    if (target.engine != NULL) {
+        api->BIO_clear_flags(bio, NS_BIO_FLAGS_READ | NS_BIO_FLAGS_WRITE | NS_BIO_FLAGS_IO_SPECIAL |
+                                      NS_BIO_FLAGS_SHOULD_RETRY);
+    }
+    return target.engine;
 }
 
 static int
@@ -107,15 +115,11 @@ write_bio(BIO *bio, const char *bytes, size_t count, size_t *written)
         return 0;
     }
     SSL *ssl = ssl_of(method, bio);
-    struct ns_target target = {0};
-    if (ssl != NULL && bytes != NULL && count > 0) {
-        target = ns_hook_aim(ssl, NULL);
-    }
-    if (target.engine == NULL) {
+    struct ns_engine *engine = begin(method->api, bio, ssl, bytes != NULL && count > 0);
+    if (engine == NULL) {
         return method->write(bio, bytes, count, written);
     }
-    forget_retry(method->api, bio);
-    int result = ns_hook_write(target.engine, bytes, count, false, written);
+    int result = ns_hook_write(engine, bytes, count, false, written);
     tell_error(method->api, bio, ssl, result);
     return result;
 }
@@ -128,15 +132,11 @@ read_bio(BIO *bio, char *bytes, size_t count, size_t *got)
         return 0;
     }
     SSL *ssl = ssl_of(method, bio);
-    struct ns_target target = {0};
-    if (ssl != NULL && bytes != NULL && count > 0) {
-        target = ns_hook_aim(ssl, NULL);
-    }
-    if (target.engine == NULL) {
+    struct ns_engine *engine = begin(method->api, bio, ssl, bytes != NULL && count > 0);
+    if (engine == NULL) {
         return method->read(bio, bytes, count, got);
     }
-    forget_retry(method->api, bio);
-    int result = ns_hook_read(target.engine, bytes, count, false, false, got);
+    int result = ns_hook_read(engine, bytes, count, false, false, got);
     tell_error(method->api, bio, ssl, result);
     return result;
 }

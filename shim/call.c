@@ -221,12 +221,7 @@ rule_unreachable(const struct ns_ticket *ticket, struct ns_gate_verdict *verdict
         ns_count(NS_COUNTER_CALLS_UNASKED);
         return NS_RULING_ALLOW;
     }
-    memset(verdict, 0, sizeof *verdict);
-    verdict->decision = NS_DECISION_DENY;
-    verdict->reason = NS_REASON_COLLECTOR_UNREACHABLE;
-    verdict->denial_id = ns_uuid_new();
-    memcpy(verdict->message, message, sizeof message);
-    memcpy(verdict->entity, "org", sizeof "org");
+    ns_gate_deny_unasked(verdict, message);
     if (ticket->asked) {
         /* The question may be answered after all: whatever it reserved goes back. */
         release_hold(ticket, NS_OUTCOME_CANCELLED);

@@ -164,11 +164,12 @@ int ns_engine_fail(const struct ns_engine *engine);
 bool ns_engine_mark_errors(const struct ns_engine *engine);
 void ns_engine_unmark_errors(const struct ns_engine *engine, bool marked, bool forget);
 
-/* Of both protocols: OpenSSL did not take all; what was read before is given; progress is told. */
+/* Of both protocols: OpenSSL did not take all of a write. */
 int ns_engine_suspend(struct ns_engine *engine, size_t done, size_t ahead_left, int result,
                       size_t *written);
-size_t ns_engine_give(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek);
-void ns_engine_tell_progress(struct ns_engine *engine);
+
+/* Of both: hands `out` to OpenSSL. Returns 1 when it is empty, or what OpenSSL returned. */
+int ns_engine_send_out(struct ns_engine *engine);
 
 /* OpenSSL would shake hands first; a request that is withheld must not hide that this fails, and
  * what is agreed on must be known before the first byte. As SSL_do_handshake. */
@@ -181,7 +182,12 @@ bool ns_engine_speaks_http2(struct ns_engine *engine);
 
 int ns_engine_write_http2(struct ns_engine *engine, const uint8_t *bytes, size_t count,
                           size_t *written);
-int ns_engine_read_http2(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek,
-                         size_t *got);
+
+/* Puts what the program is to read before anything else into `in`. */
+void ns_engine_give_due_http2(struct ns_engine *engine);
+
+/* Asks OpenSSL for more, as pull in engine_read.c. */
+int ns_engine_pull_http2(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek,
+                         size_t *in_place);
 
 #endif

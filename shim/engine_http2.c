@@ -16,8 +16,6 @@
 #include "shim/denial.h"
 #include "shim/engine.h"
 
-#define PEEK_BYTES 1024 /* at once, on the stack */
-
 /* --- calls ---------------------------------------------------------------------------------- */
 
 static void
@@ -77,14 +75,9 @@ flush(struct ns_engine *engine)
 {
     struct ns_bytes *out = &engine->out;
     for (;;) {
-        while (out->begin < out->end) {
-            size_t written = 0;
-            int result = ns_engine_real_write(engine, out->data + out->begin, out->end - out->begin,
-                                              &written);
-            if (result <= 0) {
-                return result;
-            }
-            out->begin += written;
+        int result = ns_engine_send_out(engine);
+        if (result <= 0) {
+            return result;
         }
         ns_bytes_free(out);
         ns_lock(&engine->lock);
@@ -164,9 +157,8 @@ flush_quietly(struct ns_engine *engine)
     }
 }
 
-/* What the program is to read before anything else. */
-static void
-take_to_program(struct ns_engine *engine)
+void
+ns_engine_give_due_http2(struct ns_engine *engine)
 {
     ns_lock(&engine->lock);
     struct ns_bytes *due = ns_http2_to_program(engine->http2);
@@ -197,28 +189,11 @@ feed(struct ns_engine *engine, const uint8_t *bytes, size_t count, bool peek)
             ns_engine_break(engine, "no memory for an answer");
         }
         done += used;
-        take_to_program(engine);
+        ns_engine_give_due_http2(engine);
         check_failed(engine);
     }
     finish_ended(engine);
     return in_place;
-}
-
-/* A peek after a shorter one must see as much as SSL_pending told (engine_read.c). */
-static void
-fill_for_peek(struct ns_engine *engine, size_t count)
-{
-    uint8_t bytes[PEEK_BYTES];
-    while (ns_bytes_count(&engine->in) > 0 && ns_bytes_count(&engine->in) < count &&
-           engine->api->SSL_pending(engine->ssl) > 0) {
-        size_t missing = count - ns_bytes_count(&engine->in);
-        size_t got = 0;
-        if (ns_engine_real_read(engine, bytes, missing < sizeof bytes ? missing : sizeof bytes,
-                                &got) <= 0) {
-            return;
-        }
-        feed(engine, bytes, got, true);
-    }
 }
 
 /* The connection is over: what was due is given. Returns whether there is anything to read. */
@@ -228,41 +203,24 @@ close_reading(struct ns_engine *engine)
     ns_lock(&engine->lock);
     ns_http2_close_reading(engine->http2);
     ns_unlock(&engine->lock);
-    take_to_program(engine);
+    ns_engine_give_due_http2(engine);
     return ns_bytes_count(&engine->in) > 0;
 }
 
 int
-ns_engine_read_http2(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
+ns_engine_pull_http2(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek,
+                     size_t *in_place)
 {
-    for (;;) {
-        take_to_program(engine);
-        if (peek) {
-            fill_for_peek(engine, count);
-        }
-        if (ns_bytes_count(&engine->in) > 0) {
-            *got = ns_engine_give(engine, bytes, count, peek);
-            return 1;
-        }
-        if (__atomic_load_n(&engine->broken, __ATOMIC_ACQUIRE)) {
-            return ns_engine_fail(engine);
-        }
+    size_t got = 0;
+    *in_place = 0;
+    flush_quietly(engine);
+    bool marked = ns_engine_mark_errors(engine);
+    int result = ns_engine_real_read(engine, bytes, count, &got);
+    bool more = result <= 0 && !ns_engine_must_wait(engine, true) && close_reading(engine);
+    ns_engine_unmark_errors(engine, marked, more);
+    if (result > 0) {
+        *in_place = feed(engine, bytes, got, peek);
         flush_quietly(engine);
-        bool marked = ns_engine_mark_errors(engine);
-        int result = ns_engine_real_read(engine, bytes, count, got);
-        bool more = result <= 0 && !ns_engine_must_wait(engine, true) && close_reading(engine);
-        ns_engine_unmark_errors(engine, marked, more);
-        if (more) {
-            continue;
-        }
-        if (result <= 0) {
-            return result;
-        }
-        size_t in_place = feed(engine, bytes, *got, peek);
-        flush_quietly(engine);
-        if (in_place > 0) {
-            *got = in_place;
-            return 1;
-        }
     }
+    return more ? 1 : result;
 }

@@ -317,8 +317,8 @@ close_reading(struct ns_engine *engine)
     return ns_bytes_count(&engine->in) > 0;
 }
 
-size_t
-ns_engine_give(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek)
+static size_t
+give(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek)
 {
     struct ns_bytes *in = &engine->in;
     size_t given = ns_bytes_count(in) < count ? ns_bytes_count(in) : count;
@@ -346,10 +346,10 @@ give_continue(struct ns_engine *engine)
 }
 
 /* What the last read saw is told now, when the program has had it. */
-void
-ns_engine_tell_progress(struct ns_engine *engine)
+static void
+tell_progress(struct ns_engine *engine)
 {
-    struct ns_top_up_turn turn = {0};
+    struct ns_top_up_turn turn; /* large: filled where it is due */
     bool due = false;
     bool grows = false;
     if (ns_lock_try(&engine->lock)) {
@@ -388,6 +388,39 @@ read_quietly(struct ns_engine *engine, uint8_t *bytes, size_t count, size_t *got
     return result;
 }
 
+static int
+pull_http1(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *in_place)
+{
+    size_t got = 0;
+    bool closed = false;
+    int result = read_quietly(engine, bytes, count, &got, &closed);
+    *in_place = 0;
+    if (closed) {
+        return 1;
+    }
+    if (result > 0 && engine->ended) { /* a libssl that reads on all the same */
+        return ns_engine_fail(engine);
+    }
+    if (result > 0) {
+        struct delivery delivery = {.buffer = bytes, .diverted = peek};
+        feed(engine, &delivery, bytes, got);
+        *in_place = delivery.in_place;
+    }
+    return result;
+}
+
+/* --- of both protocols
+ * ---------------------------------------------------------------------------- */
+
+/* Asks OpenSSL for more. What the program may have as it came is in place; the rest is in `in`.
+ * Returns what OpenSSL did, or 1 where something took the place of that. */
+static int
+pull(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *in_place)
+{
+    return engine->http2 != NULL ? ns_engine_pull_http2(engine, bytes, count, peek, in_place)
+                                 : pull_http1(engine, bytes, count, peek, in_place);
+}
+
 /* A peek after a shorter one must see as much as SSL_pending told (Perl's IO::Socket::SSL then
  * reads that much unseen): what OpenSSL still has of the record comes to what is kept here already.
  */
@@ -395,50 +428,46 @@ static void
 fill_for_peek(struct ns_engine *engine, size_t count)
 {
     uint8_t bytes[PEEK_BYTES];
-    size_t kept = ns_bytes_count(&engine->in);
-    while (kept > 0 && kept < count && engine->api->SSL_pending(engine->ssl) > 0) {
+    size_t before = 0;
+    for (size_t kept = ns_bytes_count(&engine->in);
+         kept > before && kept < count && !engine->ended &&
+         engine->api->SSL_pending(engine->ssl) > 0;
+         kept = ns_bytes_count(&engine->in)) {
         size_t wanted = count - kept < sizeof bytes ? count - kept : sizeof bytes;
-        size_t got = 0;
-        bool closed = false;
-        if (read_quietly(engine, bytes, wanted, &got, &closed) <= 0) {
+        size_t in_place;
+        before = kept;
+        if (pull(engine, bytes, wanted, true, &in_place) <= 0) {
             return;
         }
-        struct delivery delivery = {.buffer = bytes, .diverted = true};
-        feed(engine, &delivery, bytes, got);
-        kept = ns_bytes_count(&engine->in);
     }
 }
 
 static int
-read_http1(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
+read_governed(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
 {
     for (;;) {
-        give_continue(engine);
+        if (engine->http2 != NULL) {
+            ns_engine_give_due_http2(engine);
+        } else {
+            give_continue(engine);
+        }
         if (peek) {
             fill_for_peek(engine, count);
         }
         if (ns_bytes_count(&engine->in) > 0) {
-            *got = ns_engine_give(engine, bytes, count, peek);
+            *got = give(engine, bytes, count, peek);
             return 1;
         }
         if (__atomic_load_n(&engine->broken, __ATOMIC_ACQUIRE)) {
             return ns_engine_fail(engine);
         }
-        bool closed = false;
-        int result = read_quietly(engine, bytes, count, got, &closed);
-        if (result <= 0 && !closed) {
+        size_t in_place = 0;
+        int result = pull(engine, bytes, count, peek, &in_place);
+        if (result <= 0) {
             return result;
         }
-        if (closed) {
-            continue;
-        }
-        if (engine->ended) { /* a libssl that reads on all the same */
-            return ns_engine_fail(engine);
-        }
-        struct delivery delivery = {.buffer = bytes, .diverted = peek};
-        feed(engine, &delivery, bytes, *got);
-        if (delivery.in_place > 0) {
-            *got = delivery.in_place;
+        if (in_place > 0) {
+            *got = in_place;
             return 1;
         }
     }
@@ -460,10 +489,10 @@ ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek
     if (result <= 0) {
         return result;
     }
-    ns_engine_tell_progress(engine);
+    (void)ns_engine_speaks_http2(engine);
+    tell_progress(engine);
     engine->reading = true;
-    result = ns_engine_speaks_http2(engine) ? ns_engine_read_http2(engine, bytes, count, peek, got)
-                                            : read_http1(engine, bytes, count, peek, got);
+    result = read_governed(engine, bytes, count, peek, got);
     engine->reading = false;
     return result;
 }

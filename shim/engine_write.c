@@ -31,9 +31,8 @@ writes_partially(const struct ns_engine *engine)
             NS_SSL_MODE_ENABLE_PARTIAL_WRITE) != 0;
 }
 
-/* Hands `out` to OpenSSL. Returns 1 when it is empty, or what OpenSSL returned. */
-static int
-flush(struct ns_engine *engine)
+int
+ns_engine_send_out(struct ns_engine *engine)
 {
     struct ns_bytes *out = &engine->out;
     while (out->begin < out->end) {
@@ -45,8 +44,16 @@ flush(struct ns_engine *engine)
         }
         out->begin += written;
     }
-    if (out->capacity > 0) {
-        ns_bytes_free(out);
+    return 1;
+}
+
+/* The same, and tells who waits for it. */
+static int
+flush(struct ns_engine *engine)
+{
+    int result = ns_engine_send_out(engine);
+    if (result > 0 && engine->out.capacity > 0) {
+        ns_bytes_free(&engine->out);
         ns_lock(&engine->lock);
         if (engine->leaving != NULL) {
             engine->leaving->sent = true;
@@ -54,7 +61,7 @@ flush(struct ns_engine *engine)
         }
         ns_unlock(&engine->lock);
     }
-    return 1;
+    return result;
 }
 
 /* Takes the header lines that are ours out of the withheld request. */

@@ -518,6 +518,17 @@ ns_gate_denies_unreachable(void)
            __atomic_load_n(&deny_unreachable, __ATOMIC_RELAXED);
 }
 
+void
+ns_gate_deny_unasked(struct ns_gate_verdict *verdict, const char *message)
+{
+    memset(verdict, 0, sizeof *verdict);
+    verdict->decision = NS_DECISION_DENY;
+    verdict->reason = NS_REASON_COLLECTOR_UNREACHABLE;
+    verdict->denial_id = ns_uuid_new();
+    memcpy(verdict->message, message, strnlen(message, NS_VERDICT_MESSAGE_BYTES_MAX));
+    memcpy(verdict->entity, "org", sizeof "org");
+}
+
 struct ns_hash16
 ns_gate_hash(const void *secret, size_t bytes)
 {

@@ -205,9 +205,7 @@ ns_http2_reap(struct ns_http2 *http2, struct ns_http2_stream *stream)
         !stream->withheld) {
         /* The program holds it for over and may open another in its place: so must the server,
          * which has answered without all of the body. */
-        ns_http2_drop(http2, stream);
-        ns_http2_put_u32(http2, &http2->to_server, NS_HTTP2_RST_STREAM, stream->id,
-                         NS_HTTP2_CANCEL);
+        ns_http2_cancel(http2, stream);
     }
     bool server_done = stream->closed || (stream->dropped && !stream->due);
     bool program_done = stream->dropped ? stream->ended : stream->end_sent;
@@ -246,6 +244,13 @@ ns_http2_drop(struct ns_http2 *http2, struct ns_http2_stream *stream)
     stream->dropped = true;
 }
 
+void
+ns_http2_cancel(struct ns_http2 *http2, struct ns_http2_stream *stream)
+{
+    ns_http2_drop(http2, stream);
+    ns_http2_put_u32(http2, &http2->to_server, NS_HTTP2_RST_STREAM, stream->id, NS_HTTP2_CANCEL);
+}
+
 /* --- rulings -------------------------------------------------------------------------------- */
 
 struct ns_wire_call *
@@ -269,8 +274,7 @@ ns_http2_allow(struct ns_http2 *http2, struct ns_http2_stream *stream)
         return;
     }
     /* The server has answered meanwhile, without the body. */
-    ns_http2_drop(http2, stream);
-    ns_http2_put_u32(http2, &http2->to_server, NS_HTTP2_RST_STREAM, stream->id, NS_HTTP2_CANCEL);
+    ns_http2_cancel(http2, stream);
     ns_http2_wake_starved(http2);
 }
 
@@ -308,14 +312,13 @@ ns_http2_deny(struct ns_http2 *http2, struct ns_http2_stream *stream, const uint
     http2->over_count -= stream->over;
     stream->over = false;
     ns_bytes_free(&stream->head);
-    ns_http2_drop(http2, stream);
     if (stream->closed) { /* the server was faster, and the program has read what it said */
+        ns_http2_drop(http2, stream);
         ns_http2_reap(http2, stream);
     } else {
         http2->failed |= !keep_denial(stream, denial, denial_bytes);
         stream->due = true;
-        ns_http2_put_u32(http2, &http2->to_server, NS_HTTP2_RST_STREAM, stream->id,
-                         NS_HTTP2_CANCEL);
+        ns_http2_cancel(http2, stream);
         stream->ping = ns_http2_ping(http2);
     }
     return call;

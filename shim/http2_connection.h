@@ -125,6 +125,9 @@ void ns_http2_end_call(struct ns_http2 *http2, struct ns_http2_stream *stream, b
 /* Nothing of the stream goes on any more; what waits of it is given back. */
 void ns_http2_drop(struct ns_http2 *http2, struct ns_http2_stream *stream);
 
+/* The same, and the server is told. */
+void ns_http2_cancel(struct ns_http2 *http2, struct ns_http2_stream *stream);
+
 /* Tells denials whose reset the server has seen. */
 void ns_http2_tell_denials(struct ns_http2 *http2);
 

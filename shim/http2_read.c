@@ -9,9 +9,6 @@
 
 #include "shim/http2_connection.h"
 
-/* Streams that a server has not looked at may be asked for again elsewhere (RFC 9113, 8.7). */
-#define REFUSED_STREAM 7
-
 /* From here on all passes: the program will find what is wrong, too. Denials that are due have no
  * place any more. */
 static void
@@ -66,9 +63,7 @@ close_stream(struct ns_http2 *http2, struct ns_http2_stream *stream, bool cut)
     ns_http2_end_call(http2, stream, cut);
     if (stream->withheld && !stream->judging) {
         /* It has said all without the body, which then has no use. */
-        ns_http2_drop(http2, stream);
-        ns_http2_put_u32(http2, &http2->to_server, NS_HTTP2_RST_STREAM, stream->id,
-                         NS_HTTP2_CANCEL);
+        ns_http2_cancel(http2, stream);
     }
     ns_http2_reap(http2, stream);
 }
@@ -177,7 +172,8 @@ take_reset(struct ns_http2 *http2)
     if (stream == NULL) {
         return;
     }
-    stream->unsent = ns_http2_u32(frames->control) == REFUSED_STREAM;
+    /* What it has not looked at may be asked for again elsewhere (RFC 9113, 8.7). */
+    stream->unsent = ns_http2_u32(frames->control) == NS_HTTP2_REFUSED_STREAM;
     stream->due = false;
     if (!stream->judging) {
         ns_http2_drop(http2, stream);
@@ -219,11 +215,9 @@ take_settings(struct ns_http2 *http2)
         http2->table_bytes_due |= http2->table_bytes < NS_HTTP2_TABLE_BYTES;
         return;
     }
-    for (size_t i = 0; i + 6 <= frames->control_bytes; i += 6) {
-        const uint8_t *setting = frames->control + i;
-        if ((setting[0] << 8 | setting[1]) == NS_HTTP2_INITIAL_WINDOW_SIZE) {
-            ns_http2_server_initial(http2, ns_http2_u32(setting + 2));
-        }
+    uint32_t bytes;
+    if (ns_http2_setting(frames, NS_HTTP2_INITIAL_WINDOW_SIZE, &bytes)) {
+        ns_http2_server_initial(http2, bytes);
     }
 }
 

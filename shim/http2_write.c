@@ -169,23 +169,11 @@ static void
 take_settings(struct ns_http2 *http2)
 {
     const struct ns_http2_frames *frames = &http2->writer;
-    if ((frames->frame.flags & NS_HTTP2_ACK) != 0) {
-        return;
+    uint32_t bytes;
+    if (ns_http2_setting(frames, NS_HTTP2_INITIAL_WINDOW_SIZE, &bytes)) {
+        http2->program_initial_window = bytes;
     }
-    for (size_t i = 0; i + 6 <= frames->control_bytes; i += 6) {
-        const uint8_t *setting = frames->control + i;
-        uint32_t value = ns_http2_u32(setting + 2);
-        switch (setting[0] << 8 | setting[1]) {
-        case NS_HTTP2_INITIAL_WINDOW_SIZE:
-            http2->program_initial_window = value;
-            break;
-        case NS_HTTP2_HEADER_TABLE_SIZE:
-            http2->table_bytes = value;
-            break;
-        default:
-            break;
-        }
-    }
+    (void)ns_http2_setting(frames, NS_HTTP2_HEADER_TABLE_SIZE, &http2->table_bytes);
 }
 
 static void

@@ -7,16 +7,10 @@
 #include "shim/counters.h"
 #include "shim/process.h"
 
-/* PROGRESS.top_up */
-enum { SOON = 1, USED_UP = 2 };
-
 static uint64_t
 tokens_of(const struct ns_wire_response *response)
 {
-    uint64_t told = ns_usage_output_tokens(&response->usage);
-    uint64_t counted = response->text_bytes / NS_TEXT_BYTES_PER_TOKEN +
-                       (response->text_bytes % NS_TEXT_BYTES_PER_TOKEN != 0);
-    return told > UINT64_MAX - counted ? UINT64_MAX : told + counted;
+    return ns_usage_output_so_far(&response->usage, response->text_bytes);
 }
 
 bool
@@ -44,7 +38,8 @@ ns_top_up_due(const struct ns_wire_call *call, struct ns_top_up_turn *turn)
     turn->error = -EAGAIN;
     if (turn->need != NS_TOP_UP_LOOK) {
         ns_call_fill_progress(call, &turn->message, &turn->text);
-        turn->message.as.progress.top_up = turn->need == NS_TOP_UP_NOW ? USED_UP : SOON;
+        turn->message.as.progress.top_up =
+            (uint8_t)(turn->need == NS_TOP_UP_NOW ? NS_TOP_UP_USED_UP : NS_TOP_UP_SOON);
     }
     return true;
 }
@@ -101,12 +96,7 @@ cut_unreachable(struct ns_ticket *ticket, struct ns_gate_verdict *verdict)
         ns_count(NS_COUNTER_TOP_UPS_UNASKED);
         return false;
     }
-    memset(verdict, 0, sizeof *verdict);
-    verdict->decision = NS_DECISION_DENY;
-    verdict->reason = NS_REASON_COLLECTOR_UNREACHABLE;
-    verdict->denial_id = ns_uuid_new();
-    memcpy(verdict->message, message, sizeof message);
-    memcpy(verdict->entity, "org", sizeof "org");
+    ns_gate_deny_unasked(verdict, message);
     return true;
 }
 

@@ -83,12 +83,6 @@ ns_http2_call_answer_body(struct ns_http2_call *call, const uint8_t *bytes, size
     }
 }
 
-bool
-ns_http2_call_is_answered(const struct ns_http2_call *call)
-{
-    return call->answered;
-}
-
 const struct ns_wire_call *
 ns_http2_call_current(struct ns_http2_call *call)
 {

@@ -30,9 +30,6 @@ struct ns_wire_call *ns_http2_call_facts(struct ns_http2_call *call, bool comple
 void ns_http2_call_answer(struct ns_http2_call *call, const struct ns_http1 *head);
 void ns_http2_call_answer_body(struct ns_http2_call *call, const uint8_t *bytes, size_t count);
 
-/* The head of the final answer has been read. */
-bool ns_http2_call_is_answered(const struct ns_http2_call *call);
-
 /* The call, still not the caller's. */
 struct ns_wire_call *ns_http2_call_of(const struct ns_http2_call *call);
 

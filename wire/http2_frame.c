@@ -51,6 +51,7 @@ static const struct {
 
 #define TYPES (sizeof(types) / sizeof(types[0]))
 #define PRIORITY_BYTES 5
+#define SETTING_BYTES 6
 
 /* Whether the header keeps to the rules; sets what follows it. */
 static bool
@@ -78,7 +79,7 @@ begin(struct ns_http2_frames *frames)
     if (((rules & ON_STREAM) != 0 && frame->stream == 0) ||
         ((rules & ON_CONNECTION) != 0 && frame->stream != 0) ||
         (bytes != 0 && frame->length != bytes) ||
-        ((rules & SIXES) != 0 && frame->length % 6 != 0)) {
+        ((rules & SIXES) != 0 && frame->length % SETTING_BYTES != 0)) {
         return false;
     }
     frames->skip_bytes = types[frame->type].skip;
@@ -215,6 +216,24 @@ bool
 ns_http2_frames_idle(const struct ns_http2_frames *frames)
 {
     return frames->state == HEADER && frames->header_bytes == 0 && frames->block_stream == 0;
+}
+
+bool
+ns_http2_setting(const struct ns_http2_frames *frames, enum ns_http2_setting setting,
+                 uint32_t *value)
+{
+    bool said = false;
+    if ((frames->frame.flags & NS_HTTP2_ACK) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i + SETTING_BYTES <= frames->control_bytes; i += SETTING_BYTES) {
+        const uint8_t *at = frames->control + i;
+        if ((at[0] << 8 | at[1]) == (int)setting) {
+            *value = ns_http2_u32(at + 2);
+            said = true;
+        }
+    }
+    return said;
 }
 
 void

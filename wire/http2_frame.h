@@ -58,7 +58,7 @@ enum ns_http2_flag {
 enum ns_http2_setting { NS_HTTP2_HEADER_TABLE_SIZE = 1, NS_HTTP2_INITIAL_WINDOW_SIZE = 4 };
 
 /* Codes of RST_STREAM (7). */
-enum ns_http2_code { NS_HTTP2_NO_ERROR = 0, NS_HTTP2_CANCEL = 8 };
+enum ns_http2_code { NS_HTTP2_REFUSED_STREAM = 7, NS_HTTP2_CANCEL = 8 };
 
 struct ns_http2_frame {
     uint32_t length; /* of the payload */
@@ -102,6 +102,11 @@ size_t ns_http2_frames_feed(struct ns_http2_frames *frames, const uint8_t *bytes
 
 /* Between frames, and not within a header block: where a frame may be put in. */
 bool ns_http2_frames_idle(const struct ns_http2_frames *frames);
+
+/* What the SETTINGS frame that is complete says last of a setting; false where nothing (*value is
+ * left), as in an acknowledgement. */
+bool ns_http2_setting(const struct ns_http2_frames *frames, enum ns_http2_setting setting,
+                      uint32_t *value);
 
 /* Writes the header of a frame. */
 void ns_http2_frame_write(uint8_t header[NS_HTTP2_HEADER_BYTES],

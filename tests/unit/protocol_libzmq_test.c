@@ -1,37 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Our side of ZMTP, with libzmq at the other end. */
-#include "protocol/zmtp.h"
-
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 #include <zmq.h>
 
-#include "tests/harness.h"
-
-#define MS INT64_C(1000000)
-#define S (1000 * MS)
-
-static int64_t
-in(int64_t ns)
-{
-    return ns_monotonic_ns() + ns;
-}
-
-static int
-open_descriptors(void)
-{
-    int count = 0;
-    DIR *directory = opendir("/proc/self/fd");
-    while (directory != NULL && readdir(directory) != NULL) {
-        count++;
-    }
-    if (directory != NULL) {
-        closedir(directory);
-    }
-    return count;
-}
+#include "tests/unit/zmtp_support.h"
 
 /* A libzmq ROUTER in this process, on a socket file or a TCP port of its own. */
 struct router {

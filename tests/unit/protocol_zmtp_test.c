@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "protocol/zmtp.h"
-
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -14,30 +11,7 @@
 #include <unistd.h>
 
 #include "protocol/endpoint.h"
-#include "tests/harness.h"
-
-#define MS INT64_C(1000000)
-#define S (1000 * MS)
-
-static int64_t
-in(int64_t ns)
-{
-    return ns_monotonic_ns() + ns;
-}
-
-static int
-open_descriptors(void)
-{
-    int count = 0;
-    DIR *directory = opendir("/proc/self/fd");
-    while (directory != NULL && readdir(directory) != NULL) {
-        count++;
-    }
-    if (directory != NULL) {
-        closedir(directory);
-    }
-    return count;
-}
+#include "tests/unit/zmtp_support.h"
 
 /* --- against a peer written out byte by byte -------------------------------------------------- */
 
