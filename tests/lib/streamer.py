@@ -74,10 +74,15 @@ class Streamer:
         self.port = self.listener.getsockname()[1]
 
     def __enter__(self):
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.acceptor = threading.Thread(target=self.accept, daemon=True)
+        self.acceptor.start()
         return self
 
     def __exit__(self, *_):
+        # The thread must be out of accept first: else it may take a connection of whoever gets the
+        # descriptor's number next.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.acceptor.join()
         self.listener.close()
 
     def accept(self):
