@@ -46,7 +46,8 @@ ns_engine_speaks_http2(struct ns_engine *engine)
     }
     const char *host =
         api->SSL_get_servername == NULL ? NULL : api->SSL_get_servername(engine->ssl, 0);
-    engine->http2 = ns_http2_new(&ns_process_config()->hosts, host, NS_WITHHOLD_BODY_BYTES_MAX);
+    engine->http2 = ns_http2_new(&ns_process_config()->hosts, host, NS_WITHHOLD_BODY_BYTES_MAX,
+                                 ns_process_config()->inject_usage);
     if (engine->http2 == NULL) { /* without memory: the host comes first */
         engine->blind = true;
         ns_count(NS_COUNTER_CONNECTIONS_REFUSED);

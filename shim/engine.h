@@ -190,4 +190,8 @@ void ns_engine_give_due_http2(struct ns_engine *engine);
 int ns_engine_pull_http2(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek,
                          size_t *in_place);
 
+/* The answer to this stream's call is to be cut. */
+void ns_engine_cut_http2(struct ns_engine *engine, uint32_t stream,
+                         const struct ns_gate_verdict *verdict);
+
 #endif

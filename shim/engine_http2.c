@@ -33,6 +33,25 @@ finish_ended(struct ns_engine *engine)
     }
 }
 
+static void
+check_failed(struct ns_engine *engine)
+{
+    if (ns_http2_has_failed(engine->http2) && !engine->broken) {
+        ns_engine_break(engine, "HTTP/2 without memory or place for what is due");
+    }
+}
+
+void
+ns_engine_cut_http2(struct ns_engine *engine, uint32_t stream,
+                    const struct ns_gate_verdict *verdict)
+{
+    ns_lock(&engine->lock);
+    ns_http2_cut(engine->http2, stream, verdict);
+    ns_unlock(&engine->lock);
+    finish_ended(engine);
+    check_failed(engine);
+}
+
 /* The facts of a stream's call are complete: asks, and lets its body go or answers the program. */
 static void
 judge(struct ns_engine *engine, struct ns_http2_stream *stream)
@@ -56,14 +75,6 @@ judge(struct ns_engine *engine, struct ns_http2_stream *stream)
     ns_unlock(&engine->lock);
     ns_mem_free(text);
     ns_call_drop(call);
-}
-
-static void
-check_failed(struct ns_engine *engine)
-{
-    if (ns_http2_has_failed(engine->http2) && !engine->broken) {
-        ns_engine_break(engine, "HTTP/2 without memory or place for what is due");
-    }
 }
 
 /* --- writing -------------------------------------------------------------------------------- */

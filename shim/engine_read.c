@@ -345,32 +345,50 @@ give_continue(struct ns_engine *engine)
     }
 }
 
+/* A call of whose answer the last reads saw more; over HTTP/2 there may be many. Lock held. */
+static const struct ns_wire_call *
+grown_call(struct ns_engine *engine, uint32_t *stream)
+{
+    return engine->http2 != NULL ? ns_http2_take_grown(engine->http2, stream)
+                                 : ns_wire_current(engine->wire);
+}
+
+/* Asks for more of it, and has the answer cut where that is refused. */
+static void
+top_up(struct ns_engine *engine, uint32_t stream, struct ns_top_up_turn *turn)
+{
+    ns_top_up_ask(turn);
+    ns_lock(&engine->lock);
+    const struct ns_wire_call *call = engine->http2 != NULL ? ns_http2_call(engine->http2, stream)
+                                                            : ns_wire_current(engine->wire);
+    bool ends = ns_top_up_done(call, turn);
+    ns_unlock(&engine->lock);
+    if (ends && engine->http2 != NULL) {
+        ns_engine_cut_http2(engine, stream, &turn->verdict);
+    } else if (ends) {
+        begin_cut(engine, &turn->verdict);
+    }
+}
+
 /* What the last read saw is told now, when the program has had it. */
 static void
 tell_progress(struct ns_engine *engine)
 {
     struct ns_top_up_turn turn; /* large: filled where it is due */
-    bool due = false;
-    bool grows = false;
-    if (ns_lock_try(&engine->lock)) {
-        const struct ns_wire_call *call =
-            engine->http2 != NULL ? ns_http2_current(engine->http2) : ns_wire_current(engine->wire);
-        grows = call != NULL && engine->http2 == NULL && engine->cut == NULL &&
-                ns_top_up_due(call, &turn);
-        due = call != NULL && !grows && ns_call_progress(call, &turn.message, &turn.text);
+    uint32_t stream = 0;
+    bool more = true;
+    while (more && ns_lock_try(&engine->lock)) {
+        const struct ns_wire_call *call = grown_call(engine, &stream);
+        bool grows = call != NULL && engine->cut == NULL && ns_top_up_due(call, &turn);
+        bool due = call != NULL && !grows && ns_call_progress(call, &turn.message, &turn.text);
         ns_unlock(&engine->lock);
-    }
-    if (due) {
-        ns_gate_tell(&turn.message);
-    }
-    if (grows) {
-        ns_top_up_ask(&turn);
-        ns_lock(&engine->lock);
-        bool ends = ns_top_up_done(ns_wire_current(engine->wire), &turn);
-        ns_unlock(&engine->lock);
-        if (ends) {
-            begin_cut(engine, &turn.verdict);
+        if (due) {
+            ns_gate_tell(&turn.message);
         }
+        if (grows) {
+            top_up(engine, stream, &turn);
+        }
+        more = call != NULL && engine->http2 != NULL;
     }
 }
 

@@ -13,7 +13,8 @@
 /* --- life ----------------------------------------------------------------------------------- */
 
 struct ns_http2 *
-ns_http2_new(const struct ns_wire_hosts *hosts, const char *server_name, uint64_t body_bytes_max)
+ns_http2_new(const struct ns_wire_hosts *hosts, const char *server_name, uint64_t body_bytes_max,
+             bool asks_usage)
 {
     struct ns_http2 *http2 = ns_mem_alloc(sizeof *http2);
     if (http2 == NULL) {
@@ -21,6 +22,7 @@ ns_http2_new(const struct ns_wire_hosts *hosts, const char *server_name, uint64_
     }
     http2->hosts = hosts;
     http2->body_bytes_max = body_bytes_max;
+    http2->asks_usage = asks_usage;
     http2->initial_window = NS_HTTP2_WINDOW_BYTES;
     http2->send_window = NS_HTTP2_WINDOW_BYTES;
     http2->program_initial_window = NS_HTTP2_WINDOW_BYTES;
@@ -51,6 +53,7 @@ free_stream(struct ns_http2_stream *stream)
     ns_bytes_free(&stream->trailers);
     ns_bytes_free(&stream->denial);
     ns_bytes_free(&stream->denial_body);
+    ns_http2_free_edit(stream);
     ns_mem_free(stream);
 }
 
@@ -198,6 +201,18 @@ ns_http2_open(struct ns_http2 *http2, uint32_t id)
     return stream;
 }
 
+static void
+forget_growth(struct ns_http2 *http2, const struct ns_http2_stream *stream)
+{
+    struct ns_http2_stream **link = &http2->grown;
+    while (stream->grown && *link != stream) {
+        link = &(*link)->next_grown;
+    }
+    if (stream->grown) {
+        *link = stream->next_grown;
+    }
+}
+
 void
 ns_http2_reap(struct ns_http2 *http2, struct ns_http2_stream *stream)
 {
@@ -215,6 +230,7 @@ ns_http2_reap(struct ns_http2 *http2, struct ns_http2_stream *stream)
     http2->writing = http2->writing == stream ? NULL : http2->writing;
     http2->reading = http2->reading == stream ? NULL : http2->reading;
     http2->released_count -= stream->released;
+    forget_growth(http2, stream);
     uint32_t place = place_of(http2, stream->id);
     http2->stream_count--;
     memmove(http2->streams + place, http2->streams + place + 1,
@@ -240,6 +256,7 @@ ns_http2_drop(struct ns_http2 *http2, struct ns_http2_stream *stream)
     ns_bytes_free(&stream->queue);
     ns_bytes_free(&stream->trailers);
     ns_http2_give_back(http2, stream, waiting);
+    ns_http2_drop_edit(http2, stream);
     stream->withheld = false;
     stream->dropped = true;
 }
@@ -270,6 +287,7 @@ ns_http2_allow(struct ns_http2 *http2, struct ns_http2_stream *stream)
     if (!stream->over) {
         stream->released = true;
         http2->released_count++;
+        ns_http2_ask_usage(http2, stream);
         ns_http2_pump(http2, stream);
         return;
     }
@@ -325,7 +343,7 @@ ns_http2_deny(struct ns_http2 *http2, struct ns_http2_stream *stream, const uint
 }
 
 static void
-inject_denial(struct ns_http2 *http2, struct ns_http2_stream *stream)
+inject_head(struct ns_http2 *http2, struct ns_http2_stream *stream)
 {
     struct ns_bytes block = {0};
     if (http2->table_bytes_due) {
@@ -336,24 +354,24 @@ inject_denial(struct ns_http2 *http2, struct ns_http2_stream *stream)
     http2->failed |= !ns_http2_block_write(&http2->inject, stream->id, ns_bytes_front(&block),
                                            ns_bytes_count(&block), false);
     ns_bytes_free(&block);
-    ns_http2_put_frame(http2, &http2->inject, NS_HTTP2_DATA, NS_HTTP2_END_STREAM, stream->id,
-                       ns_bytes_front(&stream->denial_body), ns_bytes_count(&stream->denial_body));
-    http2->reserve -= (int64_t)ns_bytes_count(&stream->denial_body);
+    ns_bytes_free(&stream->denial);
 }
 
-/* A denial whose time has come. Where the server has begun to answer before it saw the reset, that
- * answer stands, and is ended here. */
+/* A denial whose time has come, or the end of an answer that was cut. Where the server has begun to
+ * answer before it saw the reset, that answer stands, and is ended here; so is one that cannot be
+ * cut by words. */
 static void
 tell_denial(struct ns_http2 *http2, struct ns_http2_stream *stream)
 {
-    int64_t room = http2->program_initial_window + stream->receive_extra;
-    if (stream->answered) {
+    bool words = ns_http2_is_detached(stream) && ns_bytes_count(&stream->denial_body) > 0;
+    if (!words) {
         ns_http2_put_u32(http2, &http2->inject, NS_HTTP2_RST_STREAM, stream->id, NS_HTTP2_CANCEL);
         stream->ended = true;
-    } else if (room < (int64_t)ns_bytes_count(&stream->denial_body)) {
-        return; /* the program takes no more at the moment */
-    } else {
-        inject_denial(http2, stream);
+    } else if (ns_bytes_count(&stream->denial) > 0) {
+        inject_head(http2, stream);
+    }
+    if (words && !ns_http2_put_words(http2, stream, &http2->inject, true)) {
+        return; /* the rest when the program takes more */
     }
     stream->due = false;
     ns_bytes_free(&stream->denial);
@@ -435,9 +453,26 @@ ns_http2_take(struct ns_http2 *http2)
 }
 
 const struct ns_wire_call *
-ns_http2_current(struct ns_http2 *http2)
+ns_http2_take_grown(struct ns_http2 *http2, uint32_t *id)
 {
-    struct ns_http2_stream *stream =
-        http2->current == 0 ? NULL : ns_http2_find(http2, http2->current);
-    return stream == NULL || stream->call == NULL ? NULL : ns_http2_call_current(stream->call);
+    const struct ns_wire_call *call = NULL;
+    while (call == NULL && http2->grown != NULL) {
+        struct ns_http2_stream *stream = http2->grown;
+        http2->grown = stream->next_grown;
+        stream->grown = false;
+        if (stream->call != NULL && !stream->over && stream->cut_by == NULL) {
+            *id = stream->id;
+            call = ns_http2_call_current(stream->call);
+        }
+    }
+    return call;
+}
+
+const struct ns_wire_call *
+ns_http2_call(const struct ns_http2 *http2, uint32_t id)
+{
+    const struct ns_http2_stream *stream = ns_http2_find(http2, id);
+    bool running =
+        stream != NULL && stream->call != NULL && !stream->over && stream->cut_by == NULL;
+    return running ? ns_http2_call_of(stream->call) : NULL;
 }

@@ -10,9 +10,10 @@
  *
  *     what the program may send = what the server takes - what waits here + what was advanced
  *
- * A denied stream is reset towards the server and answered towards the program. Header blocks pass
- * as they are; from the first one that holds a header of ours, blocks of requests are written anew,
- * as literals, because the server's table of fields then lacks what the program's has.
+ * A denied stream is reset towards the server and answered towards the program; an answer that is
+ * cut is ended so. The content of an answer that is edited comes in frames of ours. Header blocks
+ * pass as they are; from the first one that holds a header of ours, blocks of requests are written
+ * anew, as literals, because the server's table of fields then lacks what the program's has.
  *
  * The caller serialises all calls for one connection. Without memory the connection fails: bytes
  * that are due have no other place.
@@ -21,15 +22,17 @@
 #define NS_SHIM_HTTP2_H
 
 #include "base/bytes.h"
+#include "shim/gate.h"
 #include "wire/wire.h"
 
 struct ns_http2;
 struct ns_http2_stream;
 
 /* At the start of a connection. body_bytes_max: a call whose request is longer is judged after so
- * many bytes of its body. hosts must outlive it. NULL without memory. */
+ * many bytes of its body. asks_usage: streams that would not are made to tell their usage, and the
+ * program does not see it. hosts must outlive it. NULL without memory. */
 struct ns_http2 *ns_http2_new(const struct ns_wire_hosts *hosts, const char *server_name,
-                              uint64_t body_bytes_max);
+                              uint64_t body_bytes_max, bool asks_usage);
 
 /* With the calls that were not taken. */
 void ns_http2_free(struct ns_http2 *http2);
@@ -72,8 +75,16 @@ struct ns_wire_call *ns_http2_take_ended(struct ns_http2 *http2, bool *cut);
 /* The connection is over: a call that is not, now the caller's, or NULL. */
 struct ns_wire_call *ns_http2_take(struct ns_http2 *http2);
 
-/* The call whose answer came last, with the usage told so far, or NULL: for progress. */
-const struct ns_wire_call *ns_http2_current(struct ns_http2 *http2);
+/* A call of whose answer something came since this was asked last, with the usage told so far: for
+ * progress. NULL: there is none (any more). */
+const struct ns_wire_call *ns_http2_take_grown(struct ns_http2 *http2, uint32_t *stream);
+
+/* The call of a stream, NULL where it is over or is being cut. */
+const struct ns_wire_call *ns_http2_call(const struct ns_http2 *http2, uint32_t stream);
+
+/* The answer to this stream's call is to be cut: behind its next event, with words that say so
+ * where it can have them, and its call is over then. Without memory nothing happens. */
+void ns_http2_cut(struct ns_http2 *http2, uint32_t stream, const struct ns_gate_verdict *verdict);
 
 /* Bytes are lost for want of memory, or the program cannot be answered: the connection must fail.
  */

@@ -7,6 +7,7 @@
 #include "wire/http2_call.h"
 #include "wire/http2_frame.h"
 #include "wire/http2_head.h"
+#include "wire/usage_filter.h"
 
 /* Streams of one connection whose bodies are under way; servers allow some hundred. With one more
  * the connection fails. */
@@ -22,6 +23,10 @@
 /* The program may take this much more on its connection than the server knows: room for denials,
  * which the server's account does not show. */
 #define NS_HTTP2_RESERVE_BYTES 4096
+
+/* An event of an answer is kept until it is known what it is. With a window smaller than this the
+ * server might wait for the program, which gives room only for what it has had. */
+#define NS_HTTP2_FILTER_WINDOW_BYTES_MIN (2 * NS_USAGE_EVENT_BYTES_MAX)
 
 struct ns_http2_stream {
     uint32_t id;
@@ -48,9 +53,19 @@ struct ns_http2_stream {
     struct ns_bytes head;       /* text of a call's head, until its ruling */
     struct ns_bytes queue;      /* body, taken and not yet sent */
     struct ns_bytes trailers;   /* a header block, likewise */
-    struct ns_bytes denial;     /* the header block of our answer */
+    struct ns_bytes denial;     /* the header block of our answer; none behind the server's own */
     struct ns_bytes denial_body;
     uint64_t ping; /* whose answer tells that the server has seen the reset */
+
+    /* an answer that does not pass as it comes (http2_edit.c) */
+    struct ns_usage_filter *filter; /* NULL: nothing is to be taken out of it */
+    struct ns_gate_verdict *cut_by; /* it is to be cut behind its next event */
+    bool askable;                   /* the request's length was not told: it may be edited */
+    bool measured;                  /* the answer's was, and must stay */
+    bool severed; /* it was cut: the rest is not the program's, and its end is due or was told */
+
+    struct ns_http2_stream *next_grown;
+    bool grown;
 };
 
 struct ns_http2 {
@@ -60,8 +75,10 @@ struct ns_http2 {
     struct ns_http2_stream **streams; /* by id, ascending */
     uint32_t stream_count;
     uint32_t stream_capacity;
-    uint32_t over_count;     /* of streams with a call to be taken */
-    uint32_t released_count; /* of streams whose leaving is not known yet */
+    uint32_t over_count;           /* of streams with a call to be taken */
+    uint32_t released_count;       /* of streams whose leaving is not known yet */
+    struct ns_http2_stream *grown; /* whose answers grew since that was asked */
+    bool asks_usage;
     bool failed;
 
     struct ns_bytes to_server;
@@ -85,8 +102,8 @@ struct ns_http2 {
     struct ns_http2_fields *answer_fields;
     struct ns_http2_head answer_head;
     struct ns_http2_stream *reading; /* of the frame that is passing */
-    uint32_t current;                /* the stream that was answered last */
     bool reader_passes;
+    bool editing; /* the DATA frame that is passing is made anew */
     bool reader_blind;
     bool answer_ends;
     bool settings_seen;   /* the server's preface */
@@ -130,6 +147,53 @@ void ns_http2_cancel(struct ns_http2 *http2, struct ns_http2_stream *stream);
 
 /* Tells denials whose reset the server has seen. */
 void ns_http2_tell_denials(struct ns_http2 *http2);
+
+/* Nothing more of the server's goes to the program on this stream: it is denied and the server had
+ * not begun to answer, or its answer was cut. */
+static inline bool
+ns_http2_is_detached(const struct ns_http2_stream *stream)
+{
+    return stream->dropped && (stream->severed || !stream->answered);
+}
+
+/* --- answers that are edited (http2_edit.c) -------------------------------------------------- */
+
+/* The request of an allowed call, which waits here whole, is made to ask for its usage, if that is
+ * wanted. */
+void ns_http2_ask_usage(struct ns_http2 *http2, struct ns_http2_stream *stream);
+
+/* The head of the answer has come. */
+void ns_http2_begin_answer(struct ns_http2_stream *stream, const struct ns_http1 *head);
+
+/* Is the content that comes now to be put to the program by these? */
+static inline bool
+ns_http2_is_edited(const struct ns_http2_stream *stream)
+{
+    return stream->filter != NULL || stream->cut_by != NULL;
+}
+
+/* Content, and what surrounds it. The stream may be over, or NULL: forgotten. */
+void ns_http2_edit_content(struct ns_http2 *http2, struct ns_http2_stream *stream,
+                           const uint8_t *bytes, size_t count);
+void ns_http2_edit_padding(struct ns_http2 *http2, struct ns_http2_stream *stream, size_t count);
+
+/* The server has ended its content, by a frame of it (ends) or by a reset, which comes next. */
+void ns_http2_edit_end(struct ns_http2 *http2, struct ns_http2_stream *stream, bool ends);
+
+/* A header block comes next, which ends the answer. */
+void ns_http2_edit_block(struct ns_http2 *http2, struct ns_http2_stream *stream);
+
+/* What is kept of answers passes: nothing of them comes any more, or it is not understood. */
+void ns_http2_flush_edits(struct ns_http2 *http2);
+
+/* Puts the content of a denial, or the words with which a cut answer ends, as far as the program
+ * takes them on the stream; ends: they end it. Returns whether that was all. */
+bool ns_http2_put_words(struct ns_http2 *http2, struct ns_http2_stream *stream,
+                        struct ns_bytes *out, bool ends);
+
+/* Nothing of the answer goes on any more. */
+void ns_http2_drop_edit(struct ns_http2 *http2, struct ns_http2_stream *stream);
+void ns_http2_free_edit(struct ns_http2_stream *stream);
 
 /* --- output (http2.c) ----------------------------------------------------------------------- */
 

@@ -19,6 +19,8 @@ go_blind(struct ns_http2 *http2, int error)
     for (uint32_t i = 0; i < http2->stream_count; i++) {
         http2->failed |= http2->streams[i]->due;
     }
+    http2->failed |= http2->editing; /* half of a frame cannot follow nothing */
+    ns_http2_flush_edits(http2);
 }
 
 /* What is between frames may be put in now, behind the server's own first one. */
@@ -50,6 +52,7 @@ ns_http2_close_reading(struct ns_http2 *http2)
     ns_http2_tell_denials(http2);
     if (ns_http2_frames_idle(&http2->reader)) {
         http2->settings_seen = true;
+        ns_http2_flush_edits(http2);
     }
 }
 
@@ -92,7 +95,7 @@ end_block(struct ns_http2 *http2)
     bool final = head != NULL && ns_http1_status(head) >= 200;
     if (final && stream->call != NULL) {
         ns_http2_call_answer(stream->call, head);
-        http2->current = stream->id;
+        ns_http2_begin_answer(stream, head);
     }
     stream->answered |= final;
     ns_http1_free(head);
@@ -160,13 +163,16 @@ take_reset(struct ns_http2 *http2)
 {
     const struct ns_http2_frames *frames = &http2->reader;
     struct ns_http2_stream *stream = ns_http2_find(http2, frames->frame.stream);
-    if (stream != NULL && stream->dropped && !stream->answered) {
+    if (stream != NULL && ns_http2_is_detached(stream)) {
         /* It has seen our reset, or was faster. */
         if (stream->due) {
             stream->ping = http2->ping_acked;
             ns_http2_tell_denials(http2);
         }
         return;
+    }
+    if (stream != NULL) {
+        ns_http2_edit_end(http2, stream, false);
     }
     pass_control(http2);
     if (stream == NULL) {
@@ -240,28 +246,42 @@ is_block(uint8_t type)
 static bool
 passes(const struct ns_http2_stream *stream, bool block)
 {
-    if (stream == NULL || !stream->dropped || stream->answered) {
-        return true;
+    /* An answer that was faster than our reset stands, as do the fields that end one. */
+    return stream == NULL || !ns_http2_is_detached(stream) || (block && stream->due);
+}
+
+static void
+begin_data(struct ns_http2 *http2, const struct ns_http2_frame *frame)
+{
+    struct ns_http2_stream *stream = ns_http2_find(http2, frame->stream);
+    http2->reading = stream;
+    http2->reader_passes = passes(stream, false);
+    if (!http2->reader_passes) {
+        ns_http2_swallowed(http2, frame->length);
+    } else if (stream != NULL && stream->call != NULL && ns_http2_is_edited(stream)) {
+        http2->reader_passes = false;
+        http2->editing = true;
+    } else if (stream != NULL) {
+        stream->receive_extra -= frame->length;
     }
-    return block && stream->due; /* an answer that was faster than our reset stands */
 }
 
 static void
 begin_frame(struct ns_http2 *http2)
 {
     const struct ns_http2_frame *frame = &http2->reader.frame;
+    http2->editing = false;
     switch (frame->type) {
     case NS_HTTP2_DATA:
-        http2->reading = ns_http2_find(http2, frame->stream);
-        http2->reader_passes = passes(http2->reading, false);
-        if (!http2->reader_passes) {
-            ns_http2_swallowed(http2, frame->length);
-        }
+        begin_data(http2, frame);
         break;
     case NS_HTTP2_HEADERS:
         http2->reading = ns_http2_find(http2, frame->stream);
         http2->reader_passes = passes(http2->reading, true);
         http2->answer_ends = (frame->flags & NS_HTTP2_END_STREAM) != 0;
+        if (http2->reading != NULL && http2->reader_passes) {
+            ns_http2_edit_block(http2, http2->reading);
+        }
         break;
     case NS_HTTP2_CONTINUATION: /* as what it continues */
         break;
@@ -286,9 +306,35 @@ take_content(struct ns_http2 *http2, const struct ns_http2_input *input)
         if (error != 0) {
             go_blind(http2, error);
         }
+        return;
+    }
+    if (http2->editing) {
+        ns_http2_edit_content(http2, stream, input->bytes, input->count);
     } else if (stream != NULL && stream->call != NULL) {
         ns_http2_call_answer_body(stream->call, input->bytes, input->count);
-        http2->current = stream->id;
+    }
+    if (stream != NULL && stream->call != NULL && !stream->grown) {
+        stream->grown = true;
+        stream->next_grown = http2->grown;
+        http2->grown = stream;
+    }
+}
+
+static void
+end_data(struct ns_http2 *http2)
+{
+    struct ns_http2_stream *stream = http2->reading;
+    bool edited = http2->editing;
+    http2->editing = false;
+    if (stream == NULL || (http2->reader.frame.flags & NS_HTTP2_END_STREAM) == 0) {
+        return;
+    }
+    if (edited && stream->call != NULL && !stream->severed) {
+        ns_http2_edit_end(http2, stream, true);
+        close_stream(http2, stream, false);
+    } else if (http2->reader_passes) {
+        stream->due &= !stream->severed;
+        close_stream(http2, stream, false);
     }
 }
 
@@ -300,9 +346,7 @@ end_frame(struct ns_http2 *http2)
     int error = 0;
     switch (frame->type) {
     case NS_HTTP2_DATA:
-        if (stream != NULL && http2->reader_passes && (frame->flags & NS_HTTP2_END_STREAM) != 0) {
-            close_stream(http2, stream, false);
-        }
+        end_data(http2);
         break;
     case NS_HTTP2_HEADERS:
     case NS_HTTP2_CONTINUATION:
@@ -353,7 +397,8 @@ ns_http2_read(struct ns_http2 *http2, const uint8_t *bytes, size_t count, bool *
     switch (input.event) {
     case NS_HTTP2_FRAME:
         begin_frame(http2);
-        *pass = http2->reader_passes && taken == NS_HTTP2_HEADER_BYTES;
+        *pass = http2->reader_passes && taken == NS_HTTP2_HEADER_BYTES &&
+                ns_bytes_count(&http2->to_program) == 0;
         if (http2->reader_passes && !*pass) {
             ns_http2_put(http2, &http2->to_program, frames->header, sizeof frames->header);
         }
@@ -364,6 +409,9 @@ ns_http2_read(struct ns_http2 *http2, const uint8_t *bytes, size_t count, bool *
         break;
     case NS_HTTP2_REST:
         *pass = http2->reader_passes;
+        if (http2->editing) {
+            ns_http2_edit_padding(http2, http2->reading, input.count);
+        }
         break;
     case NS_HTTP2_END:
         end_frame(http2);

@@ -14,6 +14,12 @@ give_up(struct ns_http2 *http2, int error)
     http2->opaque = true;
     /* Header blocks that were written anew cannot be followed by others, and ours do not leave. */
     http2->failed |= error == -ENOMEM || http2->translating || http2->request_head.ours;
+    /* Nor is what arrives looked at: it must be what the program is to have. */
+    http2->failed |= http2->editing;
+    for (uint32_t i = 0; i < http2->stream_count; i++) {
+        http2->failed |= http2->streams[i]->severed;
+    }
+    ns_http2_flush_edits(http2);
     ns_http2_put(http2, &http2->to_server, ns_bytes_front(&http2->request_block),
                  ns_bytes_count(&http2->request_block));
     ns_bytes_free(&http2->request_block);
@@ -21,35 +27,38 @@ give_up(struct ns_http2 *http2, int error)
 
 /* --- requests ------------------------------------------------------------------------------- */
 
-/* The block that is complete, anew. Its peer's table is emptied first: no block refers to it any
- * more (RFC 7541, 6.3). */
+/* The block that is complete, anew; edited: for a body that may be (and an answer). Its peer's
+ * table is emptied first: no block refers to it any more (RFC 7541, 6.3). */
 static void
-write_literals(struct ns_http2 *http2, struct ns_bytes *block)
+write_literals(struct ns_http2 *http2, struct ns_bytes *block, bool edited)
 {
     const struct ns_http2_head *head = &http2->request_head;
     http2->translating = true;
     http2->failed |= head->no_block;
     http2->failed |= !ns_http2_table_size(block, 0);
     ns_http2_put(http2, block, ns_bytes_front(&head->block), ns_bytes_count(&head->block));
+    if (!edited) {
+        ns_http2_put(http2, block, ns_bytes_front(&head->about), ns_bytes_count(&head->about));
+    }
 }
 
 /* The frames of the block that is complete, as they came or anew. */
 static void
-send_block(struct ns_http2 *http2, uint32_t stream, bool end_stream)
+send_block(struct ns_http2 *http2, uint32_t stream, bool end_stream, bool edited)
 {
     struct ns_http2_head *head = &http2->request_head;
     struct ns_bytes *frames = &http2->request_block;
     if (http2->failed) {
         return;
     }
-    if (!http2->translating && !head->ours) {
+    if (!http2->translating && !head->ours && !edited) {
         uint8_t *flags = frames->data + frames->begin + 4;
         *flags = (uint8_t)(*flags & ~NS_HTTP2_END_STREAM) | (end_stream ? NS_HTTP2_END_STREAM : 0);
         ns_http2_put(http2, &http2->to_server, ns_bytes_front(frames), ns_bytes_count(frames));
         return;
     }
     struct ns_bytes block = {0};
-    write_literals(http2, &block);
+    write_literals(http2, &block, edited);
     http2->failed |= !ns_http2_block_write(&http2->to_server, stream, ns_bytes_front(&block),
                                            ns_bytes_count(&block), end_stream);
     ns_bytes_free(&block);
@@ -61,11 +70,11 @@ take_trailers(struct ns_http2 *http2, struct ns_http2_stream *stream)
 {
     stream->ended = true;
     if (!stream->withheld && !stream->dropped && ns_bytes_count(&stream->queue) == 0) {
-        send_block(http2, stream->id, true);
+        send_block(http2, stream->id, true, false);
         stream->end_sent = true;
         return;
     }
-    write_literals(http2, &stream->trailers);
+    write_literals(http2, &stream->trailers, false);
 }
 
 /* A request begins. */
@@ -91,7 +100,7 @@ open_request(struct ns_http2 *http2, uint32_t id, struct ns_http2_stream **asks)
     }
     if (call == NULL) {
         ns_bytes_free(&text);
-        send_block(http2, id, ends);
+        send_block(http2, id, ends, false);
         return;
     }
     stream->call = call;
@@ -99,7 +108,9 @@ open_request(struct ns_http2 *http2, uint32_t id, struct ns_http2_stream **asks)
     stream->length = length;
     stream->withheld = true;
     stream->ended = ends;
-    send_block(http2, id, false);
+    stream->askable = http2->asks_usage && !ends && ns_http2_call_is_askable(call) &&
+                      http2->program_initial_window >= NS_HTTP2_FILTER_WINDOW_BYTES_MIN;
+    send_block(http2, id, false, stream->askable);
     if (ends) {
         *asks = stream;
     } else {
@@ -120,7 +131,8 @@ end_block(struct ns_http2 *http2, struct ns_http2_stream **asks)
         *asks = stream->withheld ? stream : NULL;
         ns_http2_reap(http2, stream);
     } else {
-        send_block(http2, id, http2->request_ends); /* against the rules: for the server to say */
+        send_block(http2, id, http2->request_ends,
+                   false); /* against the rules: for the server to say */
     }
     ns_http2_head_free(&http2->request_head);
     ns_bytes_free(&http2->request_block);
@@ -186,7 +198,7 @@ take_window_update(struct ns_http2 *http2)
     if (stream != NULL) {
         stream->receive_extra += bytes;
     }
-    if (stream != NULL && stream->dropped && !stream->answered) {
+    if (stream != NULL && ns_http2_is_detached(stream)) {
         ns_http2_tell_denials(http2);
         if (ns_bytes_count(&http2->inject) > 0) {
             ns_http2_wake(http2);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "wire/http1_head.h"
 #include "wire/limits.h"
+#include "wire/text.h"
 
 /* Heads of API traffic are about 1 KiB. */
 #define HEAD_BYTES_FIRST 2048
@@ -419,4 +420,12 @@ bool
 ns_http1_keep_alive(const struct ns_http1 *parser)
 {
     return parser->keep_alive;
+}
+
+bool
+ns_http1_is_plain_success(const struct ns_http1 *parser)
+{
+    struct ns_http1_text coding = ns_http1_find(parser, "content-encoding");
+    return parser->status == 200 &&
+           (coding.bytes == 0 || ns_wire_text_is_nocase(coding.text, coding.bytes, "identity"));
 }

@@ -110,4 +110,7 @@ struct ns_http1_text ns_http1_find(const struct ns_http1 *parser, const char *na
 int64_t ns_http1_content_length(const struct ns_http1 *parser);
 bool ns_http1_keep_alive(const struct ns_http1 *parser);
 
+/* Is this the head of a 200 whose body has no content coding? */
+bool ns_http1_is_plain_success(const struct ns_http1 *parser);
+
 #endif

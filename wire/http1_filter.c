@@ -96,10 +96,7 @@ static void
 choose_mode(struct ns_http1_filter *filter)
 {
     const struct ns_http1 *parser = filter->parser;
-    struct ns_http1_text coding = ns_http1_find(parser, "content-encoding");
-    bool coded = coding.text != NULL && coding.bytes > 0 &&
-                 !ns_wire_text_is_nocase(coding.text, coding.bytes, "identity");
-    if (coded || parser->status != 200) {
+    if (!ns_http1_is_plain_success(parser)) {
         filter->mode = PASSING;
     } else if (parser->body_state == BODY_CLOSE) {
         filter->mode = UNTIL_CLOSE;

@@ -52,6 +52,35 @@ ns_http2_call_request(struct ns_http2_call *call, const uint8_t *bytes, size_t c
     ns_request_body(&call->request, bytes, count);
 }
 
+bool
+ns_http2_call_is_askable(const struct ns_http2_call *call)
+{
+    return call->request.askable;
+}
+
+int
+ns_http2_call_ask_usage(struct ns_http2_call *call, struct ns_bytes *body)
+{
+    struct ns_usage_edit edit;
+    const uint8_t *bytes = ns_bytes_front(body);
+    size_t count = ns_bytes_count(body);
+    if (!ns_request_usage_edit(&call->request, &edit) || edit.offset + edit.removed > count) {
+        return -ENOENT;
+    }
+    struct ns_bytes edited = {0};
+    size_t after = (size_t)edit.offset + edit.removed;
+    if (!ns_bytes_append(&edited, bytes, (size_t)edit.offset) ||
+        !ns_bytes_append(&edited, edit.text, edit.text_bytes) ||
+        !ns_bytes_append(&edited, bytes + after, count - after)) {
+        ns_bytes_free(&edited);
+        return -ENOMEM;
+    }
+    ns_bytes_free(body);
+    *body = edited;
+    call->call->request.usage_injected = true;
+    return 0;
+}
+
 uint64_t
 ns_http2_call_request_bytes(const struct ns_http2_call *call)
 {
@@ -81,6 +110,20 @@ ns_http2_call_answer_body(struct ns_http2_call *call, const uint8_t *bytes, size
     if (call->answered) {
         ns_answer_body(&call->answer, bytes, count);
     }
+}
+
+bool
+ns_http2_call_may_cut(const struct ns_http2_call *call, bool *now)
+{
+    *now = false;
+    return call->answered && ns_answer_may_cut(&call->answer, now);
+}
+
+size_t
+ns_http2_call_answer_event(struct ns_http2_call *call, const uint8_t *bytes, size_t count,
+                           bool *boundary)
+{
+    return ns_answer_event(&call->answer, bytes, count, boundary);
 }
 
 const struct ns_wire_call *

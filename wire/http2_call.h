@@ -3,6 +3,7 @@
 #ifndef NS_WIRE_HTTP2_CALL_H
 #define NS_WIRE_HTTP2_CALL_H
 
+#include "base/bytes.h"
 #include "wire/http1.h"
 #include "wire/wire.h"
 
@@ -19,6 +20,14 @@ void ns_http2_call_free(struct ns_http2_call *call);
 /* Body of the request. */
 void ns_http2_call_request(struct ns_http2_call *call, const uint8_t *bytes, size_t count);
 
+/* Whether its body may be edited, as far as its head tells: to ask for the usage of a stream. */
+bool ns_http2_call_is_askable(const struct ns_http2_call *call);
+
+/* After ns_http2_call_facts: makes the whole body ask for the usage of its stream, and marks the
+ * call usage_injected. Returns 0, -ENOENT: it does anyhow, or must not be asked; -ENOMEM. Then
+ * nothing is changed. */
+int ns_http2_call_ask_usage(struct ns_http2_call *call, struct ns_bytes *body);
+
 /* Of the request's body so far, as sent. */
 uint64_t ns_http2_call_request_bytes(const struct ns_http2_call *call);
 
@@ -29,6 +38,11 @@ struct ns_wire_call *ns_http2_call_facts(struct ns_http2_call *call, bool comple
 /* The head of the final answer, and its body. */
 void ns_http2_call_answer(struct ns_http2_call *call, const struct ns_http1 *head);
 void ns_http2_call_answer_body(struct ns_http2_call *call, const uint8_t *bytes, size_t count);
+
+/* As ns_answer_may_cut and ns_answer_event. */
+bool ns_http2_call_may_cut(const struct ns_http2_call *call, bool *now);
+size_t ns_http2_call_answer_event(struct ns_http2_call *call, const uint8_t *bytes, size_t count,
+                                  bool *boundary);
 
 /* The call, still not the caller's. */
 struct ns_wire_call *ns_http2_call_of(const struct ns_http2_call *call);

@@ -174,6 +174,16 @@ is_one_line(const uint8_t *text, size_t bytes)
     return true;
 }
 
+/* The block that takes a field. */
+static struct ns_bytes *
+block_of(struct ns_http2_head *head, const nghttp2_nv *field)
+{
+    const char *name = (const char *)field->name;
+    bool about = ns_wire_text_is(name, field->namelen, "content-length") ||
+                 ns_wire_text_is(name, field->namelen, "accept-encoding");
+    return about ? &head->about : &head->block;
+}
+
 static void
 keep(struct ns_http2_head *head, const nghttp2_nv *field)
 {
@@ -181,10 +191,11 @@ keep(struct ns_http2_head *head, const nghttp2_nv *field)
     bool ours = ns_wire_text_begins_nocase(name, field->namelen, OURS);
     size_t kept = ns_bytes_count(&head->pseudo) + ns_bytes_count(&head->lines) + field->namelen +
                   field->valuelen;
-    bool fits = kept <= NS_HEAD_BYTES_MAX && ns_bytes_count(&head->block) <= NS_HEAD_BYTES_MAX;
+    bool fits = kept <= NS_HEAD_BYTES_MAX &&
+                ns_bytes_count(&head->block) + ns_bytes_count(&head->about) <= NS_HEAD_BYTES_MAX;
     head->ours |= ours;
     head->no_block |=
-        !ours && (!fits || !ns_http2_literal(&head->block, name, field->namelen,
+        !ours && (!fits || !ns_http2_literal(block_of(head, field), name, field->namelen,
                                              (const char *)field->value, field->valuelen,
                                              (field->flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0));
     bool pseudo = field->namelen > 0 && name[0] == ':';
@@ -301,6 +312,7 @@ ns_http2_head_free(struct ns_http2_head *head)
     ns_bytes_free(&head->pseudo);
     ns_bytes_free(&head->lines);
     ns_bytes_free(&head->block);
+    ns_bytes_free(&head->about);
     *head = (struct ns_http2_head){0};
 }
 

@@ -21,7 +21,9 @@ void ns_http2_fields_free(struct ns_http2_fields *fields);
 struct ns_http2_head {
     struct ns_bytes pseudo; /* the values of :method, :path, … one after the other */
     struct ns_bytes lines;  /* the other fields, as lines */
-    struct ns_bytes block;  /* all fields but ours as literals that no table takes */
+    struct ns_bytes block;  /* all fields but ours as literals that no table takes, without */
+    struct ns_bytes about;  /* those of which a body that is edited, or whose answer is, knows
+                               nothing: content-length and accept-encoding */
     uint32_t method_bytes;  /* in pseudo, in this order */
     uint32_t path_bytes;
     uint32_t authority_bytes;
@@ -29,7 +31,7 @@ struct ns_http2_head {
     bool ours;     /* X-NullSpend-* was among the fields */
     bool bad;      /* fields that no HTTP/1.1 head can hold, or more than NS_HEAD_BYTES_MAX of them:
                       lines is not complete */
-    bool no_block; /* block is not complete, for want of memory or room */
+    bool no_block; /* block or about is not complete, for want of memory or room */
 };
 
 /* Decodes a piece of a block into head (NULL: only the table is kept). last: it ends the block.

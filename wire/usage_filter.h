@@ -51,6 +51,13 @@ void ns_usage_filter_free(struct ns_usage_filter *filter);
 size_t ns_usage_filter_feed(struct ns_usage_filter *filter, const uint8_t *bytes, size_t count,
                             struct ns_usage_output *output);
 
+/* Bytes that were fed and neither passed nor went so far. */
+static inline size_t
+ns_usage_filter_kept(const struct ns_usage_filter *filter)
+{
+    return filter->given ? 0 : filter->kept_bytes;
+}
+
 /* The body has ended: what is still kept passes, unless it is the usage chunk without its blank
  * line. */
 void ns_usage_filter_finish(struct ns_usage_filter *filter, struct ns_usage_output *output);

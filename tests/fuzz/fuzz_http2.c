@@ -107,7 +107,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     uint8_t mode = data[0];
-    struct ns_http2 *http2 = ns_http2_new(&hosts, "api.openai.com", mode & 2 ? 64 : 1 << 20);
+    struct ns_http2 *http2 =
+        ns_http2_new(&hosts, "api.openai.com", mode & 2 ? 64 : 1 << 20, (mode & 4) != 0);
     demand(http2 != NULL);
     http2->ping_base = 0;  /* so that a script can answer */
     if ((mode & 4) != 0) { /* most scripts are about what follows */

@@ -3,8 +3,10 @@
  * A seeded simulation: a real HTTP/2 client and a real server (libnghttp2), and the governed
  * connection between them. Splits, sizes, windows, padding, trailers, resets, pings and verdicts
  * are random. Neither end may ever find an error; what was denied must not arrive; what was allowed
- * must arrive as it was; every call must be told once, with its usage; and in the end both ends'
- * windows must be what the connection's accounts say.
+ * must arrive as it was, or made to ask for its usage, which the program then must not see; an
+ * answer that is cut must end behind an event, with the words that say so; every call must be told
+ * once, with its usage; and in the end both ends' windows must be what the connection's accounts
+ * say.
  *
  * NS_SEED chooses the first seed, NS_SIMULATION_RUNS how many (default 300). The seed of a failure
  * is printed: run it again with it.
@@ -78,6 +80,12 @@ struct exchange {
     bool reset;   /* by the program */
     bool refused; /* by the server, without looking */
     bool streamed;
+    bool wishes;   /* the program asks for the usage of its stream */
+    bool whole;    /* it was judged so */
+    bool tells;    /* and the server tells it */
+    bool measured; /* and the length of its answer */
+    bool reply_trailers;
+    bool cut;
     struct ns_bytes body;
     size_t sent;
     /* as the program sees it */
@@ -105,10 +113,13 @@ struct world {
     struct exchange exchanges[REQUESTS_MAX];
     size_t count;
     unsigned deny_percent;
+    unsigned cut_percent;
+    bool asks_usage;
     bool early_answers;        /* the server may answer before it has the body */
     struct ns_bytes to_server; /* written, not yet arrived */
     struct ns_bytes to_client;
     struct ns_bytes in; /* for the program to read first */
+    uint32_t client_window;
     uint32_t server_window;
 };
 
@@ -265,16 +276,20 @@ client_close(nghttp2_session *session, int32_t stream, uint32_t error, void *use
         (uint8_t *)(name), (uint8_t *)(value), sizeof(name) - 1, strlen(value), (flags)            \
     }
 
+#define WISH "\"stream_options\":{\"include_usage\":true}"
+
 static void
 fill_body(struct exchange *exchange)
 {
     static const char begin[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"";
     size_t text = one_in(3) ? below(300000) : below(2000);
     char end[128];
-    int end_bytes = snprintf(end, sizeof end, "\"}],\"model\":\"gpt-4o\"%s}",
-                             exchange->streamed ? ",\"stream\":true,\"stream_options\":"
-                                                  "{\"include_usage\":true}"
-                                                : "");
+    static const char *const wishes[] = {"", ",\"stream_options\":{}",
+                                         ",\"stream_options\":{\"include_usage\":false}"};
+    int end_bytes =
+        snprintf(end, sizeof end, "\"}],\"model\":\"gpt-4o\"%s%s}",
+                 exchange->streamed ? ",\"stream\":true" : "",
+                 exchange->wishes ? "," WISH : wishes[exchange->streamed ? below(3) : 0]);
     keep(&exchange->body, begin, sizeof begin - 1);
     for (size_t i = 0; i < text; i++) {
         char c = (char)('a' + i % 26);
@@ -289,6 +304,7 @@ submit_request(void)
     struct exchange *exchange = &world.exchanges[world.count++];
     exchange->kind = one_in(4) ? (one_in(2) ? PLAIN_POST : PLAIN_GET) : CALL;
     exchange->streamed = one_in(2);
+    exchange->wishes = exchange->streamed && one_in(2);
     char length[24];
     bool post = exchange->kind != PLAIN_GET;
     if (post) {
@@ -307,6 +323,7 @@ submit_request(void)
         FIELD("x-filler", world.count % 2 ? "one two three" : "four five six",
               NGHTTP2_NV_FLAG_NONE),
         FIELD("content-type", "application/json", NGHTTP2_NV_FLAG_NONE),
+        FIELD("accept-encoding", "gzip", NGHTTP2_NV_FLAG_NONE),
         FIELD("content-length", length, NGHTTP2_NV_FLAG_NONE),
         FIELD("x-nullspend-customer", "acme", NGHTTP2_NV_FLAG_NONE),
     };
@@ -314,8 +331,8 @@ submit_request(void)
     bool ours = one_in(4);
     count -= !ours;
     if (!post || one_in(2)) { /* without a length */
-        fields[7] = fields[8];
-        count -= count > 7;
+        fields[8] = fields[9];
+        count -= count > 8;
     }
     nghttp2_data_provider provider = {.source = {.ptr = exchange}, .read_callback = read_body};
     exchange->stream =
@@ -329,11 +346,26 @@ static ssize_t
 read_reply(nghttp2_session *session, int32_t stream, uint8_t *buffer, size_t room, uint32_t *flags,
            nghttp2_data_source *source, void *user)
 {
-    (void)session;
-    (void)stream;
     (void)user;
     struct exchange *exchange = exchange_of_body(source->ptr);
-    return send_some(&exchange->reply, &exchange->replied, buffer, room, flags);
+    ssize_t count = send_some(&exchange->reply, &exchange->replied, buffer, room, flags);
+    if (exchange->replied == ns_bytes_count(&exchange->reply) && exchange->reply_trailers) {
+        nghttp2_nv trailer = FIELD("x-sum", "def", NGHTTP2_NV_FLAG_NONE);
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+        nghttp2_submit_trailer(session, stream, &trailer, 1);
+    }
+    return count;
+}
+
+#define DONE "data: [DONE]\n\n"
+
+static int
+usage_event(char *text, size_t room, bool streamed)
+{
+    return snprintf(text, room,
+                    "%s{\"model\":\"gpt-4o\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,"
+                    "\"completion_tokens\":%d}}%s",
+                    streamed ? "data: " : "", OUTPUT_TOKENS, streamed ? "\n\n" : "");
 }
 
 static void
@@ -341,17 +373,24 @@ fill_reply(struct exchange *exchange)
 {
     char text[160];
     size_t events = exchange->streamed ? below(300) : 0;
+    exchange->measured = one_in(4);
+    exchange->reply_trailers = !exchange->measured && one_in(6);
+    exchange->tells = !exchange->streamed || exchange->wishes ||
+                      (ns_bytes_count(&exchange->received) > 0 &&
+                       memmem(ns_bytes_front(&exchange->received),
+                              ns_bytes_count(&exchange->received), WISH, sizeof WISH - 1) != NULL);
     for (size_t i = 0; i < events; i++) {
         int bytes = snprintf(text, sizeof text,
                              "data: {\"choices\":[{\"delta\":{\"content\":\"word %zu\"}}]}\n\n", i);
         keep(&exchange->reply, text, (size_t)bytes);
     }
-    int bytes = snprintf(text, sizeof text,
-                         "%s{\"model\":\"gpt-4o\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,"
-                         "\"completion_tokens\":%d}}%s",
-                         exchange->streamed ? "data: " : "", OUTPUT_TOKENS,
-                         exchange->streamed ? "\n\ndata: [DONE]\n\n" : "");
-    keep(&exchange->reply, text, (size_t)bytes);
+    if (exchange->tells) {
+        int bytes = usage_event(text, sizeof text, exchange->streamed);
+        keep(&exchange->reply, text, (size_t)bytes);
+    }
+    if (exchange->streamed) {
+        keep(&exchange->reply, DONE, sizeof DONE - 1);
+    }
 }
 
 static void
@@ -361,19 +400,24 @@ reply(struct exchange *exchange)
         FIELD(":status", "200", NGHTTP2_NV_FLAG_NONE),
         FIELD("content-type", "application/json", NGHTTP2_NV_FLAG_NONE),
         FIELD("x-request-id", world.count % 3 ? "req_abc" : "req_def", NGHTTP2_NV_FLAG_NONE),
+        {0},
     };
     if (ns_bytes_count(&exchange->reply) > 0) {
         return; /* it was answered early */
     }
     fill_reply(exchange);
+    char length[24];
+    snprintf(length, sizeof length, "%zu", ns_bytes_count(&exchange->reply));
+    nghttp2_nv measure = FIELD("content-length", length, NGHTTP2_NV_FLAG_NONE);
+    fields[3] = measure;
     if (one_in(6)) {
         nghttp2_nv hint = FIELD(":status", "103", NGHTTP2_NV_FLAG_NONE);
         nghttp2_submit_headers(world.server, NGHTTP2_FLAG_NONE, exchange->stream, NULL, &hint, 1,
                                NULL);
     }
     nghttp2_data_provider provider = {.source = {.ptr = exchange}, .read_callback = read_reply};
-    nghttp2_submit_response(world.server, exchange->stream, fields,
-                            sizeof fields / sizeof fields[0], &provider);
+    nghttp2_submit_response(world.server, exchange->stream, fields, exchange->measured ? 4 : 3,
+                            &provider);
 }
 
 static int
@@ -462,7 +506,7 @@ finish_ended(void)
                    "stream %d was answered and not sent", exchange->stream);
             EXPECT(!mark->ticket.sent || !exchange->refused || exchange->reset,
                    "stream %d was refused and counts as sent", exchange->stream);
-            EXPECT(cut || memory_fails ||
+            EXPECT(cut || memory_fails || !exchange->tells ||
                        (call->response.has_usage && call->response.complete &&
                         call->response.usage.count[NS_METER_OUTPUT] == OUTPUT_TOKENS),
                    "stream %d ends without its usage", exchange->stream);
@@ -484,6 +528,7 @@ rule(struct ns_http2_stream *stream)
     EXPECT(memcmp(head + range.offset, "sk-0000", 7) == 0, "the credential is where it is said");
     EXPECT(head_bytes > range.offset + range.bytes, "and within the head");
     bool whole = call->request.body_complete;
+    exchange->whole = whole;
     EXPECT(!whole || memory_fails || strcmp(call->request.model, "gpt-4o") == 0, "model \"%s\"",
            call->request.model);
     if (below(100) >= world.deny_percent) {
@@ -503,6 +548,23 @@ rule(struct ns_http2_stream *stream)
     int status;
     int bytes = ns_wire_denial_write(&call->request, &denial, text, sizeof text, &status);
     ns_wire_call_free(ns_http2_deny(world.http2, stream, text, (size_t)bytes));
+}
+
+/* Before the program's next read, as the library does: what grew is told, and some of it cut. */
+static void
+look_at_growth(void)
+{
+    static struct ns_gate_verdict verdict = {.decision = NS_DECISION_DENY};
+    snprintf(verdict.message, sizeof verdict.message, "nullspend: no more%0240d", 0);
+    uint32_t stream;
+    while (ns_http2_take_grown(world.http2, &stream) != NULL) {
+        struct exchange *exchange = exchange_of((int32_t)stream);
+        if (exchange->streamed && below(100) < world.cut_percent) {
+            exchange->cut = true;
+            ns_http2_cut(world.http2, stream, &verdict);
+        }
+    }
+    finish_ended();
 }
 
 /* Moves a random piece of what waits in `from`, copied so that a byte read too far is found. */
@@ -625,6 +687,7 @@ client_reads(void)
     if (ns_bytes_count(&world.to_client) == 0) {
         return false;
     }
+    look_at_growth();
     take_to_program();
     uint8_t *copy;
     size_t size = piece_of(&world.to_client, &copy);
@@ -682,7 +745,9 @@ open_session(nghttp2_session **session, bool client, uint32_t streams, uint32_t 
 static uint32_t
 some_window(void)
 {
-    return one_in(3) ? 500 + (uint32_t)below(3000) : NS_HTTP2_WINDOW_BYTES;
+    return one_in(3)   ? 100 + (uint32_t)below(3000)
+           : one_in(3) ? NS_HTTP2_FILTER_WINDOW_BYTES_MIN + (uint32_t)below(3000)
+                       : NS_HTTP2_WINDOW_BYTES;
 }
 
 /* libnghttp2 resets streams that filled the window that it had before its own SETTINGS made it
@@ -700,9 +765,12 @@ open_world(void)
     memset(&world, 0, sizeof world);
     static struct ns_wire_hosts hosts;
     uint64_t body_bytes_max = one_in(3) ? 1000 + below(100000) : 16 << 20;
-    world.http2 = ns_http2_new(&hosts, "api.openai.com", body_bytes_max);
+    world.asks_usage = one_in(2);
+    world.cut_percent = one_in(2) ? 0 : (unsigned)below(20);
+    world.http2 = ns_http2_new(&hosts, "api.openai.com", body_bytes_max, world.asks_usage);
     world.server_window = some_window();
-    open_session(&world.client, true, 100, some_window());
+    world.client_window = some_window();
+    open_session(&world.client, true, 100, world.client_window);
     open_session(&world.server, false, 1 + (uint32_t)below(20), world.server_window);
     world.deny_percent = one_in(4) ? 0 : (unsigned)below(101);
     world.early_answers = one_in(4);
@@ -736,6 +804,78 @@ same(const struct ns_bytes *a, const struct ns_bytes *b)
             memcmp(ns_bytes_front(a), ns_bytes_front(b), ns_bytes_count(a)) == 0);
 }
 
+/* Was the request made to ask for its usage? Only one that was judged whole can be, and only where
+ * the program has room. */
+static bool
+is_asked(const struct exchange *exchange)
+{
+    return world.asks_usage && exchange->kind == CALL && exchange->streamed && !exchange->wishes &&
+           exchange->whole && world.client_window >= NS_HTTP2_FILTER_WINDOW_BYTES_MIN;
+}
+
+/* The body as it arrived is the program's, but for the wish. */
+static bool
+asks(const struct exchange *exchange)
+{
+    const uint8_t *body = ns_bytes_front(&exchange->body);
+    const uint8_t *received = ns_bytes_front(&exchange->received);
+    size_t body_bytes = ns_bytes_count(&exchange->body);
+    size_t bytes = ns_bytes_count(&exchange->received);
+    const uint8_t *wish = bytes == 0 ? NULL : memmem(received, bytes, WISH, sizeof WISH - 1);
+    if (wish == NULL) {
+        return false;
+    }
+    size_t before = (size_t)(wish - received);
+    size_t after = bytes - before - (sizeof WISH - 1);
+    return before + after <= body_bytes + 1 && memcmp(body, received, before - 1) == 0 &&
+           memcmp(body + body_bytes - after + 1, received + bytes - after + 1, after - 1) == 0;
+}
+
+/* What the program is to read of an answer that was not cut. */
+static void
+expect_answer(const struct exchange *exchange, bool asked, struct ns_bytes *expected)
+{
+    char usage[160];
+    size_t all = ns_bytes_count(&exchange->reply);
+    size_t usage_bytes = (size_t)usage_event(usage, sizeof usage, true);
+    size_t kept = asked ? all - usage_bytes - (sizeof DONE - 1) : all;
+    keep(expected, ns_bytes_front(&exchange->reply), kept);
+    for (size_t i = 0; asked && exchange->measured && i < usage_bytes; i++) {
+        keep(expected, i == 0 ? ":" : i + 2 < usage_bytes ? " " : "\n", 1);
+    }
+    if (asked) {
+        keep(expected, DONE, sizeof DONE - 1);
+    }
+}
+
+static void
+check_answer(const struct exchange *exchange, bool asked)
+{
+    static const char words[] = "\ndata: {\"error\":{\"message\":\"nullspend: no more";
+    struct ns_bytes expected = {0};
+    expect_answer(exchange, asked, &expected);
+    const uint8_t *answer = ns_bytes_front(&exchange->answer);
+    size_t bytes = ns_bytes_count(&exchange->answer);
+    const uint8_t *end = bytes == 0 ? NULL : memmem(answer, bytes, words, sizeof words - 1);
+    /* The server's trailers may leave no time for words. */
+    bool wordless =
+        exchange->error != 0 || (exchange->reply_trailers && bytes < ns_bytes_count(&expected));
+    bool cut = exchange->cut && (end != NULL || wordless);
+    if (!cut) {
+        EXPECT(same(&expected, &exchange->answer), "stream %d: the answer changed",
+               exchange->stream);
+    } else {
+        size_t had = end == NULL ? bytes : (size_t)(end - answer);
+        EXPECT(had <= ns_bytes_count(&expected) &&
+                   (had == 0 || memcmp(answer, ns_bytes_front(&expected), had) == 0),
+               "stream %d: the answer changed before it was cut", exchange->stream);
+        EXPECT(end == NULL || had == 0 || memcmp(answer + had - 2, "\n\n", 2) == 0,
+               "stream %d is cut within an event", exchange->stream);
+        EXPECT(exchange->server_reset, "stream %d was cut and not reset", exchange->stream);
+    }
+    ns_bytes_free(&expected);
+}
+
 static void
 check_exchange(const struct exchange *exchange)
 {
@@ -764,13 +904,16 @@ check_exchange(const struct exchange *exchange)
         EXPECT(exchange->server_reset, "stream %d was denied and not reset", id);
         return;
     }
-    EXPECT(exchange->status == 200 && exchange->error == 0, "stream %d reads %d, error %u", id,
-           exchange->status, exchange->error);
+    EXPECT(exchange->status == 200 &&
+               (exchange->error == 0 || (exchange->cut && exchange->measured)),
+           "stream %d reads %d, error %u", id, exchange->status, exchange->error);
     EXPECT(exchange->kind != CALL || exchange->ruled, "stream %d was not judged", id);
     EXPECT(exchange->kind != CALL || exchange->told == 1, "stream %d is told %d times", id,
            exchange->told);
-    EXPECT(same(&exchange->body, &exchange->received), "stream %d: the body changed", id);
-    EXPECT(same(&exchange->reply, &exchange->answer), "stream %d: the answer changed", id);
+    bool asked = is_asked(exchange);
+    EXPECT(asked ? asks(exchange) : same(&exchange->body, &exchange->received),
+           "stream %d: the body changed", id);
+    check_answer(exchange, asked);
     EXPECT(exchange->trailers == exchange->arrived_trailers, "stream %d: trailers", id);
 }
 
