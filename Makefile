@@ -165,7 +165,7 @@ $(B)/tests/shim_%: $(B)/obj/tests/unit/shim_%.o $(HARNESS) $(LIB)/libshim.a $(RO
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
 
 # HTTP/2 asks for nothing else of it: with the memory of base/, sanitizers see every byte.
-$(B)/tests/http2_simulation_test $(B)/fuzz_http2: $(LIB)/libshim.a
+$(B)/tests/http2_simulation_test $(B)/fuzz_http2: $(patsubst %.c,$(B)/obj/%.o,$(wildcard shim/http2*.c) shim/denial.c)
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(HARNESS) $(ROOMS)
 	@mkdir -p $(@D)

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A governed HTTP/2 connection, both sides, fed by a script: the first byte chooses sizes and
- * verdicts; then pieces, each with a byte before it: a bit for its side, the rest its length.
- * Whatever comes: what is withheld does not leave before its verdict, the accounts add up, and each
- * call is owned by exactly one.
+ * verdicts, whether streams are made to tell their usage, and whether answers are cut; then pieces,
+ * each with a byte before it: a bit for its side, the rest its length. Whatever comes: what is
+ * withheld does not leave before its verdict, the accounts add up, and each call is owned by
+ * exactly one.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "shim/call.h"
 #include "shim/counters.h"
 #include "shim/http2_connection.h"
 
@@ -72,7 +74,9 @@ write_side(struct ns_http2 *http2, const uint8_t *bytes, size_t count, uint8_t m
         }
         const uint8_t *head;
         size_t head_bytes;
-        const struct ns_wire_call *call = ns_http2_asking(asks, &head, &head_bytes);
+        struct ns_wire_call *call = ns_http2_asking(asks, &head, &head_bytes);
+        static struct ns_ticket ticket;
+        call->user = &ticket;
         demand((uint64_t)call->request.credential_range.offset +
                    call->request.credential_range.bytes <=
                head_bytes);
@@ -99,6 +103,19 @@ read_side(struct ns_http2 *http2, const uint8_t *bytes, size_t count)
     }
 }
 
+static void
+look_at_growth(struct ns_http2 *http2, bool cuts)
+{
+    static const struct ns_gate_verdict verdict = {.message = "no more"};
+    uint32_t stream;
+    while (ns_http2_take_grown(http2, &stream) != NULL) {
+        demand(ns_http2_call(http2, stream) != NULL);
+        if (cuts) {
+            ns_http2_cut(http2, stream, &verdict);
+        }
+    }
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -108,7 +125,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     uint8_t mode = data[0];
     struct ns_http2 *http2 =
-        ns_http2_new(&hosts, "api.openai.com", mode & 2 ? 64 : 1 << 20, (mode & 4) != 0);
+        ns_http2_new(&hosts, "api.openai.com", mode & 2 ? 64 : 1 << 20, (mode & 8) != 0);
     demand(http2 != NULL);
     http2->ping_base = 0;  /* so that a script can answer */
     if ((mode & 4) != 0) { /* most scripts are about what follows */
@@ -120,6 +137,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         i++;
         count = count < size - i ? count : size - i;
         if (count > 0 && reads) {
+            look_at_growth(http2, (mode & 16) != 0);
             read_side(http2, data + i, count);
         } else if (count > 0) {
             write_side(http2, data + i, count, mode);
