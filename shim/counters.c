@@ -2,14 +2,18 @@
 #include "shim/counters.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "shim/log.h"
 
 uint64_t ns_counters[NS_COUNTER_COUNT];
 
 static const char *const names[NS_COUNTER_COUNT] = {
+#define X(e, word, how, sentence) [NS_COUNTER_##e] = (word),
+    NS_UNSEEN(X)
+#undef X
 #define X(e, n) [NS_COUNTER_##e] = (n),
-    NS_COUNTERS(X)
+        NS_COUNTERS(X)
 #undef X
 };
 
@@ -28,4 +32,10 @@ ns_counters_log(void)
         }
     }
     ns_line_end(&line);
+}
+
+void
+ns_counters_after_fork(void)
+{
+    memset(ns_counters, 0, sizeof ns_counters);
 }

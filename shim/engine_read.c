@@ -265,6 +265,9 @@ feed(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, 
             ns_engine_break(engine, "an answer was not understood");
             return;
         }
+        if (opaque) {
+            ns_engine_count_opaque(engine);
+        }
         if (swallows) {
             delivery->diverted = true;
         } else if (!swallow_continue(engine, delivery, bytes, used, &read, opaque)) {

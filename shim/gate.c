@@ -519,11 +519,11 @@ ns_gate_denies_unreachable(void)
 }
 
 void
-ns_gate_deny_unasked(struct ns_gate_verdict *verdict, const char *message)
+ns_gate_deny_unasked(struct ns_gate_verdict *verdict, enum ns_reason reason, const char *message)
 {
     memset(verdict, 0, sizeof *verdict);
     verdict->decision = NS_DECISION_DENY;
-    verdict->reason = NS_REASON_COLLECTOR_UNREACHABLE;
+    verdict->reason = reason;
     verdict->denial_id = ns_uuid_new();
     memcpy(verdict->message, message, strnlen(message, NS_VERDICT_MESSAGE_BYTES_MAX));
     memcpy(verdict->entity, "org", sizeof "org");

@@ -70,9 +70,10 @@ void ns_gate_unask(struct ns_gate_question *question);
  * budget's as the collector last told. */
 bool ns_gate_denies_unreachable(void);
 
-/* Fills the verdict of a call that nobody could be asked about, and that the policy denies.
- * message: at most NS_VERDICT_MESSAGE_BYTES_MAX. */
-void ns_gate_deny_unasked(struct ns_gate_verdict *verdict, const char *message);
+/* Fills the verdict of a call that nobody was asked about, and that the policy denies. message: at
+ * most NS_VERDICT_MESSAGE_BYTES_MAX. */
+void ns_gate_deny_unasked(struct ns_gate_verdict *verdict, enum ns_reason reason,
+                          const char *message);
 
 /* The keyed hash of a credential. Zero where no collector has told its key yet. */
 struct ns_hash16 ns_gate_hash(const void *secret, size_t bytes);

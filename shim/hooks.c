@@ -35,10 +35,9 @@ refuse_library(const struct ns_openssl *api)
         enum ns_counter counter;
         const char *name;
     } reasons[] = {
-        [NS_LIBRARY_LIBRESSL] = {NS_COUNTER_CONNECTIONS_LIBRESSL, "not governed: LibreSSL"},
-        [NS_LIBRARY_BORINGSSL] = {NS_COUNTER_CONNECTIONS_BORINGSSL, "not governed: BoringSSL"},
-        [NS_LIBRARY_OTHER] = {NS_COUNTER_CONNECTIONS_UNKNOWN_LIBRARY,
-                              "not governed: no OpenSSL from 1.1 to 4"},
+        [NS_LIBRARY_LIBRESSL] = {NS_COUNTER_LIBRESSL, "not governed: LibreSSL"},
+        [NS_LIBRARY_BORINGSSL] = {NS_COUNTER_BORINGSSL, "not governed: BoringSSL"},
+        [NS_LIBRARY_OTHER] = {NS_COUNTER_UNKNOWN_LIBRARY, "not governed: no OpenSSL from 1.1 to 4"},
     };
     ns_count(reasons[api->library].counter);
     struct ns_openssl *copy = ns_resolve_at((const void *)api->begin);
@@ -60,7 +59,7 @@ meet(SSL *ssl, const struct ns_openssl *api, bool ready)
     }
     struct ns_connection *connection = ns_connection_add(ssl, api, engine);
     if (connection == NULL && engine != NULL) {
-        ns_count(NS_COUNTER_CONNECTIONS_REFUSED);
+        ns_count(ns_connections_full() ? NS_COUNTER_PAST_BOUND : NS_COUNTER_NO_MEMORY);
     }
     if (engine != NULL && (connection == NULL || connection->engine != engine)) {
         ns_engine_free(engine);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "shim/counters.h"
 
 #define BODY "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}"
 #define HEAD                                                                                       \
@@ -270,6 +271,67 @@ TEST(the_rest_of_a_denied_request_stays_whatever_it_is)
 {
     set_up();
     under("deny", malformed_rest);
+}
+
+/* --- what cannot be judged ----------------------------------------------------------------------
+ */
+
+#define LONG_LINE_BYTES 70000
+
+static const char *const unjudged[] = {
+    "POST /v1/chat/completions HTTP/1.1\r\nno colon\r\n\r\nCANARY",
+    "POST /v1/chat/completions HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nCANARY\r\n",
+    "POST /v1/chat/completions HTTP/1.1\r\nX-Long: ", /* LONG_LINE_BYTES more */
+};
+static const enum ns_counter unjudged_passed[] = {NS_COUNTER_MALFORMED, NS_COUNTER_MALFORMED,
+                                                  NS_COUNTER_TOO_LARGE};
+static const enum ns_counter unjudged_denied[] = {
+    NS_COUNTER_DENIED_MALFORMED, NS_COUNTER_DENIED_MALFORMED, NS_COUNTER_DENIED_TOO_LARGE};
+
+/* A call before, the request that cannot be judged, and a call behind it. */
+static void
+unjudged_among_calls(bool denies)
+{
+    static char text[1024 + LONG_LINE_BYTES];
+    for (size_t i = 0; i < sizeof unjudged / sizeof unjudged[0]; i++) {
+        struct tls_pair pair;
+        bool stuck = false;
+        tls_pair_open(&pair, client_context, server_context, 131072);
+        CHECK_INT(call(&pair, &manners[0]), denies ? DENIED : ANSWERED);
+        int options = pair.options;
+        size_t bytes = strlen(unjudged[i]);
+        memset(text, 'v', sizeof text);
+        memcpy(text, unjudged[i], bytes);
+        bytes += i == 2 ? LONG_LINE_BYTES : 0;
+        memset(ns_counters, 0, sizeof ns_counters);
+        CHECK(write_all(&pair, text, bytes, &stuck));
+        CHECK(write_all(&pair, BODY, sizeof BODY - 1, &stuck));
+        CHECK_INT(ns_counters[unjudged_passed[i]], !denies);
+        CHECK_INT(ns_counters[unjudged_denied[i]], denies);
+        if (denies) {
+            CHECK_INT(read_answer(&pair, false), DENIED);
+            CHECK_INT(pair.options, options + 1);
+            CHECK_INT(pair.posts, 0);
+            CHECK_INT(pair.request_bytes, 0);
+        } else {
+            static char arrived[sizeof text];
+            size_t count = 0;
+            int got;
+            while (count < bytes && (got = SSL_read(pair.server, arrived + count,
+                                                    (int)(sizeof arrived - count))) > 0) {
+                count += (size_t)got;
+            }
+            CHECK(count >= bytes && memcmp(arrived, text, bytes) == 0);
+        }
+        tls_pair_close(&pair);
+    }
+}
+
+TEST(a_request_that_cannot_be_judged_follows_the_policy)
+{
+    set_up();
+    under("allow", unjudged_among_calls);
+    under("deny", unjudged_among_calls);
 }
 
 /* --- without memory ------------------------------------------------------------------------- */
