@@ -4,9 +4,11 @@
 #ifndef NS_SHIM_COUNTERS_H
 #define NS_SHIM_COUNTERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/unseen.h"
+#include "protocol/protocol.h"
 
 #define NS_COUNTERS(X)                                                                             \
     X(CONNECTIONS_GOVERNED, "connections_governed")                                                \
@@ -56,6 +58,16 @@ ns_count_many(enum ns_counter counter, uint64_t count)
 {
     __atomic_add_fetch(&ns_counters[counter], count, __ATOMIC_RELAXED);
 }
+
+/* The collector is told no more often, but for the end of the process. */
+#define NS_COUNTERS_TELL_NS INT64_C(1000000000)
+
+/* Is there anything of base/unseen.h that the collector has not been told, and may it be told now?
+ * Then *message is the COUNTERS, and what is in it counts as told. last: however soon. */
+bool ns_counters_tell(bool last, struct ns_message *message);
+
+/* It has not arrived, or there is a collector that does not know it: all is to be told again. */
+void ns_counters_untold(void);
 
 /* Writes them to the log, those that are not zero, in one line. */
 void ns_counters_log(void);

@@ -47,6 +47,7 @@ static int64_t breaker_until_ns; /* 0: closed */
 static uint32_t breaker_step;
 
 static bool deny_unreachable; /* as the collector last told */
+static bool takes_counters;   /* likewise */
 static bool hash_key_known;
 static uint8_t hash_key[16];
 static bool spool_due; /* a collector has answered since the spool was last looked at */
@@ -212,6 +213,8 @@ open_link(struct link *link, int64_t deadline_ns)
     const struct ns_welcome *welcome = &message->as.welcome;
     __atomic_store_n(&deny_unreachable, welcome->deny_unreachable, __ATOMIC_RELAXED);
     __atomic_store_n(&spool_due, true, __ATOMIC_RELAXED);
+    __atomic_store_n(&takes_counters, welcome->takes_counters, __ATOMIC_RELAXED);
+    ns_counters_untold(); /* it may be another collector */
     ns_lock(&lock);
     memcpy(hash_key, welcome->hash_key.bytes, sizeof hash_key);
     ns_unlock(&lock);
@@ -592,6 +595,16 @@ send_reports(struct link *link, int64_t deadline_ns)
     }
 }
 
+/* What passed unseen, where a link is there for something else. */
+static void
+tell_counters(struct link *link, bool last)
+{
+    if (link->zmtp.fd >= 0 && __atomic_load_n(&takes_counters, __ATOMIC_RELAXED) &&
+        ns_counters_tell(last, &link->message) && send_message(link, &link->message, 1) != 0) {
+        ns_counters_untold();
+    }
+}
+
 /* --- the spool ----------------------------------------------------------------------------------
  */
 
@@ -683,6 +696,7 @@ ns_gate_post(void)
         drain(link);
         if (link->zmtp.fd >= 0) {
             send_reports(link, deadline_ns);
+            tell_counters(link, false);
             post_spool(link);
         }
         release(link);
@@ -710,6 +724,7 @@ ns_gate_flush(void)
             continue;
         }
         send_reports(link, deadline_ns);
+        tell_counters(link, true);
         while (link->zmtp.fd >= 0 && ns_reports_waiting(link->serial) &&
                receive(link, deadline_ns) == 0) {
         }

@@ -81,7 +81,8 @@ struct ns_hash16 ns_gate_hash(const void *secret, size_t bytes);
 /* Sends a message that is not acknowledged, if the collector is there; else forgets it. */
 void ns_gate_tell(const struct ns_message *message);
 
-/* Sends what shim/report keeps; what cannot be sent is spooled. */
+/* Sends what shim/report keeps; what cannot be sent is spooled. Tells what passed unseen beside it.
+ */
 void ns_gate_post(void);
 
 /* The end of the process: waits at most the deadline for acknowledgements, spools the rest. */
