@@ -38,6 +38,7 @@
     X(DENIED_TOO_LARGE, "denied_too_large", DENIED, "a head or a chunk line is too long")          \
     X(DENIED_TOO_DEEP, "denied_too_deep", DENIED, "too many requests ahead of their answers")      \
     X(DENIED_NO_MEMORY, "denied_no_memory", DENIED, "no memory to judge them in")                  \
+    X(DENIED_PAST_BOUND, "denied_past_bound", DENIED, "too many connections are open at once")     \
     X(DENIED_SENDFILE, "denied_sendfile", DENIED, "the rest was a file, sent by SSL_sendfile")     \
     X(OTHER, "other", PASSED, "reasons of another version")
 

@@ -77,7 +77,6 @@ ns_engine_new(SSL *ssl, const struct ns_openssl *api, bool *refused)
     }
     if (engine == NULL || engine->wire == NULL) {
         ns_mem_free(engine);
-        ns_count(NS_COUNTER_NO_MEMORY);
         *refused = true;
         return NULL;
     }

@@ -39,6 +39,7 @@ struct ns_denial {
     uint64_t place; /* in the order of answers of the connection, from 0 */
     struct ns_wire_call *call;
     struct ns_gate_verdict verdict;
+    bool ends; /* what follows the request cannot be understood: the connection ends with it */
 };
 
 struct ns_engine {

@@ -124,7 +124,8 @@ let_go(struct ns_engine *engine)
 
 /* Puts the substitute into the request's place. False where it cannot be denied this way. */
 static bool
-replace(struct ns_engine *engine, struct ns_wire_call *call, const struct ns_gate_verdict *verdict)
+replace(struct ns_engine *engine, struct ns_wire_call *call, const struct ns_gate_verdict *verdict,
+        bool ends)
 {
     char substitute[SUBSTITUTE_BYTES_MAX];
     int bytes = ns_wire_substitute_write(&call->request, substitute, sizeof substitute);
@@ -135,6 +136,7 @@ replace(struct ns_engine *engine, struct ns_wire_call *call, const struct ns_gat
     }
     denial->call = call;
     denial->verdict = *verdict;
+    denial->ends = ends;
     ns_lock(&engine->lock);
     ns_wire_substitute(engine->wire, call);
     denial->place = engine->answers + ns_wire_outstanding(engine->wire) - 1;
@@ -166,7 +168,7 @@ judge(struct ns_engine *engine, struct ns_wire_call *call, bool message_end)
     }
     ns_bytes_free(&engine->held);
     engine->dropping = !message_end;
-    return replace(engine, call, &verdict);
+    return replace(engine, call, &verdict, false);
 }
 
 /* --- Expect: 100-continue
@@ -196,18 +198,18 @@ expect_body(struct ns_engine *engine)
 /* --- classification
  * ------------------------------------------------------------------------------- */
 
-/* A request that cannot be judged, and that the policy denies. call: as ns_wire_refuse or a CALL
- * gave it; NULL without memory. */
+/* A request that cannot be judged, and that the policy denies. call: as a CALL gave it, or
+ * ns_wire_refuse, where it is not known where it ends; NULL without memory. */
 static void
 deny_unjudged(struct ns_engine *engine, enum ns_wire_opaque reason, struct ns_wire_call *call,
-              bool message_end)
+              const struct ns_wire_written *written)
 {
     struct ns_gate_verdict verdict;
     ns_unjudged_deny(reason, &verdict);
     ns_count(NS_COUNTER_CALLS_DENIED);
     ns_bytes_free(&engine->held);
-    engine->dropping = !message_end;
-    if (call == NULL || !replace(engine, call, &verdict)) {
+    engine->dropping = !written->message_end;
+    if (call == NULL || !replace(engine, call, &verdict, written->class != NS_WIRE_CALL)) {
         ns_engine_break(engine, "no memory for a denial");
     }
 }
@@ -225,7 +227,7 @@ cannot_withhold(struct ns_engine *engine, const struct ns_wire_written *written)
         ns_unlock(&engine->lock);
     }
     if (refused != -ENOENT && ns_unjudged_is_denied()) {
-        deny_unjudged(engine, NS_WIRE_NO_MEMORY, refused == 0 ? call : NULL, written->message_end);
+        deny_unjudged(engine, NS_WIRE_NO_MEMORY, refused == 0 ? call : NULL, written);
         return true;
     }
     ns_count(NS_COUNTER_CALLS_UNWITHHELD);
@@ -308,7 +310,7 @@ classify(struct ns_engine *engine, const uint8_t *bytes, size_t count)
         used = count; /* its contract says at least one */
     }
     if (refused != -ENOENT) {
-        deny_unjudged(engine, reason, refused == 0 ? written.call : NULL, false);
+        deny_unjudged(engine, reason, refused == 0 ? written.call : NULL, &written);
         engine->direct = 0;
         return used;
     }

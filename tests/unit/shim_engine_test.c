@@ -313,6 +313,13 @@ unjudged_among_calls(bool denies)
             CHECK_INT(pair.options, options + 1);
             CHECK_INT(pair.posts, 0);
             CHECK_INT(pair.request_bytes, 0);
+            /* Where it ends is not known, so the connection does. */
+            int got = SSL_read(pair.client, text, sizeof text);
+            CHECK_INT(SSL_get_error(pair.client, got), SSL_ERROR_ZERO_RETURN);
+            CHECK(SSL_write(pair.client, HEAD, sizeof HEAD - 1) <= 0);
+            ERR_clear_error();
+            tls_pair_serve(&pair);
+            CHECK_INT(pair.request_bytes, 0);
         } else {
             static char arrived[sizeof text];
             size_t count = 0;
@@ -347,7 +354,8 @@ call_with_failure(const struct manner *manner, size_t n, bool denies)
     for (int i = 0; i < 2; i++) {
         int posts = pair.posts;
         enum outcome outcome = call(&pair, manner);
-        bool right = outcome == FAILED || outcome == ANSWERED || (denies && outcome == DENIED);
+        bool right =
+            outcome == FAILED || (outcome == ANSWERED && !denies) || (denies && outcome == DENIED);
         if (!right || (outcome == DENIED && pair.posts != posts)) {
             NS_FAIL("%s, policy %s, allocation %zu, call %d: %s", manner->name,
                     denies ? "deny" : "allow", n, i, outcome_names[outcome]);
@@ -374,6 +382,35 @@ call_with_each_failure(bool denies)
             NS_FAIL("%s: %zu allocations", manners[m].name, n);
         }
     }
+}
+
+/* The handshake is over, so that nothing gives the connection a second chance. */
+static void
+without_memory_for_a_connection(bool denies)
+{
+    struct tls_pair pair;
+    tls_pair_open(&pair, client_context, server_context, 65536);
+    for (int turn = 0; turn < TURNS_MAX && SSL_do_handshake(pair.client) != 1; turn++) {
+        tls_pair_serve(&pair);
+    }
+    memset(ns_counters, 0, sizeof ns_counters);
+    ns_mem_fail_at(1);
+    enum outcome outcome = call(&pair, &manners[0]);
+    ns_mem_fail_at(0);
+    CHECK_INT(outcome, denies ? FAILED : ANSWERED);
+    CHECK_INT(pair.posts, !denies);
+    CHECK_INT(ns_counters[NS_COUNTER_NO_MEMORY], !denies);
+    CHECK_INT(ns_counters[NS_COUNTER_DENIED_NO_MEMORY], denies);
+    CHECK(!denies || ERR_peek_error() != 0);
+    ERR_clear_error();
+    tls_pair_close(&pair);
+}
+
+TEST(a_connection_that_there_is_no_memory_for_follows_the_policy)
+{
+    set_up();
+    under("allow", without_memory_for_a_connection);
+    under("deny", without_memory_for_a_connection);
 }
 
 TEST(whichever_allocation_fails_the_program_has_an_answer_or_an_error)
