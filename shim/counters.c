@@ -71,13 +71,26 @@ fill(struct ns_message *message)
     }
 }
 
-bool
-ns_counters_tell(bool last, struct ns_message *message)
+static uint64_t
+sum_unseen(void)
 {
     uint64_t sum = 0;
     for (int i = 0; i < NS_UNSEEN_COUNT; i++) {
         sum += __atomic_load_n(&ns_counters[i], __ATOMIC_RELAXED);
     }
+    return sum;
+}
+
+bool
+ns_counters_changed(void)
+{
+    return sum_unseen() != __atomic_load_n(&told, __ATOMIC_RELAXED);
+}
+
+bool
+ns_counters_tell(bool last, struct ns_message *message)
+{
+    uint64_t sum = sum_unseen();
     if (sum == __atomic_load_n(&told, __ATOMIC_RELAXED)) {
         return false;
     }

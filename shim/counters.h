@@ -62,7 +62,10 @@ ns_count_many(enum ns_counter counter, uint64_t count)
 /* The collector is told no more often, but for the end of the process. */
 #define NS_COUNTERS_TELL_NS INT64_C(1000000000)
 
-/* Is there anything of base/unseen.h that the collector has not been told, and may it be told now?
+/* Is there anything of base/unseen.h that the collector has not been told? */
+bool ns_counters_changed(void);
+
+/* Is there, and may it be told now?
  * Then *message is the COUNTERS, and what is in it counts as told. last: however soon. */
 bool ns_counters_tell(bool last, struct ns_message *message);
 

@@ -710,6 +710,21 @@ ns_gate_post(void)
     leave(visit);
 }
 
+/* A process of which everything has passed unseen has no link, and nobody would ever hear of it.
+ * Only its end makes one for that, and not where the collector was found to be away. */
+static void
+say_last_word(void)
+{
+    if (!ns_counters_changed() || __atomic_load_n(&link_count, __ATOMIC_RELAXED) != 0 ||
+        __atomic_load_n(&breaker_until_ns, __ATOMIC_RELAXED) != 0) {
+        return;
+    }
+    struct link *link = take_link(true, 0);
+    if (link != NULL && open_link(link, ns_monotonic_ns() + NS_LAST_WORD_NS) == 0) {
+        tell_counters(link, true);
+    }
+}
+
 void
 ns_gate_flush(void)
 {
@@ -731,6 +746,7 @@ ns_gate_flush(void)
         post_spool(link);
     }
     ns_reports_spool(true);
+    say_last_word();
     leave(visit);
 }
 

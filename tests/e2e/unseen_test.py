@@ -67,10 +67,34 @@ sys.stdout.buffer.write(answer)
 """
 
 
+# Sends the same from itself and from two children.
+FORKS = """
+import os, socket, ssl, sys
+data = sys.stdin.buffer.read()
+def send():
+    context = ssl.create_default_context()
+    s = context.wrap_socket(socket.create_connection(("api.openai.com", int(sys.argv[1]))),
+                            server_hostname="api.openai.com")
+    s.sendall(data)
+    while s.recv(65536):
+        pass
+send()
+children = []
+for _ in range(2):
+    pid = os.fork()
+    if pid == 0:
+        send()
+        sys.exit(0)
+    children.append(pid)
+sys.exit(any(os.waitpid(pid, 0)[1] for pid in children))
+"""
+
+
 class OddServer:
     """A TLS server that says `answer` when it has `after` bytes, and closes when it has `whole`."""
 
-    def __init__(self, authority, after, answer, whole):
+    def __init__(self, authority, after, answer, whole, connections=1):
+        self.connections = connections
         self.after, self.answer, self.whole = after, answer, whole
         self.received = b""
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -87,7 +111,11 @@ class OddServer:
         self.listener.close()
 
     def serve(self):
-        connection, _ = self.listener.accept()
+        for _ in range(self.connections):
+            self.received = b""
+            self.serve_one(self.listener.accept()[0])
+
+    def serve_one(self, connection):
         with self.context.wrap_socket(connection, server_side=True) as secure:
             said = False
             while True:
@@ -179,6 +207,39 @@ def only_enforcing_denies(laboratory):
         equal((received, read), (data, answer), mode)
 
 
+def is_heard_of_at_its_end(laboratory):
+    """A process that makes no call, and so never talked to the collector."""
+    data, after, answer = ODD["connections_not_http"]
+    before = unseen(laboratory)
+    for _ in range(2):
+        run(laboratory, data, after, answer, calls=False)
+    grows_by(laboratory, before, {"connections_not_http": 2})
+
+
+def ends_without_a_collector(laboratory):
+    """Neither where none is, nor where one does not answer."""
+    data, after, answer = ODD["connections_not_http"]
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(os.path.join(laboratory.directory, "deaf"))
+        deaf.listen(8)
+        for name in ("nobody", "deaf"):
+            received, read = run(laboratory, data, after, answer, calls=False,
+                                 NULLSPEND_COLLECTOR=f"ipc://{laboratory.directory}/{name}")
+            equal((received, read), (data, answer), name)
+
+
+def children_count_for_themselves(laboratory):
+    """Two that were forked behind odd traffic, and have some of their own."""
+    data, after, answer = ODD["connections_not_http"]
+    before = unseen(laboratory)
+    with OddServer(laboratory.authority, after, answer, len(data), connections=3) as server:
+        done = subprocess.run([shimlab.PYTHON, "-c", FORKS, str(server.port)], input=data,
+                              env=laboratory.governed(), capture_output=True, timeout=120,
+                              check=False)
+        equal((done.returncode, done.stderr), (0, b""), "the program")
+    grows_by(laboratory, before, {"connections_not_http": 3})
+
+
 def is_a_table(laboratory):
     text = laboratory.cli("status").stdout
     passed = laboratory.json("status")["passed"]
@@ -229,6 +290,18 @@ def main():
         @tap.test
         def shadow_and_observe_deny_nothing_that_cannot_be_judged():
             only_enforcing_denies(laboratory)
+
+        @tap.test
+        def a_process_that_never_called_is_heard_of_at_its_end():
+            is_heard_of_at_its_end(laboratory)
+
+        @tap.test
+        def a_process_ends_as_ever_where_no_collector_hears_it():
+            ends_without_a_collector(laboratory)
+
+        @tap.test
+        def children_of_fork_count_what_is_theirs():
+            children_count_for_themselves(laboratory)
 
         @tap.test
         def status_shows_a_row_for_each_reason():
