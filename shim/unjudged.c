@@ -7,7 +7,7 @@
 
 #define DENIED(why)                                                                                \
     "nullspend: the request cannot be judged (" why "), and the policy is to deny; request not "   \
-                                                    "sent"
+    "sent"
 
 /* Without a message: odd, and no request that could be judged, so it passes under any policy. */
 static const struct {
