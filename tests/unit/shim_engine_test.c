@@ -273,6 +273,36 @@ TEST(the_rest_of_a_denied_request_stays_whatever_it_is)
     under("deny", malformed_rest);
 }
 
+static void
+longer_than_the_bound(bool denies)
+{
+    (void)denies;
+    static const char head[] = "POST /v1/chat/completions HTTP/1.1\r\nHost: "
+                               "api.openai.com\r\nContent-Length: 16777217\r\n\r\n";
+    struct tls_pair pair;
+    bool stuck = false;
+    tls_pair_open(&pair, client_context, server_context, 1 << 25);
+    char *body = calloc(1, (1 << 24) + 1);
+    memset(body, 'x', (1 << 24) + 1);
+    memset(ns_counters, 0, sizeof ns_counters);
+    CHECK(write_all(&pair, head, sizeof head - 1, &stuck));
+    CHECK(write_all(&pair, body, (1 << 24) - 1, &stuck));
+    CHECK_INT(ns_counters[NS_COUNTER_CALLS_ALLOWED], 0);
+    CHECK(write_all(&pair, body, 1, &stuck));
+    CHECK_INT(ns_counters[NS_COUNTER_CALLS_ALLOWED], 1);
+    CHECK_INT(ns_counters[NS_COUNTER_CALLS_PARTLY_SEEN], 1);
+    CHECK_INT(ns_counters[NS_COUNTER_CALLS_UNASKED], 1);
+    CHECK(!stuck);
+    free(body);
+    tls_pair_close(&pair);
+}
+
+TEST(a_call_that_is_judged_by_its_beginning_is_counted)
+{
+    set_up();
+    under("allow", longer_than_the_bound);
+}
+
 /* --- what cannot be judged ----------------------------------------------------------------------
  */
 
