@@ -118,7 +118,7 @@ take(struct ns_engine *engine, const uint8_t *bytes, size_t count)
         opaque = !opaque && ns_http2_is_opaque(engine->http2);
         ns_unlock(&engine->lock);
         if (opaque) {
-            ns_count(NS_COUNTER_CONNECTIONS_OPAQUE);
+            ns_count(NS_COUNTER_HTTP2_BROKEN);
         }
         if (asks == NULL) {
             break;
