@@ -31,6 +31,7 @@
     X(UNSEEN_BYTES, "unseen_bytes", PASSED, "of the files sent by SSL_sendfile")                   \
     X(CALLS_UNASKED, "calls_unasked", PASSED, "the collector could not be asked")                  \
     X(CALLS_UNWITHHELD, "calls_unwithheld", PASSED, "no memory to withhold them in")               \
+    X(CALLS_UNREAD, "calls_unread", PASSED, "HTTP/2: a head that is malformed or too long")        \
     X(CALLS_PARTLY_SEEN, "calls_partly_seen", PASSED, "judged by their first 16 MiB")              \
     X(TOP_UPS_UNASKED, "top_ups_unasked", PASSED, "answers that outgrew their hold unasked")       \
     X(DENIED_UNASKED, "denied_unasked", DENIED, "the collector could not be asked")                \
