@@ -322,7 +322,7 @@ TEST(a_head_past_its_bound_is_opaque_with_a_reason_of_its_own)
 static int
 refuse(struct ns_wire *wire, const char *text, struct ns_wire_call **call)
 {
-    struct ns_wire_written written;
+    struct ns_wire_written written = {0};
     size_t at = 0;
     size_t bytes = strlen(text);
     while (at < bytes) {
