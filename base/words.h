@@ -35,7 +35,8 @@
     X(CUSTOMER_REQUIRED, "customer_required")                                                      \
     X(UNPRICED, "unpriced")                                                                        \
     X(APPROVAL_REFUSED, "approval_refused")                                                        \
-    X(COLLECTOR_UNREACHABLE, "collector_unreachable")
+    X(COLLECTOR_UNREACHABLE, "collector_unreachable")                                              \
+    X(UNJUDGED, "unjudged") /* it could not be read, and the policy is to deny then */
 
 /* Through what a call was seen. */
 #define NS_SOURCES(X)                                                                              \

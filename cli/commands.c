@@ -67,6 +67,9 @@ const struct ns_command ns_commands[] = {
         "usage: nullspend status [--json]\n"
         "\n"
         "Version, uptime, connected processes, open holds, calls and denials, Postgres lag.\n"
+        "Then, by reason, what passed unseen since the collector's start (what is no HTTP,\n"
+        "upgrades, calls that nobody could be asked about) and what was denied because it could\n"
+        "not be judged. Processes tell it with their reports, and at their end.\n"
         "\n"
         "example: nullspend status --json | jq .postgres.lag_s\n" EXITS,
         ns_status_main,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/unseen.h"
 #include "cli/cli.h"
 #include "cli/collector.h"
 #include "cli/json.h"
@@ -64,6 +65,32 @@ spell_list(char *value)
     *to = '\0';
 }
 
+/* Reasons and their counts. A collector that does not tell any says nothing of them. */
+static void
+print_unseen(const char *json, enum ns_unseen_how how, const char *member, const char *title)
+{
+    char value[1024];
+    if (!ns_json_get(json, member, value, sizeof value)) {
+        return;
+    }
+    bool some = false;
+    for (int i = 0; i < NS_UNSEEN_COUNT; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "%s.%s", member, ns_unseen_name(i));
+        if (ns_unseen_how(i) != how || !ns_json_get(json, path, value, sizeof value)) {
+            continue;
+        }
+        if (!some) {
+            printf("%s\n", title);
+        }
+        some = true;
+        printf("  %-28s %12s  %s\n", ns_unseen_name(i), value, ns_unseen_sentence(i));
+    }
+    if (!some) {
+        printf("%-20s nothing\n", title);
+    }
+}
+
 static void
 print(const char *endpoint, const char *json)
 {
@@ -83,6 +110,8 @@ print(const char *endpoint, const char *json)
                                                           : value;
         printf("%-20s %s%s\n", lines[i].title, shown, lines[i].unit);
     }
+    print_unseen(json, NS_UNSEEN_PASSED, "passed", "passed unseen");
+    print_unseen(json, NS_UNSEEN_DENIED, "denied_unjudged", "denied unjudged");
 }
 
 int

@@ -391,10 +391,9 @@ static const struct {
     void (*handle)(struct ns_gate *gate, const struct ns_gate_from *from, const uint8_t *raw,
                    size_t raw_bytes);
 } handlers[NS_MESSAGE_COUNT] = {
-    [NS_MESSAGE_CHECK] = {ns_gate_check},
-    [NS_MESSAGE_PROGRESS] = {ns_gate_progress},
-    [NS_MESSAGE_REPORT] = {ns_gate_report},
-    [NS_MESSAGE_RELEASE] = {ns_gate_release},
+    [NS_MESSAGE_CHECK] = {ns_gate_check},     [NS_MESSAGE_PROGRESS] = {ns_gate_progress},
+    [NS_MESSAGE_REPORT] = {ns_gate_report},   [NS_MESSAGE_RELEASE] = {ns_gate_release},
+    [NS_MESSAGE_COUNTERS] = {ns_gate_unseen},
 };
 
 static void

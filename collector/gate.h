@@ -14,6 +14,7 @@
  *   gate_denial.c   what people read when a call is denied
  *   gate_budgets.c  budgets from Postgres, counters to it
  *   gate_query.c    HELLO and QUERY
+ *   gate_unseen.c   COUNTERS
  */
 #ifndef NS_COLLECTOR_GATE_H
 #define NS_COLLECTOR_GATE_H
@@ -21,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/unseen.h"
 #include "collector/limits.h"
 #include "collector/options.h"
 #include "collector/peer.h"
@@ -54,6 +56,7 @@
     X(duplicates, "Messages about calls that had ended already.")                                  \
     X(acks_dropped, "Acknowledgements not sent because too many waited.")                          \
     X(batches, "Batches of messages.")                                                             \
+    X(counters, "Times that a process told what passed unseen.")                                   \
     X(queries, "Questions of the command line.")
 
 struct ns_gate_counters {
@@ -128,6 +131,7 @@ struct ns_gate {
     const char *cluster_error; /* why the private cluster is not there, or NULL */
 
     struct ns_gate_counters counters;
+    uint64_t unseen[NS_UNSEEN_COUNT]; /* of all processes, those that have ended too */
     struct ns_api_key *api_key;
     int api_key_count;
 
@@ -235,6 +239,13 @@ void ns_gate_bury(struct ns_gate *gate, int64_t monotonic_ns);
 /* Writes the LOST records of calls that the ledger has given up: after an OWNER_GONE, and at start
  * where a crash came between. event NULL: none. */
 void ns_gate_write_lost(struct ns_gate *gate, const struct ns_ledger_event *event);
+
+/* --- gate_unseen.c -----------------------------------------------------------------------------
+ */
+
+/* gate->message is what passed unseen in a process: adds what is new of it. */
+void ns_gate_unseen(struct ns_gate *gate, const struct ns_gate_from *from, const uint8_t *raw,
+                    size_t raw_bytes);
 
 /* --- gate_top_up.c -----------------------------------------------------------------------------
  */

@@ -66,6 +66,7 @@ ns_gate_hello(struct ns_gate *gate, const struct ns_gate_from *from,
         .collector = ns_text_of(NS_VERSION),
         .deny_unreachable = ns_ledger_denies_unreachable(gate->state.ledger),
         .instance = gate->instance,
+        .takes_counters = true,
     };
     memcpy(gate->out.as.welcome.hash_key.bytes, gate->hash_key, sizeof gate->hash_key);
     ns_gate_reply(gate, from->socket, from->routing);

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/unseen.h"
 #include "collector/ledger.h"
 #include "collector/record.h"
 #include "protocol/protocol.h"
@@ -42,6 +43,9 @@ struct ns_process {
     char hostname[64];
     char executable[256];
     char cgroup[256];
+    /* What it told last of what passed unseen, and since when it counts. */
+    int64_t unseen_since_ns;
+    uint64_t unseen[NS_UNSEEN_COUNT];
 };
 
 struct ns_peer {

@@ -38,6 +38,23 @@ seconds(struct ns_buffer *buffer, int64_t ns)
     ns_buffer_print(buffer, "%" PRId64 ".%03" PRId64, ns / NANO, ns % NANO / 1000000);
 }
 
+/* ,"name":{reason:count,…}, those that are not zero. */
+static void
+unseen(const struct ns_gate *gate, struct ns_buffer *buffer, enum ns_unseen_how how,
+       const char *name)
+{
+    ns_buffer_print(buffer, ",\"%s\":{", name);
+    bool some = false;
+    for (int i = 0; i < NS_UNSEEN_COUNT; i++) {
+        if (ns_unseen_how(i) == how && gate->unseen[i] > 0) {
+            ns_buffer_print(buffer, "%s\"%s\":%" PRIu64, some ? "," : "", ns_unseen_name(i),
+                            gate->unseen[i]);
+            some = true;
+        }
+    }
+    ns_buffer_print(buffer, "}");
+}
+
 void
 ns_status_json(const struct ns_gate *gate, struct ns_buffer *buffer)
 {
@@ -54,6 +71,8 @@ ns_status_json(const struct ns_gate *gate, struct ns_buffer *buffer)
     ns_buffer_print(buffer, ",\"budgets\":%zu", ns_ledger_budget_count(gate->state.ledger));
     ns_buffer_print(buffer, ",\"calls\":%" PRIu64, counters->reports + counters->lost);
     ns_buffer_print(buffer, ",\"denials\":%" PRIu64, counters->denied);
+    unseen(gate, buffer, NS_UNSEEN_PASSED, "passed");
+    unseen(gate, buffer, NS_UNSEEN_DENIED, "denied_unjudged");
     ns_buffer_print(buffer, ",\"prices\":");
     ns_buffer_json(buffer, ns_prices_version(gate->prices));
     ns_buffer_print(
@@ -155,6 +174,20 @@ metric_usd(struct ns_buffer *buffer, const char *name, const char *help, int64_t
 }
 
 static void
+metric_unseen(const struct ns_gate *gate, struct ns_buffer *buffer, enum ns_unseen_how how,
+              const char *name, const char *help)
+{
+    ns_buffer_print(buffer, "# HELP nullspend_%s %s\n# TYPE nullspend_%s counter\n", name, help,
+                    name);
+    for (int i = 0; i < NS_UNSEEN_COUNT; i++) {
+        if (ns_unseen_how(i) == how) {
+            ns_buffer_print(buffer, "nullspend_%s{reason=\"%s\"} %" PRIu64 "\n", name,
+                            ns_unseen_name(i), gate->unseen[i]);
+        }
+    }
+}
+
+static void
 gauges(const struct ns_gate *gate, struct ns_buffer *buffer)
 {
     struct ns_store_state state = store_state(gate);
@@ -209,6 +242,10 @@ ns_status_metrics(const struct ns_gate *gate, struct ns_buffer *buffer)
         ns_buffer_print(buffer, "nullspend_denials_total{reason=\"%s\"} %" PRIu64 "\n",
                         ns_reason_name(reason), counters->denied_by[reason]);
     }
+    metric_unseen(gate, buffer, NS_UNSEEN_PASSED, "passed_unseen_total",
+                  "What passed unseen, by reason: connections, calls, bytes.");
+    metric_unseen(gate, buffer, NS_UNSEEN_DENIED, "denied_unjudged_total",
+                  "Requests denied because they could not be judged, by reason.");
     metric_usd(buffer, "cost_usd_total", "Cost of the calls recorded.", counters->cost_nanousd);
     metric_usd(buffer, "overshoot_usd_total", "Cost above what had been held.",
                counters->overshoot_nanousd);

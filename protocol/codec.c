@@ -21,6 +21,7 @@
 #define TAG_KEY_BYTES_MAX 64
 #define TAG_VALUE_BYTES_MAX 256
 #define PART_MODEL_BYTES_MAX 192
+#define COUNT_NAME_BYTES_MAX 64
 
 enum need { OPTIONAL, REQUIRED };
 
@@ -36,6 +37,7 @@ enum type {
     TYPE_usage,
     TYPE_tags,
     TYPE_parts,
+    TYPE_counts,
     TYPE_COUNT
 };
 
@@ -179,6 +181,23 @@ put_parts(struct writer *writer, const struct ns_parts *parts)
     }
 }
 
+static void
+put_counts(struct writer *writer, const struct ns_counts *counts)
+{
+    if (counts->count > NS_PROTOCOL_COUNTS_MAX) {
+        writer->error = writer->error != 0 ? writer->error : -EINVAL;
+        return;
+    }
+    put_number(writer, counts->count, 1);
+    for (uint32_t i = 0; i < counts->count; i++) {
+        if (counts->row[i].name.bytes == 0) {
+            writer->error = writer->error != 0 ? writer->error : -EINVAL;
+        }
+        put_sized_text(writer, &counts->row[i].name, COUNT_NAME_BYTES_MAX);
+        put_number(writer, counts->row[i].count, 8);
+    }
+}
+
 /* --- reading ---------------------------------------------------------------------------------- */
 
 struct reader {
@@ -285,6 +304,22 @@ take_parts(struct reader *reader, struct ns_parts *parts)
     }
 }
 
+static void
+take_counts(struct reader *reader, struct ns_counts *counts)
+{
+    counts->count = (uint32_t)take_number(reader, 1);
+    if (counts->count > NS_PROTOCOL_COUNTS_MAX) {
+        refuse(reader, "too many counts");
+    }
+    for (uint32_t i = 0; i < counts->count && reader->why == NULL; i++) {
+        counts->row[i].name = take_sized_text(reader, COUNT_NAME_BYTES_MAX);
+        counts->row[i].count = take_number(reader, 8);
+        if (counts->row[i].name.bytes == 0) {
+            refuse(reader, "a count without a name");
+        }
+    }
+}
+
 /* --- one field -------------------------------------------------------------------------------- */
 
 /* Width on the wire of the types that have one; 0: it varies. */
@@ -350,6 +385,8 @@ is_absent(const struct field *field, const void *value)
         return ((const struct ns_tags *)value)->count == 0;
     case TYPE_parts:
         return ((const struct ns_parts *)value)->count == 0;
+    case TYPE_counts:
+        return ((const struct ns_counts *)value)->count == 0;
     default:
         return load_number(field->type, value) == 0;
     }
@@ -381,6 +418,9 @@ encode_value(struct writer *writer, const struct field *field, const void *value
         break;
     case TYPE_parts:
         put_parts(writer, value);
+        break;
+    case TYPE_counts:
+        put_counts(writer, value);
         break;
     default:
         if (!is_in_range(field, load_number(field->type, value))) {
@@ -416,6 +456,9 @@ decode_value(struct reader *reader, const struct field *field, void *value)
         break;
     case TYPE_parts:
         take_parts(reader, value);
+        break;
+    case TYPE_counts:
+        take_counts(reader, value);
         break;
     default: {
         uint64_t number = take_number(reader, width);

@@ -9,8 +9,8 @@
  * tags >= 128 which it does not know are skipped (so that they can be added).
  *
  * process → collector: HELLO (first on a connection), CHECK (answered by VERDICT), PROGRESS (not
- * answered), REPORT and RELEASE (answered by ACK once the journal has them on disk), QUERY
- * (ANSWER).
+ * answered), REPORT and RELEASE (answered by ACK once the journal has them on disk), COUNTERS (not
+ * answered), QUERY (ANSWER).
  */
 #ifndef NS_PROTOCOL_PROTOCOL_H
 #define NS_PROTOCOL_PROTOCOL_H
@@ -56,6 +56,17 @@ struct ns_part {
 struct ns_parts {
     uint32_t count;
     struct ns_part part[NS_PROTOCOL_PARTS_MAX];
+};
+
+/* Things that are counted: names that the receiver may not know. */
+#define NS_PROTOCOL_COUNTS_MAX 64
+struct ns_counted {
+    struct ns_text name;
+    uint64_t count;
+};
+struct ns_counts {
+    uint32_t count;
+    struct ns_counted row[NS_PROTOCOL_COUNTS_MAX];
 };
 
 #include "protocol/schema.h"

@@ -9,6 +9,7 @@
  *         hash16               16 bytes
  *         text                 UTF-8 up to max bytes
  *         usage tags parts     composites, see docs/protocol.md
+ *         counts               the same
  *   need  REQUIRED or OPTIONAL (absent decodes to zero / empty)
  *   max   longest text in bytes, or largest number (0: the type's)
  * Tags below 128 are known to every decoder of this version; new fields take tags from 128 up.
@@ -30,7 +31,8 @@
     X(RELEASE, release)                                                                            \
     X(ACK, ack)                                                                                    \
     X(QUERY, query)                                                                                \
-    X(ANSWER, answer)
+    X(ANSWER, answer)                                                                              \
+    X(COUNTERS, counters)
 
 /* Who is speaking. pid, uid and executable are taken from the kernel where it tells them; what is
  * said here serves over tcp, and to tell a pid's second life from its first. */
@@ -51,7 +53,8 @@
     F(3, refused, u8, REQUIRED, 3)      /* 0 welcome, 1 version, 2 api key, 3 shutting down */     \
     F(4, hash_key, hash16, REQUIRED, 0) /* key of the keyed hashes of this collector */            \
     F(5, deny_unreachable, bool, REQUIRED, 0) /* some budget says deny when it cannot be asked */  \
-    F(6, instance, uuid, REQUIRED, 0)         /* changes when the collector restarts */
+    F(6, instance, uuid, REQUIRED, 0)         /* changes when the collector restarts */            \
+    F(128, takes_counters, bool, OPTIONAL, 0) /* it knows COUNTERS */
 
 /* Identity of a call: in CHECK and in REPORT alike, so that a report stands on its own. */
 #define NS_FIELDS_IDENTITY(F)                                                                      \
@@ -158,6 +161,12 @@
     F(2, failed, bool, REQUIRED, 0)                                                                \
     F(3, json, text, REQUIRED, NS_ANSWER_BYTES_MAX - 1024) /* the answer, or {"error":…} */
 
+/* What passed unseen in this process, and what it denied unjudged, since its start: base/unseen.h
+ * has the names. Not answered; may be lost, or come twice. */
+#define NS_FIELDS_COUNTERS(F)                                                                      \
+    F(1, since_ns, i64, REQUIRED, 0) /* they began then: another time, and they began anew */      \
+    F(2, counts, counts, REQUIRED, 0)
+
 enum ns_message_kind {
     NS_MESSAGE_NONE,
 #define X(KIND, kind) NS_MESSAGE_##KIND,
@@ -181,6 +190,7 @@ struct ns_hash16 {
 #define NS_TYPE_usage struct ns_usage
 #define NS_TYPE_tags struct ns_tags
 #define NS_TYPE_parts struct ns_parts
+#define NS_TYPE_counts struct ns_counts
 
 #define NS_FIELD_MEMBER(tag, name, type, need, max) NS_TYPE_##type name;
 
@@ -213,6 +223,9 @@ struct ns_query {
 };
 struct ns_answer {
     NS_FIELDS_ANSWER(NS_FIELD_MEMBER)
+};
+struct ns_counters {
+    NS_FIELDS_COUNTERS(NS_FIELD_MEMBER)
 };
 
 #endif

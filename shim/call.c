@@ -14,6 +14,7 @@
 #include "shim/process.h"
 #include "shim/report.h"
 #include "shim/tags.h"
+#include "shim/unjudged.h"
 
 static int64_t
 realtime_ns(void)
@@ -217,11 +218,12 @@ rule_unreachable(const struct ns_ticket *ticket, struct ns_gate_verdict *verdict
 {
     static const char message[] =
         "nullspend: the collector cannot be asked, and the policy is to deny; request not sent";
-    if (ns_process_config()->mode != NS_MODE_ENFORCE || !ns_gate_denies_unreachable()) {
+    if (!ns_unjudged_is_denied()) {
         ns_count(NS_COUNTER_CALLS_UNASKED);
         return NS_RULING_ALLOW;
     }
-    ns_gate_deny_unasked(verdict, message);
+    ns_count(NS_COUNTER_DENIED_UNASKED);
+    ns_gate_deny_unasked(verdict, NS_REASON_COLLECTOR_UNREACHABLE, message);
     if (ticket->asked) {
         /* The question may be answered after all: whatever it reserved goes back. */
         release_hold(ticket, NS_OUTCOME_CANCELLED);
@@ -265,17 +267,26 @@ ns_call_judge(struct ns_wire_call *call, const uint8_t *request, size_t request_
 {
     int saved = errno;
     struct ns_ticket *ticket = new_ticket(call, request, request_bytes);
+    enum ns_ruling ruling = NS_RULING_ALLOW;
+    if (ticket == NULL && ns_unjudged_is_denied()) {
+        ns_unjudged_deny(NS_WIRE_NO_MEMORY, verdict);
+        ns_count(NS_COUNTER_CALLS_DENIED);
+        errno = saved;
+        return NS_RULING_DENY;
+    }
     if (ticket == NULL) {
         errno = saved;
         ns_count(NS_COUNTER_CALLS_UNWITHHELD);
         return NS_RULING_ALLOW;
     }
-    enum ns_ruling ruling = NS_RULING_ALLOW;
     if (ns_process_config()->mode != NS_MODE_OBSERVE) {
         ruling = ask(call, ticket, verdict);
     }
     errno = saved;
     ns_count(ruling == NS_RULING_ALLOW ? NS_COUNTER_CALLS_ALLOWED : NS_COUNTER_CALLS_DENIED);
+    if (ruling == NS_RULING_ALLOW && !call->request.body_complete) {
+        ns_count(NS_COUNTER_CALLS_PARTLY_SEEN);
+    }
     return ruling;
 }
 

@@ -41,8 +41,8 @@ enum ns_ruling { NS_RULING_ALLOW, NS_RULING_DENY };
 /*
  * Judges a call by the mode, the collector and the policy for when there is none: asks, waits at
  * most the deadline, and fills *verdict where it is denied. request: the withheld bytes, for
- * hashing the credential. Gives the call its ticket; without memory for one it is allowed and
- * counted, and call->user stays NULL.
+ * hashing the credential. Gives the call its ticket; without memory for one that policy decides,
+ * too, and call->user stays NULL.
  */
 enum ns_ruling ns_call_judge(struct ns_wire_call *call, const uint8_t *request,
                              size_t request_bytes, struct ns_gate_verdict *verdict);

@@ -76,10 +76,16 @@ ns_connection_give_back(struct ns_connection *connection)
     ns_unlock(&spare_lock);
 }
 
+bool
+ns_connections_full(void)
+{
+    return __atomic_load_n(&entries, __ATOMIC_RELAXED) >= NS_CONNECTIONS_MAX;
+}
+
 struct ns_connection *
 ns_connection_add(const SSL *ssl, const struct ns_openssl *api, struct ns_engine *engine)
 {
-    if (__atomic_load_n(&entries, __ATOMIC_RELAXED) >= NS_CONNECTIONS_MAX) {
+    if (ns_connections_full()) {
         return NULL;
     }
     struct ns_connection *entry = new_entry();

@@ -35,6 +35,9 @@ struct ns_connection *ns_connection_find(const SSL *ssl);
 struct ns_connection *ns_connection_add(const SSL *ssl, const struct ns_openssl *api,
                                         struct ns_engine *engine);
 
+/* Are there NS_CONNECTIONS_MAX? */
+bool ns_connections_full(void);
+
 /* Takes the entry out, for the caller to give back; NULL where there is none. */
 struct ns_connection *ns_connection_remove(const SSL *ssl);
 void ns_connection_give_back(struct ns_connection *connection);

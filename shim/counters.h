@@ -1,27 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the library did in this process: written to NULLSPEND_LOG when the process ends. */
+/* What the library did in this process: written to NULLSPEND_LOG when the process ends. A child of
+ * fork begins at zero. */
 #ifndef NS_SHIM_COUNTERS_H
 #define NS_SHIM_COUNTERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "base/unseen.h"
+#include "protocol/protocol.h"
 
 #define NS_COUNTERS(X)                                                                             \
     X(CONNECTIONS_GOVERNED, "connections_governed")                                                \
-    X(CONNECTIONS_OPAQUE, "connections_opaque")     /* HTTP/2, upgrades, not HTTP */               \
-    X(CONNECTIONS_REFUSED, "connections_refused")   /* past a bound or without memory */           \
-    X(CONNECTIONS_LIBRESSL, "connections_libressl") /* of a library that is no OpenSSL: passed */  \
-    X(CONNECTIONS_BORINGSSL, "connections_boringssl")                                              \
-    X(CONNECTIONS_UNKNOWN_LIBRARY, "connections_unknown_library")                                  \
     X(CONNECTIONS_BROKEN, "connections_broken") /* made to fail */                                 \
     X(CALLS_ALLOWED, "calls_allowed")                                                              \
     X(CALLS_DENIED, "calls_denied")                                                                \
-    X(CALLS_UNASKED, "calls_unasked")       /* let through: the collector could not be asked */    \
-    X(CALLS_UNWITHHELD, "calls_unwithheld") /* let through: no memory to withhold them in */       \
-    X(STREAMS_ASKED, "streams_asked")       /* made to tell their usage */                         \
-    X(STREAMS_UNASKED, "streams_unasked")   /* could not be, and are counted */                    \
+    X(STREAMS_ASKED, "streams_asked")     /* made to tell their usage */                           \
+    X(STREAMS_UNASKED, "streams_unasked") /* could not be, and are counted */                      \
     X(USAGE_SHOWN, "usage_shown") /* the program may have seen the chunk that we asked for */      \
     X(ANSWERS_CUT, "answers_cut") /* no budget had room for more of them */                        \
-    X(TOP_UPS_UNASKED, "top_ups_unasked") /* went on: the collector could not be asked */          \
     X(REPORTS_MADE, "reports_made")                                                                \
     X(REPORTS_ACKED, "reports_acked")                                                              \
     X(REPORTS_SPOOLED, "reports_spooled")                                                          \
@@ -33,16 +30,19 @@
     X(TAGS_DROPPED, "tags_dropped")     /* more than a call may have */                            \
     X(SETTINGS_REJECTED, "settings_rejected")                                                      \
     X(DETOURS_INSTALLED, "detours_installed") /* the program's own OpenSSL is governed */          \
-    X(DETOURS_REFUSED, "detours_refused")     /* it is not; the log says why */                    \
-    X(UNSEEN_BYTES, "unseen_bytes") /* of files, sent by SSL_sendfile over governed connections */ \
     X(EARLY_DATA_REFUSED, "early_data_refused")                                                    \
     X(DESCRIPTORS_STOLEN, "descriptors_stolen") /* the host closed our socket */
 
+/* Those of base/unseen.h come first, under the same numbers: they are told to the collector, too.
+ */
 enum ns_counter {
-#define X(e, n) NS_COUNTER_##e,
-    NS_COUNTERS(X)
+#define X(e, word, how, sentence) NS_COUNTER_##e,
+    NS_UNSEEN(X)
 #undef X
-        NS_COUNTER_COUNT
+#define X(e, n) NS_COUNTER_##e,
+        NS_COUNTERS(X)
+#undef X
+            NS_COUNTER_COUNT
 };
 
 extern uint64_t ns_counters[NS_COUNTER_COUNT];
@@ -59,7 +59,22 @@ ns_count_many(enum ns_counter counter, uint64_t count)
     __atomic_add_fetch(&ns_counters[counter], count, __ATOMIC_RELAXED);
 }
 
+/* The collector is told no more often, but for the end of the process. */
+#define NS_COUNTERS_TELL_NS INT64_C(1000000000)
+
+/* Is there anything of base/unseen.h that the collector has not been told? */
+bool ns_counters_changed(void);
+
+/* Is there, and may it be told now?
+ * Then *message is the COUNTERS, and what is in it counts as told. last: however soon. */
+bool ns_counters_tell(bool last, struct ns_message *message);
+
+/* It has not arrived, or there is a collector that does not know it: all is to be told again. */
+void ns_counters_untold(void);
+
 /* Writes them to the log, those that are not zero, in one line. */
 void ns_counters_log(void);
+
+void ns_counters_after_fork(void);
 
 #endif

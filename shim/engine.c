@@ -11,6 +11,7 @@
 #include "shim/counters.h"
 #include "shim/log.h"
 #include "shim/process.h"
+#include "shim/unjudged.h"
 
 int
 ns_engine_shake_hands(struct ns_engine *engine)
@@ -50,7 +51,7 @@ ns_engine_speaks_http2(struct ns_engine *engine)
                                  ns_process_config()->inject_usage);
     if (engine->http2 == NULL) { /* without memory: the host comes first */
         engine->blind = true;
-        ns_count(NS_COUNTER_CONNECTIONS_REFUSED);
+        ns_count(NS_COUNTER_NO_MEMORY);
         return false;
     }
     ns_wire_free(engine->wire);
@@ -77,7 +78,6 @@ ns_engine_new(SSL *ssl, const struct ns_openssl *api, bool *refused)
     }
     if (engine == NULL || engine->wire == NULL) {
         ns_mem_free(engine);
-        ns_count(NS_COUNTER_CONNECTIONS_REFUSED);
         *refused = true;
         return NULL;
     }
@@ -187,6 +187,15 @@ ns_engine_break(struct ns_engine *engine, const char *why)
     __atomic_store_n(&engine->broken, true, __ATOMIC_RELEASE);
     ns_count(NS_COUNTER_CONNECTIONS_BROKEN);
     ns_log("a connection cannot go on", why);
+}
+
+void
+ns_engine_count_opaque(struct ns_engine *engine)
+{
+    if (!__atomic_load_n(&engine->counted, __ATOMIC_RELAXED) &&
+        !__atomic_exchange_n(&engine->counted, true, __ATOMIC_RELAXED)) {
+        ns_unjudged_passes(ns_wire_opaque_reason(engine->wire));
+    }
 }
 
 int

@@ -39,6 +39,7 @@ struct ns_denial {
     uint64_t place; /* in the order of answers of the connection, from 0 */
     struct ns_wire_call *call;
     struct ns_gate_verdict verdict;
+    bool ends; /* what follows the request cannot be understood: the connection ends with it */
 };
 
 struct ns_engine {
@@ -52,6 +53,7 @@ struct ns_engine {
     bool broken;      /* bytes of the program have no place any more: all fails from here on */
     bool handshaken;  /* seen finished */
     bool unseen;      /* bytes left past the engine, and that was told */
+    bool counted;     /* that it is not understood any more */
     bool plain_write; /* the program uses SSL_write, not SSL_write_ex: results are of that kind */
     bool plain_read;
     bool agreed; /* which of the protocols it is */
@@ -155,6 +157,9 @@ bool ns_engine_must_wait(const struct ns_engine *engine, bool reading);
 /* Something that the program must have cannot be given to it. It hears so with its next write, or
  * the read behind what it can still have: better than waiting for what will never come. */
 void ns_engine_break(struct ns_engine *engine, const char *why);
+
+/* wire is opaque, and all passes: counts why, once. */
+void ns_engine_count_opaque(struct ns_engine *engine);
 
 /* Returns what SSL_write and SSL_read do without memory. */
 int ns_engine_fail(const struct ns_engine *engine);

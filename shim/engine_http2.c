@@ -15,6 +15,7 @@
 #include "shim/counters.h"
 #include "shim/denial.h"
 #include "shim/engine.h"
+#include "shim/unjudged.h"
 
 /* --- calls ---------------------------------------------------------------------------------- */
 
@@ -62,7 +63,15 @@ judge(struct ns_engine *engine, struct ns_http2_stream *stream)
     struct ns_wire_call *call = ns_http2_asking(stream, &head, &head_bytes);
     ns_unlock(&engine->lock);
     struct ns_gate_verdict verdict;
-    if (ns_call_judge(call, head, head_bytes, &verdict) == NS_RULING_ALLOW) {
+    enum ns_wire_opaque reason = ns_http2_unjudged(stream);
+    enum ns_ruling ruling = NS_RULING_DENY;
+    if (reason == NS_WIRE_CLEAR) {
+        ruling = ns_call_judge(call, head, head_bytes, &verdict);
+    } else {
+        ns_unjudged_deny(reason, &verdict);
+        ns_count(NS_COUNTER_CALLS_DENIED);
+    }
+    if (ruling == NS_RULING_ALLOW) {
         ns_lock(&engine->lock);
         ns_http2_allow(engine->http2, stream);
         ns_unlock(&engine->lock);
@@ -110,15 +119,16 @@ static size_t
 take(struct ns_engine *engine, const uint8_t *bytes, size_t count)
 {
     size_t done = 0;
+    bool strict = ns_unjudged_is_denied();
     for (;;) {
         struct ns_http2_stream *asks = NULL;
         ns_lock(&engine->lock);
         bool opaque = ns_http2_is_opaque(engine->http2);
-        done += ns_http2_write(engine->http2, bytes + done, count - done, &asks);
+        done += ns_http2_write(engine->http2, bytes + done, count - done, strict, &asks);
         opaque = !opaque && ns_http2_is_opaque(engine->http2);
         ns_unlock(&engine->lock);
         if (opaque) {
-            ns_count(NS_COUNTER_CONNECTIONS_OPAQUE);
+            ns_count(NS_COUNTER_HTTP2_BROKEN);
         }
         if (asks == NULL) {
             break;

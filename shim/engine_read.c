@@ -98,6 +98,29 @@ pass_on(struct ns_engine *engine, struct delivery *delivery, const uint8_t *byte
     }
 }
 
+/* --- connections that end before their time
+ * ------------------------------------------------------- */
+
+/* From here on the connection looks as if the server had closed it, and the server sees that nobody
+ * listens any more. No alert is sent, now or later: writing may raise SIGPIPE, which the host may
+ * not expect. */
+static void
+end_connection(struct ns_engine *engine)
+{
+    const struct ns_openssl *api = engine->api;
+    int saved = errno;
+    engine->ended = true;
+    engine->blind = true;
+    int fd = api->SSL_get_fd != NULL ? api->SSL_get_fd(engine->ssl) : -1;
+    if (api->SSL_set_shutdown != NULL) {
+        api->SSL_set_shutdown(engine->ssl, NS_SSL_RECEIVED_SHUTDOWN);
+    }
+    if (fd >= 0) {
+        (void)shutdown(fd, SHUT_RDWR);
+    }
+    errno = saved;
+}
+
 /* --- denials
  * -------------------------------------------------------------------------------------- */
 
@@ -116,6 +139,9 @@ deliver_denial(struct ns_engine *engine, bool closes)
         ns_engine_break(engine, "no memory for a denial");
     }
     ns_mem_free(text);
+    if (denial->ends) {
+        end_connection(engine);
+    }
     ns_call_drop(denial->call);
     ns_mem_free(denial);
 }
@@ -151,26 +177,6 @@ swallow_continue(struct ns_engine *engine, struct delivery *delivery, const uint
 
 /* --- answers that are cut
  * ------------------------------------------------------------------------- */
-
-/* From here on the connection looks as if the server had closed it, and the server sees that nobody
- * listens any more. No alert is sent, now or later: writing may raise SIGPIPE, which the host may
- * not expect. */
-static void
-end_connection(struct ns_engine *engine)
-{
-    const struct ns_openssl *api = engine->api;
-    int saved = errno;
-    engine->ended = true;
-    engine->blind = true;
-    int fd = api->SSL_get_fd != NULL ? api->SSL_get_fd(engine->ssl) : -1;
-    if (api->SSL_set_shutdown != NULL) {
-        api->SSL_set_shutdown(engine->ssl, NS_SSL_RECEIVED_SHUTDOWN);
-    }
-    if (fd >= 0) {
-        (void)shutdown(fd, SHUT_RDWR);
-    }
-    errno = saved;
-}
 
 /* Puts the end of the answer into the program's way, where there is a place for one, and settles
  * the call by what the program had. */
@@ -265,6 +271,9 @@ feed(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, 
             ns_engine_break(engine, "an answer was not understood");
             return;
         }
+        if (opaque) {
+            ns_engine_count_opaque(engine);
+        }
         if (swallows) {
             delivery->diverted = true;
         } else if (!swallow_continue(engine, delivery, bytes, used, &read, opaque)) {
@@ -272,6 +281,9 @@ feed(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, 
         }
         if (read.event == NS_WIRE_READ_END) {
             end_answer(engine, &read, swallows);
+            if (engine->ended) {
+                return;
+            }
         } else if (read.event == NS_WIRE_READ_BOUNDARY && engine->cut != NULL) {
             delivery->diverted = true;
             cut(engine, true);

@@ -20,6 +20,7 @@
 #include "shim/counters.h"
 #include "shim/log.h"
 #include "shim/process.h"
+#include "shim/unjudged.h"
 
 #define SUBSTITUTE_BYTES_MAX 1024
 
@@ -123,7 +124,8 @@ let_go(struct ns_engine *engine)
 
 /* Puts the substitute into the request's place. False where it cannot be denied this way. */
 static bool
-replace(struct ns_engine *engine, struct ns_wire_call *call, const struct ns_gate_verdict *verdict)
+replace(struct ns_engine *engine, struct ns_wire_call *call, const struct ns_gate_verdict *verdict,
+        bool ends)
 {
     char substitute[SUBSTITUTE_BYTES_MAX];
     int bytes = ns_wire_substitute_write(&call->request, substitute, sizeof substitute);
@@ -134,6 +136,7 @@ replace(struct ns_engine *engine, struct ns_wire_call *call, const struct ns_gat
     }
     denial->call = call;
     denial->verdict = *verdict;
+    denial->ends = ends;
     ns_lock(&engine->lock);
     ns_wire_substitute(engine->wire, call);
     denial->place = engine->answers + ns_wire_outstanding(engine->wire) - 1;
@@ -165,7 +168,7 @@ judge(struct ns_engine *engine, struct ns_wire_call *call, bool message_end)
     }
     ns_bytes_free(&engine->held);
     engine->dropping = !message_end;
-    return replace(engine, call, &verdict);
+    return replace(engine, call, &verdict, false);
 }
 
 /* --- Expect: 100-continue
@@ -195,13 +198,38 @@ expect_body(struct ns_engine *engine)
 /* --- classification
  * ------------------------------------------------------------------------------- */
 
-static bool
-withhold(struct ns_engine *engine, const uint8_t *bytes, size_t count)
+/* A request that cannot be judged, and that the policy denies. call: as a CALL gave it, or
+ * ns_wire_refuse, where it is not known where it ends; NULL without memory. */
+static void
+deny_unjudged(struct ns_engine *engine, enum ns_wire_opaque reason, struct ns_wire_call *call,
+              const struct ns_wire_written *written)
 {
-    if (ns_bytes_append(&engine->held, bytes, count)) {
+    struct ns_gate_verdict verdict;
+    ns_unjudged_deny(reason, &verdict);
+    ns_count(NS_COUNTER_CALLS_DENIED);
+    ns_bytes_free(&engine->held);
+    engine->dropping = !written->message_end;
+    if (call == NULL || !replace(engine, call, &verdict, written->class != NS_WIRE_CALL)) {
+        ns_engine_break(engine, "no memory for a denial");
+    }
+}
+
+/* There is no memory to withhold bytes in. Returns whether they are denied; otherwise they pass, as
+ * all that follows: the host comes first. */
+static bool
+cannot_withhold(struct ns_engine *engine, const struct ns_wire_written *written)
+{
+    struct ns_wire_call *call = written->call;
+    int refused = written->class == NS_WIRE_CALL ? 0 : -ENOENT;
+    if (written->class == NS_WIRE_WITHHOLD && ns_unjudged_is_denied()) {
+        ns_lock(&engine->lock);
+        refused = ns_wire_refuse(engine->wire, &call);
+        ns_unlock(&engine->lock);
+    }
+    if (refused != -ENOENT && ns_unjudged_is_denied()) {
+        deny_unjudged(engine, NS_WIRE_NO_MEMORY, refused == 0 ? call : NULL, written);
         return true;
     }
-    /* No memory to withhold it in: the host comes first. */
     ns_count(NS_COUNTER_CALLS_UNWITHHELD);
     ns_log("no memory to withhold a request", NULL);
     engine->blind = true;
@@ -215,27 +243,23 @@ static size_t
 take(struct ns_engine *engine, const uint8_t *bytes, size_t count,
      const struct ns_wire_written *written)
 {
+    bool withholds = written->class == NS_WIRE_WITHHOLD || written->class == NS_WIRE_FREE ||
+                     written->class == NS_WIRE_CALL;
+    if (withholds && !ns_bytes_append(&engine->held, bytes, count)) {
+        return cannot_withhold(engine, written) ? count : 0;
+    }
     switch (written->class) {
     case NS_WIRE_WITHHOLD:
-        if (!withhold(engine, bytes, count)) {
-            return 0;
-        }
         if (written->expects_continue) {
             expect_body(engine);
         }
         return count;
     case NS_WIRE_FREE:
-        if (!withhold(engine, bytes, count)) {
-            return 0;
-        }
         strip(engine);
         let_go(engine);
         return count;
     case NS_WIRE_CALL:
         engine->dropping = false;
-        if (!withhold(engine, bytes, count)) {
-            return 0;
-        }
         if (!judge(engine, written->call, written->message_end)) {
             ns_engine_break(engine, "no memory for a denial");
         }
@@ -252,10 +276,8 @@ take(struct ns_engine *engine, const uint8_t *bytes, size_t count,
             ns_engine_break(engine, "a denied request was not understood");
             return count;
         }
-        if (!engine->blind) {
-            ns_count(NS_COUNTER_CONNECTIONS_OPAQUE);
-            engine->blind = true;
-        }
+        ns_engine_count_opaque(engine);
+        engine->blind = true;
         let_go(engine);
         return 0;
     case NS_WIRE_PASS:
@@ -276,11 +298,21 @@ classify(struct ns_engine *engine, const uint8_t *bytes, size_t count)
     uint64_t body_max =
         ns_bytes_count(&engine->held) > NS_WITHHOLD_BYTES_MAX ? 1 : NS_WITHHOLD_BODY_BYTES_MAX;
     struct ns_wire_written written = {0};
+    int refused = -ENOENT;
     ns_lock(&engine->lock);
     size_t used = ns_wire_write(engine->wire, bytes, count, body_max, &written);
+    enum ns_wire_opaque reason = ns_wire_opaque_reason(engine->wire);
+    if (written.class == NS_WIRE_OPAQUE && !engine->dropping && ns_unjudged_is_denied()) {
+        refused = ns_wire_refuse(engine->wire, &written.call);
+    }
     ns_unlock(&engine->lock);
     if (used == 0 || used > count) {
         used = count; /* its contract says at least one */
+    }
+    if (refused != -ENOENT) {
+        deny_unjudged(engine, reason, refused == 0 ? written.call : NULL, &written);
+        engine->direct = 0;
+        return used;
     }
     size_t taken = take(engine, bytes, used, &written);
     engine->direct = used - taken;
@@ -371,8 +403,13 @@ ns_engine_go_blind(struct ns_engine *engine)
     if (__atomic_load_n(&engine->broken, __ATOMIC_ACQUIRE)) {
         return ns_engine_fail(engine);
     }
+    if (!engine->blind && ns_bytes_count(&engine->held) > 0 && ns_unjudged_is_denied()) {
+        ns_count(NS_COUNTER_DENIED_SENDFILE);
+        ns_engine_break(engine, "a request that goes on in a file cannot be judged");
+        return ns_engine_fail(engine);
+    }
     if (!engine->blind) {
-        ns_count(NS_COUNTER_CONNECTIONS_OPAQUE);
+        ns_count(NS_COUNTER_SENDFILE);
         engine->blind = true;
     }
     int result = flush(engine);

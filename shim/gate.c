@@ -47,6 +47,7 @@ static int64_t breaker_until_ns; /* 0: closed */
 static uint32_t breaker_step;
 
 static bool deny_unreachable; /* as the collector last told */
+static bool takes_counters;   /* likewise */
 static bool hash_key_known;
 static uint8_t hash_key[16];
 static bool spool_due; /* a collector has answered since the spool was last looked at */
@@ -212,6 +213,8 @@ open_link(struct link *link, int64_t deadline_ns)
     const struct ns_welcome *welcome = &message->as.welcome;
     __atomic_store_n(&deny_unreachable, welcome->deny_unreachable, __ATOMIC_RELAXED);
     __atomic_store_n(&spool_due, true, __ATOMIC_RELAXED);
+    __atomic_store_n(&takes_counters, welcome->takes_counters, __ATOMIC_RELAXED);
+    ns_counters_untold(); /* it may be another collector */
     ns_lock(&lock);
     memcpy(hash_key, welcome->hash_key.bytes, sizeof hash_key);
     ns_unlock(&lock);
@@ -519,11 +522,11 @@ ns_gate_denies_unreachable(void)
 }
 
 void
-ns_gate_deny_unasked(struct ns_gate_verdict *verdict, const char *message)
+ns_gate_deny_unasked(struct ns_gate_verdict *verdict, enum ns_reason reason, const char *message)
 {
     memset(verdict, 0, sizeof *verdict);
     verdict->decision = NS_DECISION_DENY;
-    verdict->reason = NS_REASON_COLLECTOR_UNREACHABLE;
+    verdict->reason = reason;
     verdict->denial_id = ns_uuid_new();
     memcpy(verdict->message, message, strnlen(message, NS_VERDICT_MESSAGE_BYTES_MAX));
     memcpy(verdict->entity, "org", sizeof "org");
@@ -589,6 +592,16 @@ send_reports(struct link *link, int64_t deadline_ns)
         if (error != 0) {
             lose(link);
         }
+    }
+}
+
+/* What passed unseen, where a link is there for something else. */
+static void
+tell_counters(struct link *link, bool last)
+{
+    if (link->zmtp.fd >= 0 && __atomic_load_n(&takes_counters, __ATOMIC_RELAXED) &&
+        ns_counters_tell(last, &link->message) && send_message(link, &link->message, 1) != 0) {
+        ns_counters_untold();
     }
 }
 
@@ -683,6 +696,7 @@ ns_gate_post(void)
         drain(link);
         if (link->zmtp.fd >= 0) {
             send_reports(link, deadline_ns);
+            tell_counters(link, false);
             post_spool(link);
         }
         release(link);
@@ -694,6 +708,21 @@ ns_gate_post(void)
         ns_reports_spool(false);
     }
     leave(visit);
+}
+
+/* A process of which everything has passed unseen has no link, and nobody would ever hear of it.
+ * Only its end makes one for that, and not where the collector was found to be away. */
+static void
+say_last_word(void)
+{
+    if (!ns_counters_changed() || __atomic_load_n(&link_count, __ATOMIC_RELAXED) != 0 ||
+        __atomic_load_n(&breaker_until_ns, __ATOMIC_RELAXED) != 0) {
+        return;
+    }
+    struct link *link = take_link(true, 0);
+    if (link != NULL && open_link(link, ns_monotonic_ns() + NS_LAST_WORD_NS) == 0) {
+        tell_counters(link, true);
+    }
 }
 
 void
@@ -710,12 +739,14 @@ ns_gate_flush(void)
             continue;
         }
         send_reports(link, deadline_ns);
+        tell_counters(link, true);
         while (link->zmtp.fd >= 0 && ns_reports_waiting(link->serial) &&
                receive(link, deadline_ns) == 0) {
         }
         post_spool(link);
     }
     ns_reports_spool(true);
+    say_last_word();
     leave(visit);
 }
 

@@ -28,6 +28,10 @@
 #define NS_BREAKER_PAUSE_NS_MIN INT64_C(100000000)
 #define NS_BREAKER_PAUSE_NS_MAX INT64_C(4000000000)
 
+/* How long the end of a process waits for a collector that it never talked to, to tell it what
+ * passed unseen: some hundred times what one takes that is there. */
+#define NS_LAST_WORD_NS INT64_C(100000000)
+
 #define NS_VERDICT_ENTITY_BYTES_MAX 340
 #define NS_VERDICT_MESSAGE_BYTES_MAX 512
 
@@ -70,9 +74,10 @@ void ns_gate_unask(struct ns_gate_question *question);
  * budget's as the collector last told. */
 bool ns_gate_denies_unreachable(void);
 
-/* Fills the verdict of a call that nobody could be asked about, and that the policy denies.
- * message: at most NS_VERDICT_MESSAGE_BYTES_MAX. */
-void ns_gate_deny_unasked(struct ns_gate_verdict *verdict, const char *message);
+/* Fills the verdict of a call that nobody was asked about, and that the policy denies. message: at
+ * most NS_VERDICT_MESSAGE_BYTES_MAX. */
+void ns_gate_deny_unasked(struct ns_gate_verdict *verdict, enum ns_reason reason,
+                          const char *message);
 
 /* The keyed hash of a credential. Zero where no collector has told its key yet. */
 struct ns_hash16 ns_gate_hash(const void *secret, size_t bytes);
@@ -80,7 +85,8 @@ struct ns_hash16 ns_gate_hash(const void *secret, size_t bytes);
 /* Sends a message that is not acknowledged, if the collector is there; else forgets it. */
 void ns_gate_tell(const struct ns_message *message);
 
-/* Sends what shim/report keeps; what cannot be sent is spooled. */
+/* Sends what shim/report keeps; what cannot be sent is spooled. Tells what passed unseen beside it.
+ */
 void ns_gate_post(void);
 
 /* The end of the process: waits at most the deadline for acknowledgements, spools the rest. */

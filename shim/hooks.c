@@ -20,6 +20,7 @@
 #include "shim/log.h"
 #include "shim/process.h"
 #include "shim/resolve.h"
+#include "shim/unjudged.h"
 
 /* The engine that this thread is in, the innermost one. */
 static __thread const struct ns_engine *inside;
@@ -35,10 +36,9 @@ refuse_library(const struct ns_openssl *api)
         enum ns_counter counter;
         const char *name;
     } reasons[] = {
-        [NS_LIBRARY_LIBRESSL] = {NS_COUNTER_CONNECTIONS_LIBRESSL, "not governed: LibreSSL"},
-        [NS_LIBRARY_BORINGSSL] = {NS_COUNTER_CONNECTIONS_BORINGSSL, "not governed: BoringSSL"},
-        [NS_LIBRARY_OTHER] = {NS_COUNTER_CONNECTIONS_UNKNOWN_LIBRARY,
-                              "not governed: no OpenSSL from 1.1 to 4"},
+        [NS_LIBRARY_LIBRESSL] = {NS_COUNTER_LIBRESSL, "not governed: LibreSSL"},
+        [NS_LIBRARY_BORINGSSL] = {NS_COUNTER_BORINGSSL, "not governed: BoringSSL"},
+        [NS_LIBRARY_OTHER] = {NS_COUNTER_UNKNOWN_LIBRARY, "not governed: no OpenSSL from 1.1 to 4"},
     };
     ns_count(reasons[api->library].counter);
     struct ns_openssl *copy = ns_resolve_at((const void *)api->begin);
@@ -47,9 +47,24 @@ refuse_library(const struct ns_openssl *api)
     }
 }
 
-/* The first byte of a connection: decides whether it is governed, for good. */
+/* A connection to a provider that there is no room for. Returns whether it must fail: nothing on it
+ * could be judged. */
+static bool
+must_fail(const struct ns_openssl *api, bool full)
+{
+    if (!ns_unjudged_is_denied()) {
+        ns_count(full ? NS_COUNTER_PAST_BOUND : NS_COUNTER_NO_MEMORY);
+        return false;
+    }
+    ns_count(full ? NS_COUNTER_DENIED_PAST_BOUND : NS_COUNTER_DENIED_NO_MEMORY);
+    ns_openssl_raise(api, "nullspend", NS_ERR_MALLOC_FAILURE);
+    return true;
+}
+
+/* The first byte of a connection: decides whether it is governed, for good. NULL: it is not known,
+ * and *fails says whether it may go on so. */
 static struct ns_connection *
-meet(SSL *ssl, const struct ns_openssl *api, bool ready)
+meet(SSL *ssl, const struct ns_openssl *api, bool ready, bool *fails)
 {
     bool refused = false;
     struct ns_engine *engine = NULL;
@@ -58,9 +73,10 @@ meet(SSL *ssl, const struct ns_openssl *api, bool ready)
     } else if (ready) {
         engine = ns_engine_new(ssl, api, &refused);
     }
-    struct ns_connection *connection = ns_connection_add(ssl, api, engine);
+    *fails = refused && must_fail(api, false);
+    struct ns_connection *connection = *fails ? NULL : ns_connection_add(ssl, api, engine);
     if (connection == NULL && engine != NULL) {
-        ns_count(NS_COUNTER_CONNECTIONS_REFUSED);
+        *fails = must_fail(api, ns_connections_full());
     }
     if (engine != NULL && (connection == NULL || connection->engine != engine)) {
         ns_engine_free(engine);
@@ -91,9 +107,10 @@ ns_hook_aim(SSL *ssl, const void *caller)
         if (api == NULL) {
             return (struct ns_target){api, NULL};
         }
-        connection = meet(ssl, api, ready);
+        bool fails;
+        connection = meet(ssl, api, ready, &fails);
         if (connection == NULL) {
-            return (struct ns_target){api, NULL};
+            return (struct ns_target){fails ? NULL : api, NULL};
         }
     }
     struct ns_engine *engine = connection->engine;

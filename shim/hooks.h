@@ -17,8 +17,9 @@
 
 /* The functions to hand a call on to, and the engine where it is governed. */
 struct ns_target {
-    const struct ns_openssl *api; /* NULL: no libssl is known; the call fails */
-    struct ns_engine *engine;     /* NULL: hand on */
+    const struct ns_openssl
+        *api;                 /* NULL: the call fails: no libssl is known, or none may be used */
+    struct ns_engine *engine; /* NULL: hand on */
 };
 
 /* For functions that bring or take bytes: the first one of a connection decides whether it is

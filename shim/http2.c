@@ -270,6 +270,12 @@ ns_http2_cancel(struct ns_http2 *http2, struct ns_http2_stream *stream)
 
 /* --- rulings -------------------------------------------------------------------------------- */
 
+enum ns_wire_opaque
+ns_http2_unjudged(const struct ns_http2_stream *stream)
+{
+    return (enum ns_wire_opaque)stream->unjudged;
+}
+
 struct ns_wire_call *
 ns_http2_asking(struct ns_http2_stream *stream, const uint8_t **head, size_t *head_bytes)
 {

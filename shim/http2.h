@@ -38,9 +38,13 @@ struct ns_http2 *ns_http2_new(const struct ns_wire_hosts *hosts, const char *ser
 void ns_http2_free(struct ns_http2 *http2);
 
 /* Takes bytes that the program writes; returns how many. *asks is the stream that now needs a
- * verdict, or NULL where all were taken. */
-size_t ns_http2_write(struct ns_http2 *http2, const uint8_t *bytes, size_t count,
+ * verdict, or NULL where all were taken. strict: the policy is to deny what cannot be judged. */
+size_t ns_http2_write(struct ns_http2 *http2, const uint8_t *bytes, size_t count, bool strict,
                       struct ns_http2_stream **asks);
+
+/* Why a stream that asks cannot be judged (MALFORMED, TOO_LARGE, NO_MEMORY), or NS_WIRE_CLEAR. Only
+ * where strict, and then it is to be denied. */
+enum ns_wire_opaque ns_http2_unjudged(const struct ns_http2_stream *stream);
 
 /* The call of a stream that asks, and the text that offsets in its facts are of. Between this and
  * the ruling the connection may be used: the stream stays. */

@@ -30,18 +30,19 @@
 
 struct ns_http2_stream {
     uint32_t id;
-    bool withheld; /* its body waits for a verdict */
-    bool judging;  /* that was asked for */
-    bool released; /* allowed; not yet known to have left */
-    bool dropped;  /* nothing of it passes any more, from either side */
-    bool due;      /* a denial waits to be told */
-    bool answered; /* the server's final head has come */
-    bool ended;    /* the program has ended its side */
-    bool end_sent; /* and the server was told */
-    bool closed;   /* the server has ended its side, or one of both has reset the stream */
-    bool over;     /* its call is to be taken */
-    bool cut;      /* and its answer did not come to its end */
-    bool unsent;   /* and the server has not looked at it */
+    bool withheld;    /* its body waits for a verdict */
+    bool judging;     /* that was asked for */
+    uint8_t unjudged; /* enum ns_wire_opaque: its head cannot be read, and it is to be denied */
+    bool released;    /* allowed; not yet known to have left */
+    bool dropped;     /* nothing of it passes any more, from either side */
+    bool due;         /* a denial waits to be told */
+    bool answered;    /* the server's final head has come */
+    bool ended;       /* the program has ended its side */
+    bool end_sent;    /* and the server was told */
+    bool closed;      /* the server has ended its side, or one of both has reset the stream */
+    bool over;        /* its call is to be taken */
+    bool cut;         /* and its answer did not come to its end */
+    bool unsent;      /* and the server has not looked at it */
 
     int64_t send_extra;    /* what the server takes, beside its initial window */
     int64_t advance;       /* given to the program and not yet by the server */
@@ -80,6 +81,8 @@ struct ns_http2 {
     struct ns_http2_stream *grown; /* whose answers grew since that was asked */
     bool asks_usage;
     bool failed;
+
+    bool strict;
 
     struct ns_bytes to_server;
     struct ns_bytes to_program;

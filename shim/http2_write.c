@@ -77,20 +77,59 @@ take_trailers(struct ns_http2 *http2, struct ns_http2_stream *stream)
     write_literals(http2, &stream->trailers, false);
 }
 
+/* Why a head could not be read. */
+static enum ns_wire_opaque
+reason_of(const struct ns_http2_head *head)
+{
+    switch (head->fault) {
+    case NS_HTTP2_TOO_LARGE:
+        return NS_WIRE_TOO_LARGE;
+    case NS_HTTP2_UNKEPT:
+        return NS_WIRE_NO_MEMORY;
+    default:
+        return NS_WIRE_MALFORMED;
+    }
+}
+
+/* The call that a request begins: *text is its head's. NULL: it is none, or passes all the same. */
+static struct ns_http2_call *
+read_call(struct ns_http2 *http2, struct ns_bytes *text, int64_t *length,
+          enum ns_wire_opaque *unjudged)
+{
+    struct ns_http2_call *call = NULL;
+    struct ns_http1 *head = ns_http2_head_read(&http2->request_head, NS_HTTP1_REQUESTS, text);
+    *unjudged = head == NULL ? reason_of(&http2->request_head) : NS_WIRE_CLEAR;
+    if (head == NULL) {
+        ns_bytes_free(text);
+        head = ns_http2_head_read_start(&http2->request_head, text);
+    }
+    if (head != NULL &&
+        ns_http2_call_new(http2->hosts, http2->server_name, head, &call) == -ENOMEM) {
+        http2->failed |= http2->strict;
+        ns_count(NS_COUNTER_CALLS_UNWITHHELD);
+    }
+    *length = head == NULL ? 0 : ns_http1_content_length(head);
+    if (*unjudged != NS_WIRE_CLEAR && (head == NULL || (call != NULL && !http2->strict))) {
+        ns_count(NS_COUNTER_CALLS_UNREAD);
+        ns_http2_call_free(call);
+        call = NULL;
+    }
+    ns_http1_free(head);
+    if (call == NULL) {
+        ns_bytes_free(text);
+    }
+    return call;
+}
+
 /* A request begins. */
 static void
 open_request(struct ns_http2 *http2, uint32_t id, struct ns_http2_stream **asks)
 {
     struct ns_bytes text = {0};
-    struct ns_http1 *head = ns_http2_head_read(&http2->request_head, NS_HTTP1_REQUESTS, &text);
-    struct ns_http2_call *call = NULL;
-    if (head != NULL &&
-        ns_http2_call_new(http2->hosts, http2->server_name, head, &call) == -ENOMEM) {
-        ns_count(NS_COUNTER_CALLS_UNWITHHELD); /* the host comes first */
-    }
-    int64_t length = head == NULL ? 0 : ns_http1_content_length(head);
+    int64_t length;
+    enum ns_wire_opaque unjudged;
+    struct ns_http2_call *call = read_call(http2, &text, &length, &unjudged);
     bool ends = http2->request_ends;
-    ns_http1_free(head);
     struct ns_http2_stream *stream = call == NULL && ends ? NULL : ns_http2_open(http2, id);
     if (stream == NULL && (call != NULL || !ends)) {
         http2->failed = true;
@@ -99,7 +138,6 @@ open_request(struct ns_http2 *http2, uint32_t id, struct ns_http2_stream **asks)
         return;
     }
     if (call == NULL) {
-        ns_bytes_free(&text);
         send_block(http2, id, ends, false);
         return;
     }
@@ -108,10 +146,11 @@ open_request(struct ns_http2 *http2, uint32_t id, struct ns_http2_stream **asks)
     stream->length = length;
     stream->withheld = true;
     stream->ended = ends;
+    stream->unjudged = (uint8_t)unjudged;
     stream->askable = http2->asks_usage && !ends && ns_http2_call_is_askable(call) &&
                       http2->program_initial_window >= NS_HTTP2_FILTER_WINDOW_BYTES_MIN;
     send_block(http2, id, false, stream->askable);
-    if (ends) {
+    if (ends || unjudged != NS_WIRE_CLEAR) {
         *asks = stream;
     } else {
         ns_http2_widen(http2, stream);
@@ -355,11 +394,12 @@ take_preface(struct ns_http2 *http2, const uint8_t *bytes, size_t count)
 }
 
 size_t
-ns_http2_write(struct ns_http2 *http2, const uint8_t *bytes, size_t count,
+ns_http2_write(struct ns_http2 *http2, const uint8_t *bytes, size_t count, bool strict,
                struct ns_http2_stream **asks)
 {
     size_t taken = 0;
     *asks = NULL;
+    http2->strict = strict;
     if (!http2->opaque && http2->preface_bytes < NS_HTTP2_PREFACE_BYTES) {
         taken = take_preface(http2, bytes, count);
     }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "shim/connections.h"
+#include "shim/counters.h"
 #include "shim/gate.h"
 #include "shim/lock.h"
 #include "shim/log.h"
@@ -69,6 +70,7 @@ make(void)
         ns_connections_after_fork();
         ns_gate_after_fork();
         ns_reports_after_fork();
+        ns_counters_after_fork();
     }
     ns_clock_use(ns_vdso_clock());
     owner = getpid();

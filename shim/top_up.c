@@ -96,7 +96,7 @@ cut_unreachable(struct ns_ticket *ticket, struct ns_gate_verdict *verdict)
         ns_count(NS_COUNTER_TOP_UPS_UNASKED);
         return false;
     }
-    ns_gate_deny_unasked(verdict, message);
+    ns_gate_deny_unasked(verdict, NS_REASON_COLLECTOR_UNREACHABLE, message);
     return true;
 }
 

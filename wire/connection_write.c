@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The writer's side: which bytes belong to calls, and when a call can be judged. */
+#include <errno.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -183,6 +184,51 @@ write_rest(struct ns_wire *wire, const uint8_t *bytes, size_t count,
     }
 }
 
+/* Of what could not be understood, what is a request that cannot be judged: the rest is odd, and
+ * none of ours. */
+static bool
+is_refusable(const struct ns_wire *wire)
+{
+    switch (wire->opaque) {
+    case NS_WIRE_CLEAR:
+        return true;
+    case NS_WIRE_MALFORMED:
+    case NS_WIRE_TOO_LARGE:
+    case NS_WIRE_TOO_DEEP:
+    case NS_WIRE_NO_MEMORY:
+        return wire->writer_gave_up;
+    default:
+        return false;
+    }
+}
+
+int
+ns_wire_refuse(struct ns_wire *wire, struct ns_wire_call **call)
+{
+    bool unsent = wire->write_state == NS_WRITE_HEAD || wire->write_state == NS_WRITE_BODY ||
+                  wire->opaque == NS_WIRE_TOO_DEEP; /* which is known with the head */
+    if (!unsent || !is_refusable(wire)) {
+        return -ENOENT;
+    }
+    *call = wire->draft;
+    if (*call == NULL) {
+        *call = ns_mem_alloc(sizeof **call);
+        if (*call == NULL) {
+            return -ENOMEM;
+        }
+        if (!ns_request_unread(wire->writer, wire->hosts, wire->server_name, *call)) {
+            ns_wire_call_free(*call);
+            return -ENOENT;
+        }
+    }
+    (*call)->request.closes = true; /* nothing that follows can be understood */
+    wire->draft = NULL;
+    wire->opaque = NS_WIRE_CLEAR;
+    wire->write_state = NS_WRITE_LOST;
+    ns_connection_push_refused(wire, *call);
+    return 0;
+}
+
 /* Empty lines between requests are no part of the next one. */
 static size_t
 write_blank(struct ns_wire *wire, const uint8_t *bytes, size_t count,
@@ -229,6 +275,10 @@ classify(struct ns_wire *wire, const uint8_t *bytes, size_t count, uint64_t body
     if (wire->write_state == NS_WRITE_BODY) {
         return write_body(wire, bytes, count, body_bytes_max, written);
     }
+    if (wire->write_state == NS_WRITE_LOST) {
+        written->class = NS_WIRE_REST;
+        return count;
+    }
     return write_rest(wire, bytes, count, written);
 }
 
@@ -240,6 +290,7 @@ ns_wire_write(struct ns_wire *wire, const uint8_t *bytes, size_t count, uint64_t
     size_t consumed = count;
     if (wire->opaque == NS_WIRE_CLEAR && count > 0) {
         consumed = classify(wire, bytes, count, body_bytes_max, written);
+        wire->writer_gave_up = wire->opaque != NS_WIRE_CLEAR;
     }
     if (wire->opaque != NS_WIRE_CLEAR) {
         *written = (struct ns_wire_written){.class = NS_WIRE_OPAQUE};

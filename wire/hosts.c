@@ -131,6 +131,20 @@ ns_hosts_dialect_name(uint8_t speaks)
     return NULL;
 }
 
+const char *
+ns_hosts_native(const struct ns_host *host)
+{
+    const char *first = NULL;
+    for (size_t i = 0; i < LENGTH(dialects); i++) {
+        bool speaks = (host->speaks & dialects[i].speaks) != 0;
+        if (speaks && host->provider != NULL && strcmp(host->provider, dialects[i].name) == 0) {
+            return dialects[i].name;
+        }
+        first = speaks && first == NULL ? dialects[i].name : first;
+    }
+    return first != NULL ? first : dialects[0].name;
+}
+
 uint8_t
 ns_hosts_dialect(const char *name, size_t bytes)
 {

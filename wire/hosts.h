@@ -44,6 +44,10 @@ bool ns_hosts_find(const struct ns_wire_hosts *hosts, const char *host, size_t h
 /* Splits "host[:port]", "[v6]:port". Returns the host within text; *port is 0 where none is. */
 const char *ns_hosts_split(const char *text, size_t bytes, size_t *host_bytes, uint16_t *port);
 
+/* The dialect that a host is asked in where its path does not tell: its own, where it has one.
+ * Never NULL. */
+const char *ns_hosts_native(const struct ns_host *host);
+
 /* The name of one dialect, NULL if unknown, and back (0 if unknown). */
 const char *ns_hosts_dialect_name(uint8_t speaks);
 uint8_t ns_hosts_dialect(const char *name, size_t bytes);

@@ -60,6 +60,8 @@ read_start(struct ns_http1 *parser, const uint8_t *bytes)
     parser->line_start = 0;
     parser->header_count = 0;
     parser->start_line_known = false;
+    parser->method_bytes = 0;
+    parser->target_bytes = 0;
     parser->state = HEAD;
     return 0;
 }

@@ -102,6 +102,15 @@ ns_http2_fields_free(struct ns_http2_fields *fields)
     ns_mem_free(fields);
 }
 
+/* The first fault is what is told. */
+static void
+find_fault(struct ns_http2_head *head, bool found, enum ns_http2_fault fault)
+{
+    if (found && head->fault == NS_HTTP2_SOUND) {
+        head->fault = (uint8_t)fault;
+    }
+}
+
 /* The place of a pseudo field's length; NULL for one that no HTTP/1.1 head has. */
 static uint32_t *
 pseudo_of(struct ns_http2_head *head, const nghttp2_nv *field)
@@ -128,11 +137,12 @@ keep_pseudo(struct ns_http2_head *head, const nghttp2_nv *field)
     uint32_t *bytes = pseudo_of(head, field);
     if (bytes == NULL) {
         /* :scheme says nothing more; an extended CONNECT (RFC 8441) is no request of ours. */
-        head->bad |= !ns_wire_text_is((const char *)field->name, field->namelen, ":scheme");
+        find_fault(head, !ns_wire_text_is((const char *)field->name, field->namelen, ":scheme"),
+                   NS_HTTP2_MALFORMED);
         return true;
     }
     if (*bytes != 0 || field->valuelen == 0) {
-        head->bad = true;
+        find_fault(head, true, NS_HTTP2_MALFORMED);
         return true;
     }
     size_t offset = 0;
@@ -199,12 +209,16 @@ keep(struct ns_http2_head *head, const nghttp2_nv *field)
                                              (const char *)field->value, field->valuelen,
                                              (field->flags & NGHTTP2_NV_FLAG_NO_INDEX) != 0));
     bool pseudo = field->namelen > 0 && name[0] == ':';
-    head->bad |= !fits || !is_one_line(field->name, field->namelen) ||
-                 !is_one_line(field->value, field->valuelen) ||
-                 (!pseudo && memchr(name, ':', field->namelen) != NULL) ||
-                 (pseudo && ns_bytes_count(&head->lines) > 0);
-    if (!head->bad) {
-        head->bad = pseudo ? !keep_pseudo(head, field) || head->bad : !keep_line(head, field);
+    find_fault(head, !fits, NS_HTTP2_TOO_LARGE);
+    find_fault(head,
+               !is_one_line(field->name, field->namelen) ||
+                   !is_one_line(field->value, field->valuelen) ||
+                   (!pseudo && memchr(name, ':', field->namelen) != NULL) ||
+                   (pseudo && ns_bytes_count(&head->lines) > 0),
+               NS_HTTP2_MALFORMED);
+    if (head->fault == NS_HTTP2_SOUND) {
+        bool kept_it = pseudo ? keep_pseudo(head, field) : keep_line(head, field);
+        find_fault(head, !kept_it, NS_HTTP2_UNKEPT);
     }
 }
 
@@ -281,16 +295,10 @@ write_start_line(const struct ns_http2_head *head, enum ns_http1_side side, stru
     return whole;
 }
 
-struct ns_http1 *
-ns_http2_head_read(const struct ns_http2_head *head, enum ns_http1_side side, struct ns_bytes *text)
+/* Reads what is in text from `before` on. */
+static struct ns_http1 *
+read_text(const struct ns_bytes *text, size_t before, enum ns_http1_side side)
 {
-    size_t before = ns_bytes_count(text);
-    if (head->bad || ns_bytes_count(&head->pseudo) == 0 || !write_start_line(head, side, text) ||
-        (ns_bytes_count(&head->lines) > 0 &&
-         !ns_bytes_append(text, ns_bytes_front(&head->lines), ns_bytes_count(&head->lines))) ||
-        !put(text, "\r\n")) {
-        return NULL;
-    }
     struct ns_http1 *parser = ns_http1_new(side);
     if (parser == NULL) {
         return NULL;
@@ -304,6 +312,31 @@ ns_http2_head_read(const struct ns_http2_head *head, enum ns_http1_side side, st
         return NULL;
     }
     return parser;
+}
+
+struct ns_http1 *
+ns_http2_head_read(const struct ns_http2_head *head, enum ns_http1_side side, struct ns_bytes *text)
+{
+    size_t before = ns_bytes_count(text);
+    if (head->fault != NS_HTTP2_SOUND || ns_bytes_count(&head->pseudo) == 0 ||
+        !write_start_line(head, side, text) ||
+        (ns_bytes_count(&head->lines) > 0 &&
+         !ns_bytes_append(text, ns_bytes_front(&head->lines), ns_bytes_count(&head->lines))) ||
+        !put(text, "\r\n")) {
+        return NULL;
+    }
+    return read_text(text, before, side);
+}
+
+struct ns_http1 *
+ns_http2_head_read_start(const struct ns_http2_head *head, struct ns_bytes *text)
+{
+    size_t before = ns_bytes_count(text);
+    if (ns_bytes_count(&head->pseudo) == 0 || !write_start_line(head, NS_HTTP1_REQUESTS, text) ||
+        !put(text, "\r\n")) {
+        return NULL;
+    }
+    return read_text(text, before, NS_HTTP1_REQUESTS);
 }
 
 void

@@ -17,6 +17,14 @@ struct ns_http2_fields;
 struct ns_http2_fields *ns_http2_fields_new(void);
 void ns_http2_fields_free(struct ns_http2_fields *fields);
 
+/* What keeps a head from being read. */
+enum ns_http2_fault {
+    NS_HTTP2_SOUND,
+    NS_HTTP2_MALFORMED, /* fields that no HTTP/1.1 head can hold */
+    NS_HTTP2_TOO_LARGE, /* more than NS_HEAD_BYTES_MAX of them */
+    NS_HTTP2_UNKEPT     /* there was no memory */
+};
+
 /* A head while its block arrives. All zeroes is an empty one. */
 struct ns_http2_head {
     struct ns_bytes pseudo; /* the values of :method, :path, … one after the other */
@@ -29,8 +37,7 @@ struct ns_http2_head {
     uint32_t authority_bytes;
     uint32_t status_bytes;
     bool ours;     /* X-NullSpend-* was among the fields */
-    bool bad;      /* fields that no HTTP/1.1 head can hold, or more than NS_HEAD_BYTES_MAX of them:
-                      lines is not complete */
+    uint8_t fault; /* enum ns_http2_fault: lines is not complete */
     bool no_block; /* block or about is not complete, for want of memory or room */
 };
 
@@ -49,6 +56,9 @@ bool ns_http2_fields_changed(const struct ns_http2_fields *fields);
  */
 struct ns_http1 *ns_http2_head_read(const struct ns_http2_head *head, enum ns_http1_side side,
                                     struct ns_bytes *text);
+
+/* The same of a request whose head cannot be read: its first line and its host alone. */
+struct ns_http1 *ns_http2_head_read_start(const struct ns_http2_head *head, struct ns_bytes *text);
 
 void ns_http2_head_free(struct ns_http2_head *head);
 

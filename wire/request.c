@@ -110,6 +110,15 @@ credential_of_query(struct ns_wire_request *request, struct ns_http1_text method
 }
 
 static void
+keep_host(struct ns_wire_request *request, const char *name, size_t bytes)
+{
+    ns_wire_text_copy(request->host, sizeof(request->host), name, ns_hosts_bare(name, bytes));
+    for (char *c = request->host; *c != '\0'; c++) {
+        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c;
+    }
+}
+
+static void
 read_host(struct ns_wire_request *request, const struct ns_http1 *parser,
           const struct ns_wire_hosts *hosts, const char *server_name, struct ns_host *host)
 {
@@ -124,10 +133,7 @@ read_host(struct ns_wire_request *request, const struct ns_http1 *parser,
         memset(host, 0, sizeof(*host));
         return;
     }
-    ns_wire_text_copy(request->host, sizeof(request->host), name, ns_hosts_bare(name, bytes));
-    for (char *c = request->host; *c != '\0'; c++) {
-        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c;
-    }
+    keep_host(request, name, bytes);
     (void)ns_hosts_find(hosts, name, bytes, port, host);
 }
 
@@ -265,6 +271,29 @@ ns_request_head(struct ns_request *request, const struct ns_http1 *parser,
         request->family = NULL;
     }
     return result;
+}
+
+bool
+ns_request_unread(const struct ns_http1 *parser, const struct ns_wire_hosts *hosts,
+                  const char *server_name, struct ns_wire_call *call)
+{
+    struct ns_wire_request *facts = &call->request;
+    struct ns_host host;
+    char path[NS_PATH_BYTES_MAX];
+    const struct ns_route *route = NULL;
+    size_t bytes = server_name ? strlen(server_name) : 0;
+    if (bytes == 0 || bytes > NS_HOST_BYTES_MAX || !ns_wire_host_known(hosts, server_name, bytes)) {
+        return false;
+    }
+    keep_host(facts, server_name, bytes);
+    /* A host that was added with a port of its own is known without it, but not what it speaks. */
+    (void)ns_hosts_find(hosts, server_name, bytes, 0, &host);
+    size_t path_bytes = decode_path(ns_http1_target(parser), path);
+    const struct ns_family *family = ns_family_find(&host, path, path_bytes, &route);
+    facts->provider = host.provider ? host.provider : facts->host;
+    facts->family = family != NULL ? family->name : ns_hosts_native(&host);
+    facts->operation = family != NULL && route->operation != NULL ? route->operation : "";
+    return true;
 }
 
 /* --- the body ------------------------------------------------------------------------------ */

@@ -36,6 +36,12 @@ int ns_request_head(struct ns_request *request, const struct ns_http1 *parser,
                     const struct ns_wire_hosts *hosts, const char *server_name,
                     struct ns_wire_call *call);
 
+/* What is known of a request whose head cannot be read, as far as its denial wants it: the host by
+ * server_name (may be NULL), the rest by the request line where there is one. False: no provider's
+ * host. */
+bool ns_request_unread(const struct ns_http1 *parser, const struct ns_wire_hosts *hosts,
+                       const char *server_name, struct ns_wire_call *call);
+
 /* Body bytes, as sent, transfer coding removed. */
 void ns_request_body(struct ns_request *request, const uint8_t *bytes, size_t count);
 

@@ -48,7 +48,7 @@ ns_wire_free(struct ns_wire *wire)
         return;
     }
     for (uint32_t i = 0; i < wire->count; i++) {
-        ns_wire_call_free(wire->exchanges[(wire->first + i) % NS_EXCHANGES_MAX].call);
+        ns_wire_call_free(wire->exchanges[(wire->first + i) % NS_EXCHANGES_ROOM].call);
     }
     ns_wire_call_free(wire->draft);
     ns_request_free(&wire->request);
@@ -88,6 +88,9 @@ ns_connection_give_up_http1(struct ns_wire *wire, const struct ns_http1 *parser)
     case NS_HTTP1_NO_MEMORY:
         ns_connection_give_up(wire, NS_WIRE_NO_MEMORY);
         break;
+    case NS_HTTP1_TOO_LARGE:
+        ns_connection_give_up(wire, NS_WIRE_TOO_LARGE);
+        break;
     default:
         ns_connection_give_up(wire, NS_WIRE_MALFORMED);
         break;
@@ -111,7 +114,7 @@ ns_wire_opaque_reason(const struct ns_wire *wire)
 static struct ns_exchange *
 exchange_at(struct ns_wire *wire, uint32_t index)
 {
-    return &wire->exchanges[(wire->first + index) % NS_EXCHANGES_MAX];
+    return &wire->exchanges[(wire->first + index) % NS_EXCHANGES_ROOM];
 }
 
 bool
@@ -125,11 +128,18 @@ ns_connection_push(struct ns_wire *wire, struct ns_exchange exchange)
     return true;
 }
 
+void
+ns_connection_push_refused(struct ns_wire *wire, struct ns_wire_call *call)
+{
+    *exchange_at(wire, wire->count++) = (struct ns_exchange){.call = call};
+    wire->judged = call;
+}
+
 struct ns_exchange
 ns_connection_pop(struct ns_wire *wire)
 {
     struct ns_exchange exchange = *exchange_at(wire, 0);
-    wire->first = (wire->first + 1) % NS_EXCHANGES_MAX;
+    wire->first = (wire->first + 1) % NS_EXCHANGES_ROOM;
     wire->count--;
     if (exchange.call != NULL && exchange.call == wire->judged) {
         wire->judged = NULL;

@@ -137,10 +137,12 @@ enum ns_wire_opaque {
     NS_WIRE_HTTP2, /* connection preface of RFC 9113 */
     NS_WIRE_NOT_HTTP,
     NS_WIRE_MALFORMED,   /* HTTP/1.x that breaks its rules */
+    NS_WIRE_TOO_LARGE,   /* a head, a chunk line or trailers past their bound */
     NS_WIRE_UPGRADED,    /* WebSocket, CONNECT, h2c */
     NS_WIRE_TOO_DEEP,    /* more pipelined requests than NS_EXCHANGES_MAX */
     NS_WIRE_OUT_OF_STEP, /* an answer without a request */
-    NS_WIRE_NO_MEMORY
+    NS_WIRE_NO_MEMORY,
+    NS_WIRE_OPAQUE_COUNT
 };
 
 struct ns_wire_written {
@@ -219,6 +221,16 @@ const struct ns_wire_range *ns_wire_strips(const struct ns_wire *wire, size_t *c
  * is changed.
  */
 int ns_wire_ask_usage(struct ns_wire *wire, struct ns_wire_call *call, struct ns_bytes *request);
+
+/*
+ * After the first OPAQUE of ns_wire_write: the policy is to deny what cannot be judged. Where the
+ * request that is being written is such (MALFORMED, TOO_LARGE, TOO_DEEP, NO_MEMORY, not a byte of
+ * it has left, and its host is a provider's) this undoes that: answers that are outstanding are
+ * read on, the request is one that was judged, in *call, for ns_wire_substitute, and all that is
+ * still written is NS_WIRE_REST. Also after WITHHOLD, where the caller cannot keep the bytes.
+ * Returns 0, -ENOENT it is not such a request, or -ENOMEM.
+ */
+int ns_wire_refuse(struct ns_wire *wire, struct ns_wire_call **call);
 
 /* The call whose answer is being read or comes next; NULL: none, or it is no call's. Still the
  * connection's. */

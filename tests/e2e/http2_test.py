@@ -152,6 +152,28 @@ def without_a_collector_the_policy_decides():
             equal(status, expected, f"status with {policy}: {text}")
 
 
+@test
+def a_head_that_is_too_long_to_be_read_follows_the_policy():
+    code = """
+import sys, httpx
+with httpx.Client(http2=True, timeout=60) as client:
+    for headers in ({"X-Long": "v" * 70000}, {}):
+        answer = client.post(sys.argv[1], json={"model": "gpt-4o-mini", "messages": []},
+                             headers=headers)
+        print(answer.status_code, "cannot be judged" in answer.text)
+"""
+    for policy, expected, counter in (("allow", "200 False", "calls_unread"),
+                                      ("deny", "402 True", "denied_too_large")):
+        with shimlab.Shim(provider=[*OPTIONS, "--head", "100000"]) as shim:
+            done = shim.python(code, URL, NULLSPEND_ON_UNREACHABLE=policy)
+            equal(done.stdout.splitlines(), [expected, "200 False"], f"{policy}: {done.stderr}")
+            equal(shim.counters().get(counter), 1, f"{counter} of {shim.counters()}")
+            equal(len(shim.collector.of("CHECK")), 1, "questions")
+            equal([entry["body_bytes"] for entry in events(shim, "partial")],
+                  [0] if policy == "deny" else [], "what left of the denied")
+            equal(events(shim, "broken"), [], "breaches of the protocol")
+
+
 # --- many streams -----------------------------------------------------------------------------------
 
 MANY = """

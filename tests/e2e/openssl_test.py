@@ -711,6 +711,25 @@ def bytes_that_the_kernel_sends_from_a_file_are_counted_as_unseen():
             equal(done.stdout, head + body if ktls else b"", f"what left, kTLS {ktls}")
             equal(shim.counters().get("unseen_bytes"), unseen, f"unseen, kTLS {ktls}")
             equal(any("SSL_sendfile" in line for line in shim.log_lines()), True, "told")
+            equal(shim.counters().get("connections_sendfile"), ktls or None, "connections")
+
+
+@test
+def a_request_that_goes_on_in_a_file_does_not_leave_under_the_policy_deny():
+    with Shim() as shim:
+        library = os.path.join(shim.directory, "libssl.so.77")
+        program = os.path.join(shim.directory, "sender")
+        head, body = chat("word " * 1000).split(b"\r\n\r\n", 1)
+        path = os.path.join(shim.directory, "body")
+        with open(path, "wb") as file:
+            file.write(body)
+        compiled(shim, "library.c", KERNEL_SENDS, '-DVERSION="OpenSSL 3.0.0"', "-DKTLS=1", "-shared",
+                 "-fPIC", "-Wl,-soname,libssl.so.77", "-o", library)
+        compiled(shim, "sender.c", FILE_SENDER, "-o", program, library)
+        done = run([program, path], head + b"\r\n\r\n",
+                   env=shim.governed(NULLSPEND_ON_UNREACHABLE="deny"))
+        equal((done.stdout, done.stderr), (b"", b"1 -1"), "what left, results")
+        equal(shim.counters().get("denied_sendfile"), 1, "denied")
 
 
 if __name__ == "__main__":

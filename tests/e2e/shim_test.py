@@ -902,8 +902,8 @@ def http2_passes_untouched_and_is_counted():
     with Shim() as shim:
         data = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
         done = shim.client(data, check=False)
-        equal(shim.collector.received, [], "messages")
-        equal(shim.counters().get("connections_opaque"), 1, f"opaque {done.stderr}")
+        equal([kind for kind, _ in shim.collector.received], ["HELLO"], "messages")
+        equal(shim.counters().get("connections_http2_unagreed"), 1, done.stderr)
         check(shim.counters().get("connections_governed"), "not looked at")
 
 

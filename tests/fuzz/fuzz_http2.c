@@ -65,7 +65,7 @@ write_side(struct ns_http2 *http2, const uint8_t *bytes, size_t count, uint8_t m
     static const char denial[] = "HTTP/1.1 402 Payment Required\r\ncontent-length: 2\r\n\r\n{}";
     for (size_t i = 0; i < count;) {
         struct ns_http2_stream *asks;
-        size_t taken = ns_http2_write(http2, bytes + i, count - i, &asks);
+        size_t taken = ns_http2_write(http2, bytes + i, count - i, (mode & 32) != 0, &asks);
         demand(taken <= count - i && (taken > 0 || asks != NULL));
         i += taken;
         if (asks == NULL) {
@@ -80,7 +80,7 @@ write_side(struct ns_http2 *http2, const uint8_t *bytes, size_t count, uint8_t m
         demand((uint64_t)call->request.credential_range.offset +
                    call->request.credential_range.bytes <=
                head_bytes);
-        if (((asks->id >> 1) & 1) == (mode & 1)) {
+        if (ns_http2_unjudged(asks) == NS_WIRE_CLEAR && ((asks->id >> 1) & 1) == (mode & 1)) {
             ns_http2_allow(http2, asks);
         } else {
             ns_wire_call_free(

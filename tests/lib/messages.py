@@ -6,7 +6,7 @@
     kind, fields = messages.decode(data)           # "ANSWER", {"id": 1, "failed": False, ...}
 
 Numbers are int (bool for truth), uuid and hash16 are 16 bytes, text is str, usage is a dict of
-meter name to count, tags a list of (key, value), parts a list of (model, usage). Words may be given
+meter name to count, tags a list of (key, value), parts a list of (model, usage), counts a dict. Words may be given
 by name: encode("HELLO", source="preload", mode="enforce", ...). Fields that are not given are zero
 or empty; what is optional and zero is left out, as in the C encoder.
 
@@ -59,7 +59,8 @@ def _fields(kind):
 
 KINDS = [name for name, _ in re.findall(r"X\((\w+),\s*(\w+)\)", _macro(_SCHEMA, "NS_MESSAGES"))]
 FIELDS = {kind: _fields(kind) for kind in KINDS}
-EMPTY = {"uuid": bytes(16), "hash16": bytes(16), "text": "", "usage": {}, "tags": [], "parts": []}
+EMPTY = {"uuid": bytes(16), "hash16": bytes(16), "text": "", "usage": {}, "tags": [], "parts": [],
+         "counts": {}}
 
 
 def _sized(text):
@@ -85,6 +86,9 @@ def _encode_value(kind_of, value):
     if kind_of == "tags":
         pairs = list(value.items()) if isinstance(value, dict) else value
         return bytes([len(pairs)]) + b"".join(_sized(k) + _sized(v) for k, v in pairs)
+    if kind_of == "counts":
+        return bytes([len(value)]) + b"".join(_sized(name) + struct.pack("<Q", count)
+                                              for name, count in value.items())
     return bytes([len(value)]) + b"".join(_sized(m) + _encode_usage(u) for m, u in value)
 
 
@@ -142,6 +146,8 @@ def _decode_value(kind_of, data):
     count = reader.number("<B")
     if kind_of == "tags":
         return [(reader.sized(), reader.sized()) for _ in range(count)]
+    if kind_of == "counts":
+        return {reader.sized(): reader.number("<Q") for _ in range(count)}
     return [(reader.sized(), reader.usage()) for _ in range(count)]
 
 

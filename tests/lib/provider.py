@@ -7,10 +7,11 @@ every request that reached it whole, so that a test can tell what left a program
 
 usage: provider.py --cert FILE --key FILE [--address 127.0.0.1] [--port 443] [--log FILE]
                    [--ready-fd N] [--protocols h2,http/1.1] [--window BYTES] [--streams N]
+                   [--head BYTES]
 
 --protocols is what it offers by ALPN, the one it prefers first (default http/1.1; h2 wants
-python3-h2). --window and --streams are HTTP/2's SETTINGS_INITIAL_WINDOW_SIZE and
-SETTINGS_MAX_CONCURRENT_STREAMS.
+python3-h2). --window, --streams and --head are HTTP/2's SETTINGS_INITIAL_WINDOW_SIZE,
+SETTINGS_MAX_CONCURRENT_STREAMS and SETTINGS_MAX_HEADER_LIST_SIZE.
 
 The log has one JSON object a line, each with "event" and "connection" (a number):
     request, partial   protocol, host, method, path, headers, body_bytes, body_sha256, model, stream
@@ -128,6 +129,7 @@ def main():
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("--protocols", default="http/1.1")
     parser.add_argument("--window", type=int, default=65535)
+    parser.add_argument("--head", type=int, default=65536)
     parser.add_argument("--streams", type=int, default=128)
     arguments = parser.parse_args()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -46,7 +46,8 @@ class Connection:
         self.http.local_settings = h2.settings.Settings(client=False, initial_values={
             h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: options.window,
             h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: options.streams,
-            h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: 65536})
+            h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: options.head})
+        self.http.decoder.max_header_list_size = options.head
         self.http.initiate_connection()
         self.flush()
 

@@ -2,6 +2,7 @@
 #include "base/hash.h"
 #include "base/meter.h"
 #include "base/money.h"
+#include "base/unseen.h"
 #include "base/uuid.h"
 #include "base/words.h"
 #include "tests/harness.h"
@@ -143,6 +144,12 @@ TEST(every_word_is_found_by_its_name)
         const char *name = ns_entity_kind_name(i);
         CHECK_INT(ns_entity_kind_find(name, strlen(name)), i);
     }
+    for (int i = 0; i < NS_UNSEEN_COUNT; i++) {
+        const char *name = ns_unseen_name(i);
+        CHECK_INT(ns_unseen_find(name, strlen(name)), i);
+        CHECK(ns_unseen_sentence(i)[0] != '\0');
+    }
+    CHECK_INT(ns_unseen_find("connections", 11), NS_UNSEEN_OTHER);
     CHECK_STR(ns_reason_name(NS_REASON_COUNT), "?");
     CHECK_INT(ns_policy_find("hardly", 6), -1);
 }

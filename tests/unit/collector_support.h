@@ -151,6 +151,9 @@ say(struct bench *bench, const struct ns_message *message)
     case NS_MESSAGE_RELEASE:
         ns_gate_release(bench->gate, &bench->from, raw, (size_t)count);
         break;
+    case NS_MESSAGE_COUNTERS:
+        ns_gate_unseen(bench->gate, &bench->from, raw, (size_t)count);
+        break;
     default:
         NS_FAIL("kind %d", (int)message->kind);
     }

@@ -117,6 +117,16 @@ fill_parts(struct ns_parts *value, uint64_t max)
         some_usage(&value->part[i].usage);
     }
 }
+static void
+fill_counts(struct ns_counts *value, uint64_t max)
+{
+    (void)max;
+    value->count = (uint32_t)(ns_test_random() % (NS_PROTOCOL_COUNTS_MAX + 1));
+    for (uint32_t i = 0; i < value->count; i++) {
+        value->row[i].name = some_text(64);
+        value->row[i].count = some_number(0);
+    }
+}
 
 /* Every field of a message of this kind set to something, optional ones mostly. */
 static void
@@ -412,6 +422,45 @@ TEST(composites_keep_their_limits)
     CHECK_INT(ns_message_encode(&message, bytes, sizeof bytes), -EINVAL);
     message.as.report.usage.present = 0;
     CHECK(ns_message_encode(&message, bytes, sizeof bytes) > 0);
+}
+
+TEST(counts_keep_their_limits_on_both_sides)
+{
+    static char texts[80];
+    memset(texts, 'x', sizeof texts);
+    static struct ns_message message;
+    const char *why;
+    memset(&message, 0, sizeof message);
+    message.kind = NS_MESSAGE_COUNTERS;
+    struct ns_counts *counts = &message.as.counters.counts;
+    counts->count = NS_PROTOCOL_COUNTS_MAX;
+    for (int i = 0; i < NS_PROTOCOL_COUNTS_MAX; i++) {
+        counts->row[i] = (struct ns_counted){{texts, 64}, UINT64_MAX};
+    }
+    int count = ns_message_encode(&message, bytes, sizeof bytes);
+    REQUIRE(count > 0);
+    CHECK_INT(decode(bytes, (size_t)count, &why), 0);
+    /* One row more, in bytes that no encoder makes. */
+    size_t value_at = 4 + FIELD_HEAD + 8 + FIELD_HEAD;
+    size_t row_bytes = 2 + 64 + 8;
+    memcpy(bytes + count, bytes + value_at + 1, row_bytes);
+    bytes[value_at]++;
+    uint32_t size = (uint32_t)((size_t)count - value_at + row_bytes);
+    memcpy(bytes + value_at - 4, &size, sizeof size);
+    CHECK_INT(decode(bytes, (size_t)count + row_bytes, &why), -EBADMSG);
+    CHECK_STR(why, "counts");
+    counts->count++;
+    CHECK_INT(ns_message_encode(&message, bytes, sizeof bytes), -EINVAL);
+    counts->count = 1;
+    counts->row[0].name.bytes = 65;
+    CHECK_INT(ns_message_encode(&message, bytes, sizeof bytes), -EINVAL);
+    counts->row[0].name.bytes = 0;
+    CHECK_INT(ns_message_encode(&message, bytes, sizeof bytes), -EINVAL);
+    counts->row[0].name.bytes = 1;
+    count = ns_message_encode(&message, bytes, sizeof bytes);
+    REQUIRE(count > 0);
+    bytes[value_at + 1] = 0; /* the size of the name, and so another end */
+    CHECK_INT(decode(bytes, (size_t)count, &why), -EBADMSG);
 }
 
 TEST(the_largest_report_fits_a_message)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "shim/counters.h"
 
 #define BODY "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}"
 #define HEAD                                                                                       \
@@ -272,6 +273,104 @@ TEST(the_rest_of_a_denied_request_stays_whatever_it_is)
     under("deny", malformed_rest);
 }
 
+static void
+longer_than_the_bound(bool denies)
+{
+    (void)denies;
+    static const char head[] = "POST /v1/chat/completions HTTP/1.1\r\nHost: "
+                               "api.openai.com\r\nContent-Length: 16777217\r\n\r\n";
+    struct tls_pair pair;
+    bool stuck = false;
+    tls_pair_open(&pair, client_context, server_context, 1 << 25);
+    char *body = calloc(1, (1 << 24) + 1);
+    memset(body, 'x', (1 << 24) + 1);
+    memset(ns_counters, 0, sizeof ns_counters);
+    CHECK(write_all(&pair, head, sizeof head - 1, &stuck));
+    CHECK(write_all(&pair, body, (1 << 24) - 1, &stuck));
+    CHECK_INT(ns_counters[NS_COUNTER_CALLS_ALLOWED], 0);
+    CHECK(write_all(&pair, body, 1, &stuck));
+    CHECK_INT(ns_counters[NS_COUNTER_CALLS_ALLOWED], 1);
+    CHECK_INT(ns_counters[NS_COUNTER_CALLS_PARTLY_SEEN], 1);
+    CHECK_INT(ns_counters[NS_COUNTER_CALLS_UNASKED], 1);
+    CHECK(!stuck);
+    free(body);
+    tls_pair_close(&pair);
+}
+
+TEST(a_call_that_is_judged_by_its_beginning_is_counted)
+{
+    set_up();
+    under("allow", longer_than_the_bound);
+}
+
+/* --- what cannot be judged ----------------------------------------------------------------------
+ */
+
+#define LONG_LINE_BYTES 70000
+
+static const char *const unjudged[] = {
+    "POST /v1/chat/completions HTTP/1.1\r\nno colon\r\n\r\nCANARY",
+    "POST /v1/chat/completions HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nCANARY\r\n",
+    "POST /v1/chat/completions HTTP/1.1\r\nX-Long: ", /* LONG_LINE_BYTES more */
+};
+static const enum ns_counter unjudged_passed[] = {NS_COUNTER_MALFORMED, NS_COUNTER_MALFORMED,
+                                                  NS_COUNTER_TOO_LARGE};
+static const enum ns_counter unjudged_denied[] = {
+    NS_COUNTER_DENIED_MALFORMED, NS_COUNTER_DENIED_MALFORMED, NS_COUNTER_DENIED_TOO_LARGE};
+
+/* A call before, the request that cannot be judged, and a call behind it. */
+static void
+unjudged_among_calls(bool denies)
+{
+    static char text[1024 + LONG_LINE_BYTES];
+    for (size_t i = 0; i < sizeof unjudged / sizeof unjudged[0]; i++) {
+        struct tls_pair pair;
+        bool stuck = false;
+        tls_pair_open(&pair, client_context, server_context, 131072);
+        CHECK_INT(call(&pair, &manners[0]), denies ? DENIED : ANSWERED);
+        int options = pair.options;
+        size_t bytes = strlen(unjudged[i]);
+        memset(text, 'v', sizeof text);
+        memcpy(text, unjudged[i], bytes);
+        bytes += i == 2 ? LONG_LINE_BYTES : 0;
+        memset(ns_counters, 0, sizeof ns_counters);
+        CHECK(write_all(&pair, text, bytes, &stuck));
+        CHECK(write_all(&pair, BODY, sizeof BODY - 1, &stuck));
+        CHECK_INT(ns_counters[unjudged_passed[i]], !denies);
+        CHECK_INT(ns_counters[unjudged_denied[i]], denies);
+        if (denies) {
+            CHECK_INT(read_answer(&pair, false), DENIED);
+            CHECK_INT(pair.options, options + 1);
+            CHECK_INT(pair.posts, 0);
+            CHECK_INT(pair.request_bytes, 0);
+            /* Where it ends is not known, so the connection does. */
+            int got = SSL_read(pair.client, text, sizeof text);
+            CHECK_INT(SSL_get_error(pair.client, got), SSL_ERROR_ZERO_RETURN);
+            CHECK(SSL_write(pair.client, HEAD, sizeof HEAD - 1) <= 0);
+            ERR_clear_error();
+            tls_pair_serve(&pair);
+            CHECK_INT(pair.request_bytes, 0);
+        } else {
+            static char arrived[sizeof text];
+            size_t count = 0;
+            int got;
+            while (count < bytes && (got = SSL_read(pair.server, arrived + count,
+                                                    (int)(sizeof arrived - count))) > 0) {
+                count += (size_t)got;
+            }
+            CHECK(count >= bytes && memcmp(arrived, text, bytes) == 0);
+        }
+        tls_pair_close(&pair);
+    }
+}
+
+TEST(a_request_that_cannot_be_judged_follows_the_policy)
+{
+    set_up();
+    under("allow", unjudged_among_calls);
+    under("deny", unjudged_among_calls);
+}
+
 /* --- without memory ------------------------------------------------------------------------- */
 
 #ifdef NS_DEBUG
@@ -285,7 +384,8 @@ call_with_failure(const struct manner *manner, size_t n, bool denies)
     for (int i = 0; i < 2; i++) {
         int posts = pair.posts;
         enum outcome outcome = call(&pair, manner);
-        bool right = outcome == FAILED || outcome == ANSWERED || (denies && outcome == DENIED);
+        bool right =
+            outcome == FAILED || (outcome == ANSWERED && !denies) || (denies && outcome == DENIED);
         if (!right || (outcome == DENIED && pair.posts != posts)) {
             NS_FAIL("%s, policy %s, allocation %zu, call %d: %s", manner->name,
                     denies ? "deny" : "allow", n, i, outcome_names[outcome]);
@@ -312,6 +412,35 @@ call_with_each_failure(bool denies)
             NS_FAIL("%s: %zu allocations", manners[m].name, n);
         }
     }
+}
+
+/* The handshake is over, so that nothing gives the connection a second chance. */
+static void
+without_memory_for_a_connection(bool denies)
+{
+    struct tls_pair pair;
+    tls_pair_open(&pair, client_context, server_context, 65536);
+    for (int turn = 0; turn < TURNS_MAX && SSL_do_handshake(pair.client) != 1; turn++) {
+        tls_pair_serve(&pair);
+    }
+    memset(ns_counters, 0, sizeof ns_counters);
+    ns_mem_fail_at(1);
+    enum outcome outcome = call(&pair, &manners[0]);
+    ns_mem_fail_at(0);
+    CHECK_INT(outcome, denies ? FAILED : ANSWERED);
+    CHECK_INT(pair.posts, !denies);
+    CHECK_INT(ns_counters[NS_COUNTER_NO_MEMORY], !denies);
+    CHECK_INT(ns_counters[NS_COUNTER_DENIED_NO_MEMORY], denies);
+    CHECK(!denies || ERR_peek_error() != 0);
+    ERR_clear_error();
+    tls_pair_close(&pair);
+}
+
+TEST(a_connection_that_there_is_no_memory_for_follows_the_policy)
+{
+    set_up();
+    under("allow", without_memory_for_a_connection);
+    under("deny", without_memory_for_a_connection);
 }
 
 TEST(whichever_allocation_fails_the_program_has_an_answer_or_an_error)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+
 #include "base/mem.h"
 #include "tests/harness.h"
 #include "wire/wire.h"
@@ -300,6 +302,133 @@ TEST(what_is_not_understood_is_opaque_with_its_reason)
     expect_opaque("GET / HTTP/1.1\r\nno colon\r\n\r\n", NS_WIRE_MALFORMED);
     expect_opaque("POST /v1/responses HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
                   NS_WIRE_MALFORMED);
+}
+
+TEST(a_head_past_its_bound_is_opaque_with_a_reason_of_its_own)
+{
+    struct ns_wire *wire = connection();
+    struct ns_wire_written written;
+    static char value[NS_HEAD_BYTES_MAX];
+    memset(value, 'v', sizeof(value));
+    (void)write_text(wire, "POST /v1/responses HTTP/1.1\r\nX-Long: ", &written);
+    CHECK_INT(written.class, NS_WIRE_WITHHOLD);
+    (void)ns_wire_write(wire, (const uint8_t *)value, sizeof(value), BOUND, &written);
+    CHECK_INT(written.class, NS_WIRE_OPAQUE);
+    CHECK_INT(ns_wire_opaque_reason(wire), NS_WIRE_TOO_LARGE);
+    ns_wire_free(wire);
+}
+
+/* Writes text, which is not understood, and refuses it. Returns as ns_wire_refuse. */
+static int
+refuse(struct ns_wire *wire, const char *text, struct ns_wire_call **call)
+{
+    struct ns_wire_written written = {0};
+    size_t at = 0;
+    size_t bytes = strlen(text);
+    while (at < bytes) {
+        at += write_text(wire, text + at, &written);
+    }
+    CHECK_INT(written.class, NS_WIRE_OPAQUE);
+    return ns_wire_refuse(wire, call);
+}
+
+TEST(a_request_that_cannot_be_judged_can_be_refused_in_its_place)
+{
+    static const struct {
+        const char *host;
+        const char *text;
+        const char *family;
+        const char *operation;
+    } rows[] = {
+        {"api.openai.com", "POST /v1/responses HTTP/1.1\r\nno colon\r\n\r\n", "openai",
+         "responses"},
+        {"api.openai.com", "POST /v1/chat/completions HTTP/9\r\n", "openai", "chat"},
+        {"API.Anthropic.com.", "POST / HTTP/1.1\r\nno colon\r\n\r\n", "anthropic", ""},
+        {"api.anthropic.com", "POST /v1/chat/completions HTTP/1.1\r\nno colon\r\n\r\n", "openai",
+         "chat"},
+        {"generativelanguage.googleapis.com", "GET / HTTP/1.1\r\nno colon\r\n\r\n", "gemini", ""},
+        {"api.mistral.ai",
+         "POST /v1/chat/completions HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+         "openai", "chat"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct ns_wire *wire = ns_wire_new(NULL, rows[i].host);
+        struct ns_wire_call *call = NULL;
+        struct ns_wire_written written;
+        struct ns_wire_read read;
+        (void)write_text(wire, free_text, &written);
+        CHECK_INT(refuse(wire, rows[i].text, &call), 0);
+        REQUIRE(call != NULL);
+        CHECK_STR(call->request.family, rows[i].family);
+        CHECK_STR(call->request.operation, rows[i].operation);
+        CHECK(call->request.closes);
+        CHECK(!ns_wire_is_opaque(wire));
+        ns_wire_substitute(wire, call);
+        ns_wire_call_free(call);
+        CHECK_INT(ns_wire_outstanding(wire), 2);
+        (void)write_text(wire, "whatever follows", &written);
+        CHECK_INT(written.class, NS_WIRE_REST);
+        CHECK(written.call == NULL && !written.message_end);
+        (void)read_text(wire, answer_text, &read);
+        CHECK_INT(read.event, NS_WIRE_READ_END);
+        CHECK(!read.substitute);
+        (void)read_text(wire, answer_text, &read);
+        CHECK_INT(read.event, NS_WIRE_READ_END);
+        CHECK(read.substitute);
+        ns_wire_free(wire);
+    }
+}
+
+TEST(what_is_odd_or_nobody_s_or_has_begun_to_leave_is_not_refused)
+{
+    static const struct {
+        const char *host;
+        const char *text;
+    } rows[] = {
+        {"api.openai.com", "\x16\x03\x01 hello"},
+        {"api.openai.com", "PRI * HTTP/2.0\r\n\r\n"},
+        {"example.org", "POST /v1/responses HTTP/1.1\r\nno colon\r\n\r\n"},
+        {NULL, "POST /v1/responses HTTP/1.1\r\nno colon\r\n\r\n"},
+        {"api.openai.com", "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct ns_wire *wire = ns_wire_new(NULL, rows[i].host);
+        struct ns_wire_call *call = NULL;
+        CHECK_INT(refuse(wire, rows[i].text, &call), -ENOENT);
+        CHECK(ns_wire_is_opaque(wire));
+        ns_wire_free(wire);
+    }
+    /* The reader's trouble is none of a request. */
+    struct ns_wire *wire = connection();
+    struct ns_wire_call *call = NULL;
+    struct ns_wire_read read;
+    struct ns_wire_written written;
+    (void)write_text(wire, free_text, &written);
+    (void)read_text(wire, "HTTP/1.1 200 OK\r\nno colon\r\n\r\n", &read);
+    CHECK_INT(ns_wire_opaque_reason(wire), NS_WIRE_MALFORMED);
+    CHECK_INT(refuse(wire, call_text, &call), -ENOENT);
+    ns_wire_free(wire);
+}
+
+TEST(the_request_that_is_one_too_many_can_be_refused_behind_the_others)
+{
+    struct ns_wire *wire = connection();
+    struct ns_wire_written written;
+    struct ns_wire_call *call = NULL;
+    struct ns_wire_read read;
+    for (int i = 0; i < NS_EXCHANGES_MAX; i++) {
+        (void)write_text(wire, free_text, &written);
+    }
+    CHECK_INT(refuse(wire, call_text, &call), 0);
+    REQUIRE(call != NULL);
+    ns_wire_substitute(wire, call);
+    ns_wire_call_free(call);
+    for (int i = 0; i <= NS_EXCHANGES_MAX; i++) {
+        (void)read_text(wire, answer_text, &read);
+        CHECK_INT(read.event, NS_WIRE_READ_END);
+        CHECK_INT(read.substitute, i == NS_EXCHANGES_MAX);
+    }
+    ns_wire_free(wire);
 }
 
 TEST(more_pipelined_requests_than_the_limit_are_opaque)
