@@ -164,8 +164,9 @@ $(B)/tests/shim_%: $(B)/obj/tests/unit/shim_%.o $(HARNESS) $(LIB)/libshim.a $(RO
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
 
-# HTTP/2 asks for nothing else of it: with the memory of base/, sanitizers see every byte.
-$(B)/tests/http2_simulation_test $(B)/fuzz_http2: $(LIB)/libshim.a
+# HTTP/2 asks for nothing else of it: with the memory of base/, sanitizers see every byte. Objects, not
+# the archive, out of which a sanitizer's runtime would take its dlsym.
+$(B)/tests/http2_simulation_test $(B)/fuzz_http2: $(call objects,$(wildcard shim/http2*.c))
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(HARNESS) $(ROOMS)
 	@mkdir -p $(@D)
