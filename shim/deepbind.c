@@ -3,6 +3,8 @@
  * dlopen without RTLD_DEEPBIND: what is opened with it finds its own libssl before our hooks. PHP
  * opens all extensions so, and with them the libcurl of its official way to make a request.
  *
+ * It is also the moment before which whatever was unloaded must be forgotten.
+ *
  * Only that flag is ever changed, and only where the library is at work. musl and macOS have no
  * such flag, so programs that run there do without it too.
  */
@@ -13,6 +15,7 @@
 
 #include "shim/elf_symbols.h"
 #include "shim/process.h"
+#include "shim/resolve.h"
 
 typedef void *(*opener)(const char *path, int flags);
 
@@ -71,6 +74,7 @@ dlopen(const char *path, int flags)
     if (next == NULL) {
         return NULL;
     }
+    ns_resolve_before_load();
     if ((flags & RTLD_DEEPBIND) != 0 && ns_process_ready()) {
         flags &= ~RTLD_DEEPBIND;
     }
