@@ -119,10 +119,12 @@ bench_CFLAGS := $(collector_CFLAGS)
 
 # base/mem.o stays out: the preload object has its own. Its functions mean each other by their names,
 # whatever the program shows under the same (-Bsymbolic-functions): Node shows an SSL_write of its own.
-$(B)/libnullspend.so: $(SHIM) $(WIRE) $(PROTOCOL) $(filter-out %/mem.o,$(BASE)) shim/exports.map
+# What makes system calls goes through shim/system_calls.c.
+$(B)/libnullspend.so: $(SHIM) $(WIRE) $(PROTOCOL) $(filter-out %/mem.o,$(BASE)) shim/exports.map \
+    shim/system_calls.options
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,defs,-z,nodelete,--exclude-libs,ALL,--gc-sections,-Bsymbolic-functions \
-	    -Wl,--version-script=shim/exports.map -o $@ $(filter %.o,$^) $(CODINGS)
+	    -Wl,--version-script=shim/exports.map @shim/system_calls.options -o $@ $(filter %.o,$^) $(CODINGS)
 
 $(B)/nullspendd: $(COLLECTOR_MAIN) $(LIB)/libcollector.a $(LIB)/libpricing.a $(LIB)/libprotocol.a $(LIB)/libbase.a
 	$(call say,LD,$@)
