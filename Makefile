@@ -170,6 +170,10 @@ $(B)/tests/shim_%: $(B)/obj/tests/unit/shim_%.o $(HARNESS) $(LIB)/libshim.a $(RO
 # the archive, out of which a sanitizer's runtime would take its dlsym.
 $(B)/tests/http2_simulation_test $(B)/fuzz_http2: $(call objects,$(wildcard shim/http2*.c))
 
+# So does what a call goes through.
+$(B)/tests/call_memory_test: $(patsubst %,$(B)/obj/shim/%.o,call config connections counters elf_symbols gate hello log \
+    process report spool tags top_up vdso)
+
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(HARNESS) $(ROOMS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
