@@ -264,6 +264,58 @@ int main(void)
 
 
 @test
+def prctl_and_syscall_do_what_they_did():
+    program = compiled("""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static long last;
+#define SAY(call) (errno = 0, last = (call), printf("%ld %d\\n", last, errno))
+int main(void)
+{
+    char name[16] = "", other[16] = "";
+    SAY(prctl(PR_SET_NAME, "quiet"));
+    SAY(prctl(PR_GET_NAME, name));
+    SAY(syscall(SYS_prctl, PR_GET_NAME, other));
+    puts(strcmp(name, other) == 0 ? name : "differ");
+    SAY(prctl(-7, 1, 2, 3, 4));
+    SAY(prctl(PR_GET_SECCOMP));
+    SAY(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, (void *)1));
+    SAY(prctl(PR_SET_SECCOMP, 77, NULL));
+    SAY(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, (void *)1));
+    SAY(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, -1, NULL));
+    SAY(syscall(SYS_seccomp, 77, 0, NULL));
+    SAY(syscall(-1));
+    SAY(syscall(SYS_close, -1));
+    SAY(syscall(SYS_getpid) == getpid());
+    int file = memfd_create("pages", 0);
+    SAY(ftruncate(file, 12288));
+    SAY(pwrite(file, "third", 6, 8192));
+    char *page = (char *)syscall(SYS_mmap, NULL, 4096, PROT_READ, MAP_SHARED, file, 8192);
+    puts(page);
+    for (int i = 0; i < 3; i++) {
+        int status = -1;
+        fflush(stdout);
+        long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+        if (pid == 0) _exit(40 + i);
+        waitpid((pid_t)pid, &status, 0);
+        printf("%d\\n", WEXITSTATUS(status));
+    }
+    return 0;
+}
+""", "-D_GNU_SOURCE", "-include", "signal.h")
+    code, out, _ = same([program])
+    equal((code, out.split(b"\n")[-5:]), (0, [b"third", b"40", b"41", b"42", b""]), "the end of it")
+
+
+@test
 def thousands_of_forks_with_threads_end_well():
     program = compiled("""
 #define _GNU_SOURCE

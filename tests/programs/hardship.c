@@ -233,7 +233,8 @@ step_sync(char *word)
 static void
 step_trap(char *word)
 {
-    filter(word, SECCOMP_RET_ALLOW, SECCOMP_RET_TRAP);
+    struct sock_fprog whole = make_filter(word, SECCOMP_RET_ALLOW, SECCOMP_RET_TRAP);
+    must(syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole) == 0, "filter");
 }
 
 static void
