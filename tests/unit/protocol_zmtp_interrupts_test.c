@@ -145,7 +145,7 @@ TEST(a_message_is_received_whatever_interrupts_that)
 
 TEST(an_interrupted_connect_is_made_again)
 {
-    char directory[] = "/tmp/nszmtpXXXXXX", endpoint[64];
+    char directory[] = "/tmp/nszmtpXXXXXX", endpoint[128];
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     REQUIRE(mkdtemp(directory) != NULL);
     snprintf(address.sun_path, sizeof address.sun_path, "%s/c", directory);
@@ -170,14 +170,14 @@ TEST(an_interrupted_connect_is_made_again)
 #define LARGE_BYTES (4 << 20)
 #define SIGNALS 30
 
-static volatile sig_atomic_t signals;
+static _Atomic int signals;
 static uint8_t large[LARGE_BYTES], arrived[LARGE_BYTES + 9];
 
 static void
 on_signal(int number)
 {
     (void)number;
-    signals = signals + 1;
+    signals++;
 }
 
 /* Reads nothing until the sender, which has long filled the socket, was interrupted enough. */
