@@ -80,7 +80,9 @@ ifeq ($(MODE),aarch64)
 ROOMS := $(LIB)/libwire.a $(LIB)/libprotocol.a $(LIB)/libbase.a
 PROGRAMS := $(B)/libnullspend.so
 PQ :=
-ZMQ :=
+# By a path that is also for what libzmq itself needs (no new dtags).
+ZMQ_PLACES := $(addprefix $(abspath $(B)/sysroot),/usr/lib/aarch64-linux-gnu /lib/aarch64-linux-gnu)
+ZMQ := -Wl,--as-needed $(ZMQ_PLACES:%=-Wl,-rpath,%,-rpath-link,%) -Wl,--disable-new-dtags -lzmq
 endif
 
 .PHONY: all
@@ -119,10 +121,12 @@ bench_CFLAGS := $(collector_CFLAGS)
 
 # base/mem.o stays out: the preload object has its own. Its functions mean each other by their names,
 # whatever the program shows under the same (-Bsymbolic-functions): Node shows an SSL_write of its own.
-$(B)/libnullspend.so: $(SHIM) $(WIRE) $(PROTOCOL) $(filter-out %/mem.o,$(BASE)) shim/exports.map
+# What makes system calls goes through shim/system_calls.c.
+$(B)/libnullspend.so: $(SHIM) $(WIRE) $(PROTOCOL) $(filter-out %/mem.o,$(BASE)) shim/exports.map \
+    shim/system_calls.options
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,defs,-z,nodelete,--exclude-libs,ALL,--gc-sections,-Bsymbolic-functions \
-	    -Wl,--version-script=shim/exports.map -o $@ $(filter %.o,$^) $(CODINGS)
+	    -Wl,--version-script=shim/exports.map @shim/system_calls.options -o $@ $(filter %.o,$^) $(CODINGS)
 
 $(B)/nullspendd: $(COLLECTOR_MAIN) $(LIB)/libcollector.a $(LIB)/libpricing.a $(LIB)/libprotocol.a $(LIB)/libbase.a
 	$(call say,LD,$@)
@@ -140,9 +144,9 @@ $(B)/nullspend-bpf: $(call objects,$(wildcard bpf/*.c)) $(LIB)/libbase.a
 
 UNIT := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/*_test.c))
 
-# What needs no library of the distribution beyond the decoders.
+# What needs no library of the distribution beyond the decoders and libzmq.
 ifeq ($(MODE),aarch64)
-UNIT := $(filter $(B)/tests/wire_% $(B)/tests/protocol_codec_% $(B)/tests/protocol_zmtp_% $(B)/tests/base_% $(B)/tests/shim_mem_%,$(UNIT))
+UNIT := $(filter $(addprefix $(B)/tests/,wire_% protocol_% base_% shim_mem_% shim_gate_% call_memory_%),$(UNIT))
 endif
 
 # With a sanitizer run the suites that run the programs. The others look at the release build itself
@@ -164,8 +168,13 @@ $(B)/tests/shim_%: $(B)/obj/tests/unit/shim_%.o $(HARNESS) $(LIB)/libshim.a $(RO
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
 
-# HTTP/2 asks for nothing else of it: with the memory of base/, sanitizers see every byte.
-$(B)/tests/http2_simulation_test $(B)/fuzz_http2: $(patsubst %.c,$(B)/obj/%.o,$(wildcard shim/http2*.c) shim/denial.c)
+# HTTP/2 asks for nothing else of it: with the memory of base/, sanitizers see every byte. Objects, not
+# the archive, out of which a sanitizer's runtime would take its dlsym.
+$(B)/tests/http2_simulation_test $(B)/fuzz_http2: $(call objects,$(wildcard shim/http2*.c) shim/denial.c)
+
+# So does what a call goes through.
+$(B)/tests/call_memory_test: $(patsubst %,$(B)/obj/shim/%.o,call config connections counters elf_symbols gate hello log \
+    process report spool tags top_up unjudged vdso)
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(HARNESS) $(ROOMS)
 	@mkdir -p $(@D)

@@ -70,7 +70,7 @@ fail(struct ns_zmtp *zmtp, int error)
 
 /* --- waiting ---------------------------------------------------------------------------------- */
 
-/* Waits for events until the deadline. Returns 0 or -ETIMEDOUT. */
+/* Waits for events until the deadline. Returns 0, -ETIMEDOUT, or what forbids to wait. */
 static int
 await(int fd, short events, int64_t deadline_ns)
 {
@@ -82,8 +82,9 @@ await(int fd, short events, int64_t deadline_ns)
         struct timespec left = {left_ns / NS_PER_S, left_ns % NS_PER_S};
         struct pollfd poll = {.fd = fd, .events = events};
         /* Not ppoll: libfaketime makes waits longer or shorter. */
-        if (syscall(SYS_ppoll, &poll, 1, &left, NULL, 0) > 0) {
-            return 0;
+        long count = syscall(SYS_ppoll, &poll, 1, &left, NULL, 0);
+        if (count != 0 && (count > 0 || errno != EINTR)) {
+            return count > 0 ? 0 : -errno;
         }
     }
 }

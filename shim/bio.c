@@ -17,6 +17,7 @@
 /* Of one libssl. Made once and never freed: BIOs refer to it until the end. */
 struct method {
     const struct ns_openssl *api;
+    uint32_t serial; /* of the libssl: api may come to mean another, when that is unloaded */
     BIO_METHOD *ours;
     ns_bio_write write;
     ns_bio_read read;
@@ -24,9 +25,9 @@ struct method {
     ns_bio_create destroy;
 };
 
-static struct method *methods[NS_LIBSSL_MAX]; /* set once each */
+static struct method *methods[NS_LIBSSL_MAX]; /* set once for each libssl */
 
-static const struct method *
+static struct method *
 method_at(size_t index)
 {
     return __atomic_load_n(&methods[index], __ATOMIC_ACQUIRE);
@@ -285,7 +286,13 @@ static const struct method *
 method_for(const struct ns_openssl *api)
 {
     size_t index = ns_resolve_index(api);
-    const struct method *known = method_at(index);
+    struct method *known = method_at(index);
+    if (known != NULL && known->serial != api->serial) {
+        struct method *stale = known; /* it stays: who looks for another may be reading it */
+        known = NULL;
+        __atomic_compare_exchange_n(&methods[index], &stale, NULL, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE);
+    }
     if (known != NULL || !has_methods(api) || !ns_process_ready()) {
         return known;
     }
@@ -294,6 +301,7 @@ method_for(const struct ns_openssl *api)
         return NULL;
     }
     method->api = api;
+    method->serial = api->serial;
     struct method *none = NULL;
     if (!derive(method, api, api->BIO_f_ssl()) ||
         !__atomic_compare_exchange_n(&methods[index], &none, method, false, __ATOMIC_ACQ_REL,

@@ -203,6 +203,7 @@ release_hold(const struct ns_ticket *ticket, enum ns_outcome outcome)
     struct ns_message *message = new_message(NS_MESSAGE_RELEASE);
     if (message == NULL) {
         ns_count(NS_COUNTER_REPORTS_LOST);
+        ns_log("a release is lost, there is no memory for it", NULL);
         return;
     }
     message->as.release.call_id = ticket->call_id;

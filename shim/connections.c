@@ -16,6 +16,7 @@ static struct {
 static uint32_t entries;
 static struct ns_lock spare_lock;
 static struct ns_connection *spare;
+static struct ns_connection *forgotten; /* under spare_lock too */
 
 /* More entries than this in one bucket: look again under its lock. */
 #define ASTRAY_STEPS_MAX 256
@@ -133,6 +134,59 @@ ns_connection_remove(const SSL *ssl)
     if (entry != NULL) {
         __atomic_sub_fetch(&entries, 1, __ATOMIC_RELAXED);
     }
+    return entry;
+}
+
+/* Takes the entries of a libssl out of a bucket, as a list. */
+static struct ns_connection *
+take_all(size_t b, const struct ns_openssl *api)
+{
+    struct ns_connection *taken = NULL;
+    ns_lock(&buckets[b].lock);
+    for (struct ns_connection **link = &buckets[b].first; *link != NULL;) {
+        struct ns_connection *entry = *link;
+        if (entry->api != api) {
+            link = &entry->next;
+            continue;
+        }
+        STORE(*link, entry->next);
+        STORE(entry->ssl, NULL);
+        STORE(entry->next, taken);
+        taken = entry;
+    }
+    ns_unlock(&buckets[b].lock);
+    return taken;
+}
+
+void
+ns_connections_forget(const struct ns_openssl *api)
+{
+    for (size_t b = 0; b < BUCKETS && __atomic_load_n(&entries, __ATOMIC_RELAXED) > 0; b++) {
+        struct ns_connection *entry = LOAD(buckets[b].first) == NULL ? NULL : take_all(b, api);
+        while (entry != NULL) {
+            struct ns_connection *next = entry->next;
+            __atomic_sub_fetch(&entries, 1, __ATOMIC_RELAXED);
+            ns_lock(&spare_lock);
+            STORE(entry->next, forgotten);
+            STORE(forgotten, entry);
+            ns_unlock(&spare_lock);
+            entry = next;
+        }
+    }
+}
+
+struct ns_connection *
+ns_connection_take_forgotten(void)
+{
+    if (LOAD(forgotten) == NULL) {
+        return NULL;
+    }
+    ns_lock(&spare_lock);
+    struct ns_connection *entry = forgotten;
+    if (entry != NULL) {
+        STORE(forgotten, entry->next);
+    }
+    ns_unlock(&spare_lock);
     return entry;
 }
 

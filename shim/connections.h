@@ -4,9 +4,9 @@
  * the ungoverned: one look-up tells that it is of no interest and whose functions it needs.
  *
  * Looking up takes no lock: an entry that is found is the right one, because only SSL_free removes
- * it, and OpenSSL forbids any use of an SSL* beside its SSL_free; a walk that is led astray by
- * entries coming and going beside it (their memory is used for entries only) finds nothing, and is
- * done again under the bucket's lock.
+ * it (or its libssl's end), and OpenSSL forbids any use of an SSL* beside its SSL_free; a walk that
+ * is led astray by entries coming and going beside it (their memory is used for entries only) finds
+ * nothing, and is done again under the bucket's lock.
  */
 #ifndef NS_SHIM_CONNECTIONS_H
 #define NS_SHIM_CONNECTIONS_H
@@ -41,6 +41,13 @@ bool ns_connections_full(void);
 /* Takes the entry out, for the caller to give back; NULL where there is none. */
 struct ns_connection *ns_connection_remove(const SSL *ssl);
 void ns_connection_give_back(struct ns_connection *connection);
+
+/* All entries of a libssl that was unloaded are out of the table from here on. Takes no other lock
+ * than the table's, and does nothing with the engines. */
+void ns_connections_forget(const struct ns_openssl *api);
+
+/* The next of those, for the caller to give back; NULL where there is none. */
+struct ns_connection *ns_connection_take_forgotten(void);
 
 /* Visits all entries, each bucket under its lock: visit must not come back here. */
 void ns_connections_each(void (*visit)(struct ns_connection *connection));

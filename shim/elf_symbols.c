@@ -170,6 +170,43 @@ ns_elf_function(const struct ns_elf *elf, const char *name)
     return ns_elf_function_sized(elf, name, &bytes);
 }
 
+struct next {
+    const char *name;
+    bool past_us;
+    void *before; /* where all are before us: the library was opened itself, late */
+    void *found;
+};
+
+static int
+find_next(struct dl_phdr_info *info, size_t bytes, void *data)
+{
+    (void)bytes;
+    struct next *next = data;
+    struct ns_elf elf;
+    if (!ns_elf_open(&elf, info)) {
+        return 0;
+    }
+    if (ns_elf_is_ours(&elf)) {
+        next->past_us = true;
+        return 0;
+    }
+    void *function = ns_elf_function(&elf, next->name);
+    if (next->past_us) {
+        next->found = function;
+    } else if (next->before == NULL) {
+        next->before = function;
+    }
+    return next->found != NULL;
+}
+
+void *
+ns_elf_next(const char *name)
+{
+    struct next next = {.name = name};
+    dl_iterate_phdr(find_next, &next);
+    return next.found != NULL ? next.found : next.before;
+}
+
 #if defined(__x86_64__)
 #define RELOCATION_DATA R_X86_64_GLOB_DAT
 #define RELOCATION_CALL R_X86_64_JUMP_SLOT

@@ -49,4 +49,8 @@ bool ns_elf_is_ours(const struct ns_elf *elf);
 /* The n-th object that it needs (DT_NEEDED), or NULL. */
 const char *ns_elf_needed(const struct ns_elf *elf, unsigned n);
 
+/* The first function of this name behind our own in the order of loading: libc's, or that of
+ * another preload object. NULL where there is none. Takes the loader's lock. */
+void *ns_elf_next(const char *name);
+
 #endif

@@ -84,6 +84,25 @@ meet(SSL *ssl, const struct ns_openssl *api, bool ready, bool *fails)
     return connection;
 }
 
+static void
+end(struct ns_connection *connection)
+{
+    if (connection->engine != NULL) {
+        ns_engine_free(connection->engine);
+    }
+    ns_connection_give_back(connection);
+}
+
+/* What the program leaked of a libssl that is not there any more has ended with it. */
+static void
+end_forgotten(void)
+{
+    struct ns_connection *connection;
+    while ((connection = ns_connection_take_forgotten()) != NULL) {
+        end(connection);
+    }
+}
+
 /* A connection that a child of fork goes on using becomes the child's. */
 static void
 adopt(struct ns_engine *engine)
@@ -107,6 +126,7 @@ ns_hook_aim(SSL *ssl, const void *caller)
         if (api == NULL) {
             return (struct ns_target){api, NULL};
         }
+        end_forgotten();
         bool fails;
         connection = meet(ssl, api, ready, &fails);
         if (connection == NULL) {
@@ -385,13 +405,9 @@ void
 ns_hook_part(const SSL *ssl)
 {
     struct ns_connection *connection = ns_connection_remove(ssl);
-    if (connection == NULL) {
-        return;
+    if (connection != NULL) {
+        end(connection);
     }
-    if (connection->engine != NULL) {
-        ns_engine_free(connection->engine);
-    }
-    ns_connection_give_back(connection);
 }
 
 NS_HOOK int SSL_up_ref(SSL *ssl);
@@ -502,6 +518,7 @@ finish(void)
         return;
     }
     ns_connections_each(abandon);
+    end_forgotten();
     ns_gate_flush();
     ns_counters_log();
 }

@@ -120,6 +120,7 @@ struct ns_openssl {
     const char *soname; /* in the library's own string table */
     enum ns_library library;
     uint32_t refusal_told; /* in the log */
+    uint32_t serial;       /* another one each time that a libssl is found */
 };
 
 /* Constants of OpenSSL's headers, the same in all versions. */

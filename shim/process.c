@@ -126,6 +126,20 @@ ns_process_was_ready(void)
            (!pid_tells || owner == getpid());
 }
 
+bool
+ns_process_is_borrowed(void)
+{
+    uint32_t *word = __atomic_load_n(&state, __ATOMIC_ACQUIRE);
+    return word != NULL && !pid_tells && __atomic_load_n(word, __ATOMIC_ACQUIRE) == READY &&
+           owner != getpid();
+}
+
+pid_t
+ns_process_owner(void)
+{
+    return owner;
+}
+
 uint32_t
 ns_process_life(void)
 {

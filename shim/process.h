@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "shim/config.h"
 
@@ -19,6 +20,12 @@ bool ns_process_ready(void);
 
 /* Ready already, and not only because of this question: for the end of the process. */
 bool ns_process_was_ready(void);
+
+/* Is this a child of vfork, in the memory of a process that is ready? Any thread. */
+bool ns_process_is_borrowed(void);
+
+/* The process that was made ready, without a system call. */
+pid_t ns_process_owner(void);
 
 /* Counts the lives: another number in each child of fork. What carries another number belongs to
  * the parent. */

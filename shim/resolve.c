@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "shim/connections.h"
 #include "shim/elf_symbols.h"
 #include "shim/lock.h"
 
@@ -20,12 +21,20 @@ static const struct {
 #undef F
 };
 
-/* Copies found so far. Only ever appended to, under the lock; the count is published last, so
- * readers need none. A copy that was unloaded stays listed: no SSL* of it is left to choose it. */
+/* Copies found so far, changed by who looks. The end of one is published last, so readers need no
+ * lock: a place whose end is 0 is vacant, and has no address in it. What was unloaded makes its
+ * place vacant, and what stood for its SSL* is forgotten before the place is given again. */
 static struct ns_openssl copies[NS_LIBSSL_MAX];
-static uint32_t copy_count;
-static unsigned long long adds_seen; /* the loader's count of objects at the last look */
+static uint32_t copy_count; /* places that were ever given */
+static uint32_t serials;
 static uint32_t looking;
+
+struct loads {
+    unsigned long long adds; /* the loader's counts of objects that came and went */
+    unsigned long long subs;
+};
+
+static struct loads loads_seen; /* at the last look */
 
 struct search {
     struct ns_elf found; /* libssl under way */
@@ -38,10 +47,10 @@ struct search {
 };
 
 static int
-read_adds(struct dl_phdr_info *info, size_t bytes, void *data)
+read_loads(struct dl_phdr_info *info, size_t bytes, void *data)
 {
     (void)bytes;
-    *(unsigned long long *)data = info->dlpi_adds;
+    *(struct loads *)data = (struct loads){info->dlpi_adds, info->dlpi_subs};
     return 1;
 }
 
@@ -125,35 +134,120 @@ identify(const struct ns_openssl *copy)
     return NS_LIBRARY_OTHER;
 }
 
-/* What lies where this one does now was unloaded: it must not be chosen any more. */
-static void
-retire_overlapped(const struct ns_elf *elf)
+static uintptr_t
+end_of(const struct ns_openssl *copy)
 {
-    for (uint32_t i = 0; i < copy_count; i++) {
-        if (copies[i].begin < elf->end && elf->begin < copies[i].end) {
-            __atomic_store_n(&copies[i].end, 0, __ATOMIC_RELEASE);
-        }
+    return __atomic_load_n(&copy->end, __ATOMIC_ACQUIRE);
+}
+
+/* Is this the copy's libssl? By a function that is no hook: where the table says. */
+static bool
+is_libssl_of(const struct ns_openssl *copy, const struct ns_elf *elf)
+{
+    if (copy->base != elf->base || end_of(copy) != elf->end) {
+        return false;
     }
+    void *function = ns_elf_function(elf, "SSL_get_error");
+    return memcmp(&function, &copy->SSL_get_error, sizeof function) == 0;
 }
 
 static bool
 is_listed(const struct ns_elf *elf)
 {
-    void *function = ns_elf_function(elf, "SSL_get_error"); /* no hook: where the table says */
     for (uint32_t i = 0; i < copy_count; i++) {
-        void *known;
-        memcpy(&known, &copies[i].SSL_get_error, sizeof known);
-        if (copies[i].base == elf->base && copies[i].end == elf->end && known == function) {
+        if (is_libssl_of(&copies[i], elf)) {
             return true;
         }
     }
     return false;
 }
 
+/* --- what was unloaded --------------------------------------------------------------------------
+ */
+
+/* Bits for places in copies. */
+struct presence {
+    uint32_t libssl;
+    uint32_t libcrypto;
+};
+_Static_assert(NS_LIBSSL_MAX <= 32, "a bit for each");
+
+static int
+find_present(struct dl_phdr_info *info, size_t bytes, void *data)
+{
+    (void)bytes;
+    struct presence *presence = data;
+    struct ns_elf elf;
+    if (!ns_elf_open(&elf, info)) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < copy_count; i++) {
+        uintptr_t mark;
+        memcpy(&mark, &copies[i].ERR_set_mark, sizeof mark);
+        if (is_libssl_of(&copies[i], &elf)) {
+            presence->libssl |= UINT32_C(1) << i;
+        }
+        if (mark == 0 || (ns_elf_holds(&elf, mark) &&
+                          mark == (uintptr_t)ns_elf_function(&elf, "ERR_set_mark"))) {
+            presence->libcrypto |= UINT32_C(1) << i;
+        }
+    }
+    return 0;
+}
+
+/* Nothing of it may be called any more. A program may have leaked SSL*, at whose addresses it, or
+ * who else uses the memory, has others later. */
+static void
+retire(struct ns_openssl *copy)
+{
+    __atomic_store_n(&copy->end, 0, __ATOMIC_RELEASE);
+    ns_connections_forget(copy);
+}
+
+static void
+retire_unloaded(void)
+{
+    struct presence presence = {0};
+    dl_iterate_phdr(find_present, &presence);
+    for (uint32_t i = 0; i < copy_count; i++) {
+        if (end_of(&copies[i]) != 0 && (presence.libssl & presence.libcrypto & 1U << i) == 0) {
+            retire(&copies[i]);
+        }
+    }
+}
+
+/* What lay where this one does now went while it came. */
+static void
+retire_overlapped(const struct ns_elf *elf)
+{
+    for (uint32_t i = 0; i < copy_count; i++) {
+        if (copies[i].begin < elf->end && elf->begin < end_of(&copies[i])) {
+            retire(&copies[i]);
+        }
+    }
+}
+
+/* --- what was loaded ----------------------------------------------------------------------------
+ */
+
+static struct ns_openssl *
+vacant_place(void)
+{
+    for (uint32_t i = 0; i < copy_count; i++) {
+        if (end_of(&copies[i]) == 0) {
+            return &copies[i];
+        }
+    }
+    return copy_count < NS_LIBSSL_MAX ? &copies[copy_count] : NULL;
+}
+
 static void
 list(struct search *search, const char *name)
 {
-    struct ns_openssl *copy = &copies[copy_count];
+    struct ns_openssl *copy = vacant_place();
+    if (copy == NULL) {
+        return;
+    }
     open_crypto(search);
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
         const struct ns_elf *elf = functions[i].in_crypto ? &search->crypto : &search->found;
@@ -162,16 +256,20 @@ list(struct search *search, const char *name)
     }
     copy->base = search->found.base;
     copy->begin = search->found.begin;
-    copy->end = search->found.end;
     copy->name = name;
     copy->soname = search->found.soname;
+    copy->refusal_told = 0;
+    copy->serial = ++serials;
     copy->library = identify(copy);
     bool complete = copy->SSL_write != NULL && copy->SSL_read != NULL && copy->SSL_peek != NULL &&
                     copy->SSL_pending != NULL && copy->SSL_free != NULL &&
                     copy->SSL_clear != NULL && copy->SSL_shutdown != NULL;
     if (complete) {
         retire_overlapped(&search->found);
-        __atomic_store_n(&copy_count, copy_count + 1, __ATOMIC_RELEASE);
+        __atomic_store_n(&copy->end, search->found.end, __ATOMIC_RELEASE);
+        if (copy == &copies[copy_count]) {
+            __atomic_store_n(&copy_count, copy_count + 1, __ATOMIC_RELEASE);
+        }
     }
 }
 
@@ -181,8 +279,8 @@ find_libssl(struct dl_phdr_info *info, size_t bytes, void *data)
     (void)bytes;
     struct search *search = data;
     struct ns_elf elf;
-    if (copy_count == NS_LIBSSL_MAX || !ns_elf_open(&elf, info) || ns_elf_is_ours(&elf) ||
-        is_listed(&elf) || ns_elf_function(&elf, "SSL_write") == NULL) {
+    if (!ns_elf_open(&elf, info) || ns_elf_is_ours(&elf) || is_listed(&elf) ||
+        ns_elf_function(&elf, "SSL_write") == NULL) {
         return 0;
     }
     search->found = elf;
@@ -190,13 +288,14 @@ find_libssl(struct dl_phdr_info *info, size_t bytes, void *data)
     return 0;
 }
 
-/* Looks for copies that were loaded since the last look. */
+/* Looks for what was loaded and unloaded since the last look. */
 static void
 look(void)
 {
-    unsigned long long adds = 0;
-    dl_iterate_phdr(read_adds, &adds);
-    if (adds == __atomic_load_n(&adds_seen, __ATOMIC_ACQUIRE)) {
+    struct loads loads = {0};
+    dl_iterate_phdr(read_loads, &loads);
+    if (loads.adds == __atomic_load_n(&loads_seen.adds, __ATOMIC_ACQUIRE) &&
+        loads.subs == __atomic_load_n(&loads_seen.subs, __ATOMIC_ACQUIRE)) {
         return;
     }
     /* Who comes while another thread looks waits for it: the copy that is being found may be the
@@ -204,9 +303,30 @@ look(void)
     while (__atomic_exchange_n(&looking, 1, __ATOMIC_ACQUIRE) != 0) {
         sched_yield();
     }
+    if (loads.subs != loads_seen.subs) {
+        retire_unloaded();
+    }
     struct search search = {0};
     dl_iterate_phdr(find_libssl, &search);
-    __atomic_store_n(&adds_seen, adds, __ATOMIC_RELEASE);
+    __atomic_store_n(&loads_seen.subs, loads.subs, __ATOMIC_RELEASE);
+    __atomic_store_n(&loads_seen.adds, loads.adds, __ATOMIC_RELEASE);
+    __atomic_store_n(&looking, 0, __ATOMIC_RELEASE);
+}
+
+void
+ns_resolve_before_load(void)
+{
+    /* A child of fork may find somebody looking who is not there: it must not wait. */
+    if (__atomic_load_n(&copy_count, __ATOMIC_ACQUIRE) == 0 ||
+        __atomic_exchange_n(&looking, 1, __ATOMIC_ACQUIRE) != 0) {
+        return;
+    }
+    struct loads loads = {0};
+    dl_iterate_phdr(read_loads, &loads);
+    if (loads.subs != loads_seen.subs) {
+        retire_unloaded();
+        __atomic_store_n(&loads_seen.subs, loads.subs, __ATOMIC_RELEASE);
+    }
     __atomic_store_n(&looking, 0, __ATOMIC_RELEASE);
 }
 
@@ -220,7 +340,7 @@ choose_by_method(const SSL *ssl, uint32_t count)
     memcpy(words, (const void *)ssl, sizeof words);
     for (size_t w = 0; w < sizeof words / sizeof words[0]; w++) {
         for (uint32_t i = 0; i < count; i++) {
-            if (words[w] >= copies[i].begin && words[w] < copies[i].end) {
+            if (words[w] >= copies[i].begin && words[w] < end_of(&copies[i])) {
                 return &copies[i];
             }
         }
@@ -232,7 +352,7 @@ static const struct ns_openssl *
 holding(uintptr_t address, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (address >= copies[i].begin && address < copies[i].end) {
+        if (address >= copies[i].begin && address < end_of(&copies[i])) {
             return &copies[i];
         }
     }
@@ -265,7 +385,7 @@ find_caller(struct dl_phdr_info *info, size_t bytes, void *data)
     }
     for (unsigned n = 0; (needed = ns_elf_needed(&search->found, n)) != NULL; n++) {
         for (uint32_t i = 0; i < copy_count; i++) {
-            if (copies[i].end != 0 && copies[i].soname != NULL &&
+            if (end_of(&copies[i]) != 0 && copies[i].soname != NULL &&
                 strcmp(copies[i].soname, needed) == 0) {
                 search->chosen = &copies[i];
                 return 1;
@@ -284,12 +404,23 @@ look_and_count(void)
     return __atomic_load_n(&copy_count, __ATOMIC_ACQUIRE);
 }
 
+static const struct ns_openssl *
+first_of(uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (end_of(&copies[i]) != 0) {
+            return &copies[i];
+        }
+    }
+    return NULL;
+}
+
 const struct ns_openssl *
 ns_resolve(const SSL *ssl, const void *caller)
 {
     uint32_t count = look_and_count();
     if (count <= 1) {
-        return count == 0 ? NULL : &copies[0];
+        return first_of(count);
     }
     const struct ns_openssl *chosen = ssl == NULL ? NULL : choose_by_method(ssl, count);
     if (chosen == NULL) {
@@ -298,7 +429,7 @@ ns_resolve(const SSL *ssl, const void *caller)
     if (chosen == NULL) {
         struct search search = {.caller = caller};
         dl_iterate_phdr(find_caller, &search);
-        chosen = search.chosen != NULL ? search.chosen : &copies[0];
+        chosen = search.chosen != NULL ? search.chosen : first_of(count);
     }
     return chosen;
 }

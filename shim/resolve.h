@@ -18,8 +18,8 @@
 #define NS_LIBSSL_MAX 8
 
 /* The libssl of ssl (NULL: the caller's), called from the code at caller; NULL where none is
- * loaded. What is returned stays valid. Any thread; takes the loader's lock where objects were
- * loaded since. */
+ * loaded. What is returned is valid until that libssl is unloaded. Any thread; takes the loader's
+ * lock. What was unloaded since is forgotten (shim/connections.h). */
 const struct ns_openssl *ns_resolve(const SSL *ssl, const void *caller);
 
 /* The same for a context, whose beginning tells as an SSL's does. */
@@ -34,6 +34,10 @@ struct ns_openssl *ns_resolve_at(const void *address);
 
 /* Its place among those of this process, below NS_LIBSSL_MAX. */
 size_t ns_resolve_index(const struct ns_openssl *copy);
+
+/* Before objects are loaded, which may come to lie where others did: nothing of those is called any
+ * more. Any thread, any time; waits for none. */
+void ns_resolve_before_load(void);
 
 void ns_resolve_after_fork(void);
 

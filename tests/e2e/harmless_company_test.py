@@ -56,6 +56,29 @@ def jemalloc_before_and_behind():
         company(**{place: jemalloc})
 
 
+SYSCALL = """
+#include <errno.h>
+long syscall(long number, ...) { if (number == 123456) return 7; errno = ENOSYS; return -1; }
+int prctl(int option, ...) { return option == 123456 ? 8 : -1; }
+"""
+
+
+@test
+def who_comes_next_with_a_name_of_ours_is_asked():
+    with harmlab.Host() as host:
+        source = os.path.join(host.directory, "syscall.c")
+        with open(source, "w", encoding="utf-8") as file:
+            file.write(SYSCALL)
+        subprocess.run(["gcc", "-shared", "-fPIC", "-fno-builtin", "-w", "-o", source + ".so", source],
+                       check=True)
+        libc = "__import__('ctypes').CDLL(None)"
+        done = subprocess.run(
+            ["/usr/bin/python3", "-c", f"print({libc}.syscall(123456), {libc}.prctl(123456))"],
+            env={**os.environ, "LD_PRELOAD": f"{harmlab.LIBRARY}:{source}.so"},
+            stdout=subprocess.PIPE, text=True, check=True)
+        equal(done.stdout, "7 8\n", "answers of the next library")
+
+
 FALSE_CLOCKS = ["2001-02-03 04:05:06",  # stands still
                 "@2040-01-01 00:00:00", "+0 x100", "+0 x0.01"]
 

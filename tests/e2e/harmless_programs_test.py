@@ -73,26 +73,48 @@ def psql_does_the_same():
     same(["psql", "-h", "127.0.0.1", "-p", "1", "-c", "select 1"])
 
 
+GO = """
+package main
+import ("fmt"; "net/http"; "os"; "os/exec"; "sync")
+func main() {
+    _, err := http.Get("https://127.0.0.1:1/")
+    out, _ := exec.Command("/bin/echo", "child").Output()
+    var all sync.WaitGroup
+    var lock sync.Mutex
+    sum := 0
+    for i := 0; i < 100; i++ {
+        all.Add(1)
+        go func() { defer all.Done(); lock.Lock(); sum++; lock.Unlock() }()
+    }
+    all.Wait()
+    fmt.Println("go", len(os.Args), err != nil, string(out), sum)
+    os.Exit(5)
+}
+"""
+
+
+def is_static(path):
+    """Has it no loader that could preload anything?"""
+    headers = subprocess.run(["readelf", "-lW", path], stdout=subprocess.PIPE, text=True, check=True)
+    return "INTERP" not in headers.stdout
+
+
 @test
-def a_go_program_does_the_same():
-    if shutil.which("go") is None and not os.path.exists("/usr/local/go/bin/go"):
-        skip("go")
-    directory = tempfile.mkdtemp(prefix="nsgo")
-    with open(os.path.join(directory, "main.go"), "w", encoding="utf-8") as file:
-        file.write('package main\nimport ("fmt"; "os"; "net/http")\nfunc main() {\n'
-                   '_, err := http.Get("https://127.0.0.1:1/")\n'
-                   'fmt.Println("go", len(os.Args), err != nil)\nos.Exit(5)\n}\n')
+def go_programs_do_the_same():
     go = shutil.which("go") or "/usr/local/go/bin/go"
-    for flags in ([], ["-buildmode=pie"]):
+    if not os.path.exists(go):
+        skip("go")
+    with tempfile.TemporaryDirectory(prefix="nsgo") as directory:
+        with open(os.path.join(directory, "main.go"), "w", encoding="utf-8") as file:
+            file.write(GO)
         target = os.path.join(directory, "program")
-        built = subprocess.run([go, "build", *flags, "-o", target, "main.go"], cwd=directory,
-                               capture_output=True, check=False,
-                               env=dict(os.environ, GOFLAGS="-mod=mod", GO111MODULE="off",
-                                        GOCACHE=os.path.join(directory, "cache")))
-        if built.returncode != 0:
-            skip("go build " + " ".join(flags))
-        equal(same([target])[0], 5, "exit code")
-    shutil.rmtree(directory)
+        # With a resolver in C it has a loader, which loads what is preloaded; without, it has none.
+        for cgo, flags, static in (("0", [], True), ("1", [], False), ("1", ["-buildmode=pie"], False)):
+            subprocess.run([go, "build", *flags, "-o", target, "main.go"], cwd=directory, check=True,
+                           env=dict(os.environ, CGO_ENABLED=cgo, GO111MODULE="off", GOFLAGS="-mod=mod",
+                                    GOCACHE=os.path.join(directory, "cache")))
+            equal(is_static(target), static, f"static, cgo {cgo}")
+            equal(same([target])[:2], (5, b"go 1 true child\n 100\n"), f"cgo {cgo}, {flags}")
 
 
 @test
@@ -156,18 +178,40 @@ def a_static_shell_is_left_alone():
     same(["busybox", "sh", "-c", "echo static; ls /proc/self/fd | wc -l; exit 6"])
 
 
+MUSL = """
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static void *add(void *sum) { return __sync_fetch_and_add((int *)sum, 1), sum; }
+int main(void) {
+    int sum = 0, status = 0;
+    pthread_t threads[8];
+    for (int i = 0; i < 8; i++) pthread_create(&threads[i], NULL, add, &sum);
+    for (int i = 0; i < 8; i++) pthread_join(threads[i], NULL);
+    pid_t pid = fork();
+    if (pid == 0) execl("/bin/echo", "echo", "child", (char *)NULL);
+    waitpid(pid, &status, 0);
+    printf("musl %d %d\\n", sum, status);
+    return 8;
+}
+"""
+
+
 @test
-def a_program_of_another_libc_says_what_it_said_or_that_the_library_is_not_for_it():
+def programs_of_another_libc_say_what_they_said_or_that_the_library_is_not_for_them():
     if shutil.which("musl-gcc") is None:
         skip("musl-gcc")
     with tempfile.TemporaryDirectory(prefix="nsmusl") as directory:
         for flags in (["-static"], []):
             target = os.path.join(directory, "program")
             subprocess.run(["musl-gcc", "-x", "c", "-", "-o", target, *flags], check=True,
-                           input=b'#include <stdio.h>\nint main(void) { puts("musl"); return 8; }')
+                           input=MUSL.encode())
+            equal(is_static(target), flags != [], "static")
             without = run([target], False)
+            equal(without[:2], (8, b"child\nmusl 8 0\n"), "without")
             if flags:
-                equal(run([target], True), without, "static")
+                equal(run([target], True), without, " ".join(flags))
             else:
                 # musl's loader ends a program whose preload it cannot load: the library is glibc's.
                 code, out, err = run([target], True)
@@ -217,6 +261,58 @@ int main(void)
     subprocess.run(["gcc", "-shared", "-x", "c", "/dev/null", "-o", inner + "/libnsinner.so"],
                    check=True)
     equal(same([program])[:2], (0, b"1 1\n"), "dlopen")
+
+
+@test
+def prctl_and_syscall_do_what_they_did():
+    program = compiled("""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static long last;
+#define SAY(call) (errno = 0, last = (call), printf("%ld %d\\n", last, errno))
+int main(void)
+{
+    char name[16] = "", other[16] = "";
+    SAY(prctl(PR_SET_NAME, "quiet"));
+    SAY(prctl(PR_GET_NAME, name));
+    SAY(syscall(SYS_prctl, PR_GET_NAME, other));
+    puts(strcmp(name, other) == 0 ? name : "differ");
+    SAY(prctl(-7, 1, 2, 3, 4));
+    SAY(prctl(PR_GET_SECCOMP));
+    SAY(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, (void *)1));
+    SAY(prctl(PR_SET_SECCOMP, 77, NULL));
+    SAY(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, (void *)1));
+    SAY(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, -1, NULL));
+    SAY(syscall(SYS_seccomp, 77, 0, NULL));
+    SAY(syscall(-1));
+    SAY(syscall(SYS_close, -1));
+    SAY(syscall(SYS_getpid) == getpid());
+    int file = memfd_create("pages", 0);
+    SAY(ftruncate(file, 12288));
+    SAY(pwrite(file, "third", 6, 8192));
+    char *page = (char *)syscall(SYS_mmap, NULL, 4096, PROT_READ, MAP_SHARED, file, 8192);
+    puts(page);
+    for (int i = 0; i < 3; i++) {
+        int status = -1;
+        fflush(stdout);
+        long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+        if (pid == 0) _exit(40 + i);
+        waitpid((pid_t)pid, &status, 0);
+        printf("%d\\n", WEXITSTATUS(status));
+    }
+    return 0;
+}
+""", "-D_GNU_SOURCE", "-include", "signal.h")
+    code, out, _ = same([program])
+    equal((code, out.split(b"\n")[-5:]), (0, [b"third", b"40", b"41", b"42", b""]), "the end of it")
 
 
 @test

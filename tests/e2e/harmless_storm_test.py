@@ -42,6 +42,21 @@ def children_of_fork_go_their_way_amid_calls_in_threads():
 
 
 @test
+def a_child_of_fork_tells_nothing_of_what_its_parent_has_still_to_tell():
+    with harmlab.Host() as host:
+        host.collector.acks = False
+        # The parent ends without a word; the child waits for its acknowledgement, and spools.
+        done = host.run("hardship", "call", "fork", "call", NULLSPEND_DEADLINE_MS=300)
+        equal((done.returncode, done.stdout), (0, "answered\n" * 2), done.stderr)
+        host.collector.acks = True
+        done = host.run("hardship", "call")
+        equal((done.returncode, done.stdout), (0, "answered\n"), done.stderr)
+        parent, child, other = (c["call_id"] for c in host.collector.of("CHECK"))
+        told = [report["call_id"] for report in host.collector.wait("REPORT", 4)]
+        equal([told.count(call) for call in (parent, child, other)], [1, 2, 1], "times told")
+
+
+@test
 def children_of_vfork_go_their_way_amid_calls_in_threads():
     with harmlab.Host() as host:
         all_were_asked(host, storm(host, "vfork", 400, 3)[0])

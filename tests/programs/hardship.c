@@ -14,6 +14,11 @@
  *         setuid N         another user
  *         only N,N,…       a filter that kills at any system call but these
  *         never N,N,…      a filter that kills at these
+ *         sync N,N,…       as only, for all threads at once, by seccomp(2)
+ *         trap N,N,…       as only, but with a signal that nobody handles
+ *         aside N,N,…      as only, for another thread, which then waits for ever
+ *         unseen N,N,…     as only, but past libc
+ *         spawned N,N,…    as only, for a child of vfork, which ends at once
  *         fork             goes on as its own child
  *         wait             until standard input has a line, or ends
  *
@@ -25,9 +30,11 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,6 +45,7 @@
 static struct contexts contexts;
 static struct tls_pair pair;
 static struct rlimit memory_before, files_before;
+static int aside[2];
 
 static void
 must(bool done, const char *what)
@@ -96,14 +104,14 @@ fill_heap(void)
 }
 
 /* A filter by numbers of system calls: these get one action, all others the other. */
-static void
-filter(char *list, uint32_t listed, uint32_t others)
+static struct sock_fprog
+make_filter(const char *list, uint32_t listed, uint32_t others)
 {
     static struct sock_filter program[2 * CALLS_LISTED_MAX + 2];
     unsigned short count = 0;
     program[count++] =
         (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-    for (char *at = list; *at != '\0' && count < 2 * CALLS_LISTED_MAX;) {
+    for (const char *at = list; *at != '\0' && count < 2 * CALLS_LISTED_MAX;) {
         char *end;
         uint32_t number = (uint32_t)strtoul(at, &end, 10);
         must(end != at, "a number");
@@ -112,9 +120,27 @@ filter(char *list, uint32_t listed, uint32_t others)
         at = *end == ',' ? end + 1 : end;
     }
     program[count++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, others);
-    struct sock_fprog whole = {count, program};
     must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no new privileges");
+    return (struct sock_fprog){count, program};
+}
+
+static void
+filter(const char *list, uint32_t listed, uint32_t others)
+{
+    struct sock_fprog whole = make_filter(list, listed, others);
     must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole) == 0, "filter");
+}
+
+static void *
+filter_and_wait(void *list)
+{
+    filter(list, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS);
+    char byte;
+    must(write(aside[1], "", 1) == 1, "write");
+    while (read(aside[0], &byte, 0) == 0) {
+        pause();
+    }
+    return NULL;
 }
 
 static void
@@ -197,6 +223,64 @@ step_only(char *word)
 }
 
 static void
+step_sync(char *word)
+{
+    struct sock_fprog whole = make_filter(word, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS);
+    must(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &whole) == 0,
+         "filter");
+}
+
+static void
+step_trap(char *word)
+{
+    struct sock_fprog whole = make_filter(word, SECCOMP_RET_ALLOW, SECCOMP_RET_TRAP);
+    must(syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole) == 0, "filter");
+}
+
+static void
+step_aside(char *word)
+{
+    pthread_t thread;
+    char byte;
+    must(pipe(aside) == 0, "pipe");
+    must(pthread_create(&thread, NULL, filter_and_wait, word) == 0, "thread");
+    must(read(aside[0], &byte, 1) == 1, "read");
+}
+
+/* By an instruction of its own, as programs do that have no libc. */
+static void
+step_unseen(char *word)
+{
+    struct sock_fprog whole = make_filter(word, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS);
+#if defined(__x86_64__)
+    long result = SYS_seccomp;
+    __asm__ volatile("syscall"
+                     : "+a"(result)
+                     : "D"(SECCOMP_SET_MODE_FILTER), "S"(0L), "d"(&whole)
+                     : "rcx", "r11", "memory");
+#else
+    register long number __asm__("x8") = SYS_seccomp;
+    register long result __asm__("x0") = SECCOMP_SET_MODE_FILTER;
+    register long flags __asm__("x1") = 0;
+    register void *program __asm__("x2") = &whole;
+    __asm__ volatile("svc 0" : "+r"(result) : "r"(number), "r"(flags), "r"(program) : "memory");
+#endif
+    must(result == 0, "filter");
+}
+
+static void
+step_spawned(char *word)
+{
+    struct sock_fprog whole = make_filter(word, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS);
+    int status = -1;
+    pid_t pid = vfork(); /* NOLINT: what is tested */
+    if (pid == 0) {
+        _exit(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole) == 0 ? 0 : 1); /* NOLINT */
+    }
+    must(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "child");
+}
+
+static void
 step_never(char *word)
 {
     filter(word, SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_ALLOW);
@@ -212,6 +296,8 @@ static const struct {
     {"files", step_files, NULL},   {"clearenv", step_clearenv, NULL}, {"scribble", scribble, NULL},
     {"chroot", NULL, step_chroot}, {"setuid", NULL, step_setuid},     {"only", NULL, step_only},
     {"never", NULL, step_never},   {"fork", become_child, NULL},      {"wait", wait_for_line, NULL},
+    {"sync", NULL, step_sync},     {"trap", NULL, step_trap},         {"aside", NULL, step_aside},
+    {"unseen", NULL, step_unseen}, {"spawned", NULL, step_spawned},
 };
 
 int
