@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bench/lib/bench.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+_Noreturn void
+bench_fail(const char *what)
+{
+    fprintf(stderr, "benchmark: %s: %s\n", what, strerror(errno));
+    ERR_print_errors_fp(stderr);
+    exit(1);
+}
+
+static int64_t
+read_clock(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+int64_t
+bench_now_ns(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+int64_t
+bench_cpu_ns(void)
+{
+    return read_clock(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+static int
+ascending(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+int64_t
+bench_percentile(int64_t *values, size_t count, int percent)
+{
+    qsort(values, count, sizeof *values, ascending);
+    return values[count * (size_t)percent / 100];
+}
+
+void
+bench_print(const char *name, int64_t *durations_ns, size_t count)
+{
+    int64_t p50_ns = bench_percentile(durations_ns, count, 50);
+    int64_t p99_ns = bench_percentile(durations_ns, count, 99);
+    printf("%-34s p50 %7.1f us   p99 %7.1f us\n", name, (double)p50_ns / 1e3, (double)p99_ns / 1e3);
+}
+
+void
+bench_print_added(int percent, int64_t added_ns, int64_t allowed_ns)
+{
+    printf("added at p%d: %.1f us, of %.1f us allowed: ratio %.2f%s\n", percent,
+           (double)added_ns / 1e3, (double)allowed_ns / 1e3,
+           (double)added_ns / (double)allowed_ns, added_ns <= allowed_ns ? "" : "  (missed)");
+}
