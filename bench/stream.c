@@ -127,11 +127,11 @@ struct shape {
  * that. */
 static const struct shape shapes[] = {
     {"events of 120 bytes, a record each", 120, 0},
-    {"events of 260 bytes, a record each", 260, 0},
+    {"events of 330 bytes, a record each", 330, 0},
     {"events of 1 KiB, a record each", 1024, 0},
     {"events of 4 KiB, a record each", 4096, 0},
-    {"events of 260 bytes, 1400-byte records", 260, 1400},
-    {"events of 260 bytes, 16-KiB records", 260, 16000},
+    {"events of 330 bytes, 1400-byte records", 330, 1400},
+    {"events of 330 bytes, 16-KiB records", 330, 16000},
 };
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
@@ -216,8 +216,8 @@ measure_curl(const struct bench_collector *collector, size_t mib, size_t rounds)
 {
     int64_t plain_ns[ROUNDS_MAX], governed_ns[ROUNDS_MAX];
     struct bench_answer answers[2] = {
-        {.event_bytes = 260, .stream_bytes = mib * MIB, .reader_fd = -1},
-        {.event_bytes = 260, .stream_bytes = 260, .reader_fd = -1}};
+        {.event_bytes = 330, .stream_bytes = mib * MIB, .reader_fd = -1},
+        {.event_bytes = 330, .stream_bytes = 330, .reader_fd = -1}};
     pid_t providers[2];
     uint16_t ports[2];
     for (int i = 0; i < 2; i++) {
@@ -231,8 +231,8 @@ measure_curl(const struct bench_collector *collector, size_t mib, size_t rounds)
                     run_curl(collector, ports, h2 != 0, governed);
             }
         }
-        print("curl, events of 260 bytes, a record each", h2 ? "HTTP/2" : "HTTP/1.1", plain_ns,
-              governed_ns, rounds, mib, MIB / 260);
+        print("curl, events of 330 bytes, a record each", h2 ? "HTTP/2" : "HTTP/1.1", plain_ns,
+              governed_ns, rounds, mib, MIB / 330);
     }
     bench_end(providers[0]);
     bench_end(providers[1]);

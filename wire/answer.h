@@ -8,6 +8,7 @@
 #include "wire/http1.h"
 #include "wire/json.h"
 #include "wire/providers/family.h"
+#include "wire/repeat.h"
 #include "wire/sse.h"
 
 enum ns_answer_framing {
@@ -24,6 +25,8 @@ struct ns_answer {
     struct ns_json *json; /* kept from answer to answer */
     struct ns_facts facts;
     struct ns_sse sse;
+    struct ns_repeat repeat;
+    int heard; /* the fact that the last value was; 0: none */
     enum ns_answer_framing framing;
     uint8_t done_matched;   /* bytes of "[DONE]" that the event's data began with */
     bool event_fed;         /* JSON of the event has begun */

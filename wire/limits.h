@@ -28,6 +28,11 @@
 /* One field of one SSE event ("data: …") is streamed, never kept; only its name is. */
 #define NS_SSE_FIELD_BYTES_MAX 64
 
+/* What is kept of an event to compare the next one with, its texts left out, and how many of its
+ * values may differ. Those of long streams have some 400 bytes and ten values. */
+#define NS_REPEAT_BYTES_MAX 1024
+#define NS_REPEAT_VALUES_MAX 32
+
 /* An event that is longer without telling what it is is not the chunk that tells the usage, which
  * has some 700 bytes. */
 #define NS_USAGE_EVENT_BYTES_MAX 8192

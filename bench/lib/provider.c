@@ -46,26 +46,40 @@ static const char usage_event[] =
     "\"created\":1733929628,\"model\":\"gpt-4o-mini-2024-07-18\",\"choices\":[],\"usage\":"
     "{\"prompt_tokens\":20,\"completion_tokens\":500,\"total_tokens\":520}}\n\n";
 static const char done_event[] = "data: [DONE]\n\n";
-static const char filler[] = " so that what is left over pays for all the rest of it, as before,";
+/* What models write, 4 to 5 bytes a token; a line end in some. */
+static const char *const words[] = {
+    " margin", " is", " what", " remains", " of", " revenue", " once", " costs", " are", " paid",
+    ".", "\\n\\n", "It", " tells", " how", " well", " prices", " cover", ",", " say", " rent",
+    " and", " wages", " —", " \\\"net\\\"", " or", " gross", ",", " if", " few", " ask", " why"};
+#define WORDS (sizeof words / sizeof words[0])
 
-/* Large enough events look as OpenAI's do; small ones say only what cannot be left out. */
+/* One event: what every chunk of OpenAI's repeats, or, where that is too much, what cannot be left
+ * out. The text of the token is as long as the size asks for, one word at least. */
 static size_t
-token_event(size_t event_bytes, char *text)
+token_event(size_t event_bytes, size_t number, char *text)
 {
     static const char large[] =
         "data: {\"id\":\"chatcmpl-Ad8jKYwhZkUjR9Gg5tJ0nKgMHBy31\",\"object\":"
         "\"chat.completion.chunk\",\"created\":1733929628,\"model\":\"gpt-4o-mini-2024-07-18\","
-        "\"service_tier\":\"default\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"";
+        "\"service_tier\":\"default\",\"system_fingerprint\":\"fp_de604bd877\",\"choices\":"
+        "[{\"index\":0,\"delta\":{\"content\":\"";
     static const char small[] = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"";
-    static const char end[] = "\"},\"finish_reason\":null}]}\n\n";
-    const char *head = event_bytes >= sizeof large + sizeof end ? large : small;
-    size_t used = strlen(head), fixed_bytes = used + sizeof end - 1;
-    memcpy(text, head, used);
-    for (size_t i = 0; i == 0 || fixed_bytes + i < event_bytes; i++) {
-        text[used++] = filler[i % (sizeof filler - 1)];
+    static const char large_end[] = "\"},\"logprobs\":null,\"finish_reason\":null}],\"usage\":null,"
+                                    "\"obfuscation\":\"";
+    static const char small_end[] = "\"},\"finish_reason\":null}]}\n\n";
+    bool whole = event_bytes >= sizeof large + sizeof large_end;
+    const char *end = whole ? large_end : small_end;
+    size_t used = 0, after_bytes = strlen(end) + (whole ? 14 : 0);
+    used += (size_t)sprintf(text, "%s", whole ? large : small);
+    do {
+        used += (size_t)sprintf(text + used, "%s", words[number++ * 7 % WORDS]);
+    } while (used + after_bytes < event_bytes);
+    used += (size_t)sprintf(text + used, "%s", end);
+    if (whole) { /* as long as it takes to hide how long the token was */
+        used += (size_t)sprintf(text + used, "%.*s\"}\n\n", (int)(2 + number % 9),
+                                "yhjoJbEFdT" + number % 3);
     }
-    memcpy(text + used, end, sizeof end - 1);
-    return used + sizeof end - 1;
+    return used;
 }
 
 size_t
@@ -73,7 +87,7 @@ bench_event(const struct bench_answer *answer, size_t number, char text[BENCH_EV
 {
     size_t events = answer->stream_bytes / answer->event_bytes;
     if (number < events) {
-        return token_event(answer->event_bytes, text);
+        return token_event(answer->event_bytes, number, text);
     }
     if (number == events) {
         memcpy(text, usage_event, sizeof usage_event - 1);
