@@ -111,7 +111,7 @@ static const struct way {
 static int
 client(const struct way *way, size_t calls)
 {
-    struct bench_answer answer = {.waiting = way->waiting, .reader_fd = -1};
+    struct bench_answer answer = {.waiting = way->waiting};
     SSL *near, *far;
     bench_connect_pair(way->h2, &near, &far);
     if (way->h2) {
@@ -155,8 +155,8 @@ measure(const char *self, size_t way, size_t calls, size_t before,
     snprintf(number, sizeof number, "%zu", way);
     snprintf(count, sizeof count, "%zu", calls);
     const char *arguments[] = {self, "--client", number, count, NULL};
-    bench_run(collector, false, arguments, -1, figures->plain_ns + before, calls);
-    bench_run(collector, true, arguments, -1, figures->governed_ns + before, calls);
+    bench_run(collector, false, arguments, figures->plain_ns + before, calls);
+    bench_run(collector, true, arguments, figures->governed_ns + before, calls);
     bench_echo(collector, figures->echoes_ns + before, calls);
 }
 

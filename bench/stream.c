@@ -3,15 +3,16 @@
  * What governing costs a program by the MiB of a stream that it reads, in time of the processor,
  * user and system, of its process alone.
  *
- * A governed MiB is all of a call whose answer is a stream of that size: request, question and
- * verdict, every read, progress, report. The provider is a process of its own at the other end of a
+ * A governed MiB is four calls whose answers are streams of 256 KiB: request, question and verdict,
+ * every read, progress, report. The provider is a process of its own at the other end of a
  * TCP connection on loopback, and sends an event (or several, where the record is larger) in one TLS
- * record when the program has read the one before: so each finds the program waiting, as tokens do
- * that are generated. The bare client polls, reads until there is nothing more, and looks at nothing
+ * record when the program has read the one before and sleeps, as it does for tokens that are
+ * generated. A program with the library and one without run at the same time and are sent records in
+ * turns, so that both see the same machine. The bare client polls, reads until there is nothing more, and looks at nothing
  * that it reads: no program does less, so no program's share is larger. curl is a real one.
  *
- * Runs with the library and without take turns; each figure is the median of what neighbours differ
- * by. The collector is the real one.
+ * curl's runs, which no provider can pace, take turns as a whole. Each figure is the median of rounds.
+ * The collector is the real one.
  *
  * usage: stream [MIB-A-RUN [ROUNDS]]      run from the repository's root
  */
@@ -23,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,6 +32,8 @@
 #include "bench/lib/bench.h"
 
 #define MIB (1 << 20)
+/* Of one call: a long answer, of some 800 tokens. */
+#define STREAM_BYTES (MIB / 4)
 #define ROUNDS_MAX 100
 #define GOAL_PERCENT 3
 
@@ -135,26 +139,59 @@ static const struct shape shapes[] = {
 };
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
-static int64_t
-run_bare(const char *self, const struct bench_collector *collector, const struct shape *shape,
-         bool h2, bool governed, size_t calls)
-{
+/* One client of two that run at the same time, and its provider. */
+struct side {
     int near, far;
-    int64_t cpu_ns;
+    pid_t provider;
+    struct bench_program program;
+};
+
+static void
+start_side(const char *self, const struct bench_collector *collector, bool h2, size_t mib,
+           bool governed, struct bench_answer answer, struct side *side)
+{
     char count[24];
-    snprintf(count, sizeof count, "%zu", calls);
+    snprintf(count, sizeof count, "%zu", mib * MIB / STREAM_BYTES);
     const char *arguments[] = {self, "--client", h2 ? "2" : "1", count, NULL};
-    connect_tcp(&near, &far);
+    connect_tcp(&side->near, &side->far);
+    answer.side = governed;
+    answer.reader_fd = side->near;
+    side->provider = bench_serve_fd(h2, side->far, &answer);
+    side->program = bench_start(collector, governed, arguments, side->near);
+}
+
+static int64_t
+end_side(struct side *side)
+{
+    int64_t cpu_ns;
+    bench_finish(&side->program, &cpu_ns, 1);
+    bench_end(side->provider);
+    close(side->near);
+    close(side->far);
+    return cpu_ns;
+}
+
+/* Both clients at the same time, record by record. */
+static void
+run_bare(const char *self, const struct bench_collector *collector, const struct shape *shape,
+         bool h2, size_t mib, int64_t cpu_ns[2])
+{
+    static struct bench_turns *turns;
+    struct side sides[2];
+    if (turns == NULL) {
+        turns = mmap(NULL, sizeof *turns, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    }
+    *turns = (struct bench_turns){0};
     struct bench_answer answer = {.event_bytes = shape->event_bytes,
                                   .record_bytes = shape->record_bytes,
-                                  .stream_bytes = MIB,
-                                  .reader_fd = near};
-    pid_t provider = bench_serve_fd(h2, far, &answer);
-    bench_run(collector, governed, arguments, near, &cpu_ns, 1);
-    close(near);
-    close(far);
-    bench_end(provider);
-    return cpu_ns;
+                                  .stream_bytes = STREAM_BYTES,
+                                  .turns = turns};
+    for (int governed = 0; governed < 2; governed++) {
+        start_side(self, collector, h2, mib, governed != 0, answer, &sides[governed]);
+    }
+    for (int governed = 0; governed < 2; governed++) {
+        cpu_ns[governed] = end_side(&sides[governed]);
+    }
 }
 
 /* What curl needs as a whole, less what it needs for one event. */
@@ -170,7 +207,7 @@ run_curl(const struct bench_collector *collector, const uint16_t ports[2], bool 
             "--connect-to", where,        "--output",   "/dev/null",   "--data",
             bench_request_body(true),     "--header",   "Content-Type: application/json",
             "https://" BENCH_HOST "/v1/chat/completions", NULL};
-        cpu_ns[i] = bench_run(collector, governed, arguments, -1, NULL, 0);
+        cpu_ns[i] = bench_run(collector, governed, arguments, NULL, 0);
     }
     return cpu_ns[0] - cpu_ns[1];
 }
@@ -199,11 +236,10 @@ measure_bare(const char *self, const struct bench_collector *collector, size_t m
     for (size_t i = 0; i < SHAPES; i++) {
         for (int h2 = 0; h2 < 2; h2++) {
             for (size_t round = 0; round < rounds; round++) {
-                for (size_t k = 0; k < 2; k++) {
-                    bool governed = ((k + round) & 1) != 0;
-                    (governed ? governed_ns : plain_ns)[round] =
-                        run_bare(self, collector, &shapes[i], h2 != 0, governed, mib);
-                }
+                int64_t cpu_ns[2];
+                run_bare(self, collector, &shapes[i], h2 != 0, mib, cpu_ns);
+                plain_ns[round] = cpu_ns[0];
+                governed_ns[round] = cpu_ns[1];
             }
             print(shapes[i].name, h2 ? "HTTP/2" : "HTTP/1.1", plain_ns, governed_ns, rounds, mib,
                   MIB / shapes[i].event_bytes);
@@ -216,8 +252,8 @@ measure_curl(const struct bench_collector *collector, size_t mib, size_t rounds)
 {
     int64_t plain_ns[ROUNDS_MAX], governed_ns[ROUNDS_MAX];
     struct bench_answer answers[2] = {
-        {.event_bytes = 330, .stream_bytes = mib * MIB, .reader_fd = -1},
-        {.event_bytes = 330, .stream_bytes = 330, .reader_fd = -1}};
+        {.event_bytes = 330, .stream_bytes = mib * MIB},
+        {.event_bytes = 330, .stream_bytes = 330}};
     pid_t providers[2];
     uint16_t ports[2];
     for (int i = 0; i < 2; i++) {

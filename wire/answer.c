@@ -70,6 +70,7 @@ ns_answer_begin(struct ns_answer *answer, const struct ns_http1 *parser,
     answer->framing = NS_ANSWER_UNKNOWN;
     answer->document_complete = false;
     answer->stream_over = false;
+    answer->unsettled = true;
     answer->plain = coding.text == NULL || coding.bytes == 0 ||
                     ns_wire_text_is_nocase(coding.text, coding.bytes, "identity");
     ns_sse_init(&answer->sse);
@@ -96,6 +97,7 @@ listen_fact(void *context, int fact, const struct ns_json_input *value)
     const struct ns_family *family = answer->family;
     bool text = fact == family->text_fact && value->event == NS_JSON_STRING;
     answer->heard = fact;
+    answer->unsettled |= !text;
     if (family->repeats == NULL || (!text && !family->repeats(fact, value))) {
         ns_repeat_spoil(&answer->repeat);
     }
@@ -414,6 +416,21 @@ ns_answer_may_cut(const struct ns_answer *answer, bool *now)
     default:
         return answer->framing == NS_ANSWER_UNKNOWN;
     }
+}
+
+const struct ns_wire_call *
+ns_answer_current(struct ns_answer *answer)
+{
+    struct ns_reading *reading = &answer->reading;
+    if (answer->family == NULL) {
+        return NULL;
+    }
+    /* Parts are settled when they are all there. */
+    if (answer->unsettled && reading->call->part_count == 0) {
+        answer->unsettled = false;
+        answer->family->settle(reading);
+    }
+    return reading->call;
 }
 
 /* --- the end ------------------------------------------------------------------------------- */

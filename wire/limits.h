@@ -81,6 +81,11 @@
 /* Rules of one table of facts: their set is a 64-bit mask. */
 #define NS_FACTS_RULES_MAX 64
 
+/* Keys of which is kept what they match, by a hash: an event of a stream has some fifteen. Longer
+ * keys are looked up each time. */
+#define NS_FACTS_MEMOS 32
+#define NS_FACTS_MEMO_KEY_BYTES 22
+
 /* The path of a request target, decoded: longer ones are no calls of ours. */
 #define NS_PATH_BYTES_MAX 2048
 

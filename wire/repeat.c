@@ -9,24 +9,32 @@ _Static_assert(NS_REPEAT_VALUES_MAX <= 32, "one bit a value");
 
 /* --- comparing ------------------------------------------------------------------------------ */
 
-/* The bytes of a string without escapes, quotes included; 0: it is none, or goes on elsewhere. */
+/* The bytes of a string, quotes included, and of what it says; 0: it is none, has an escape by
+ * number, or goes on elsewhere. */
 static size_t
-string_bytes(const uint8_t *bytes, size_t count)
+string_bytes(const uint8_t *bytes, size_t count, size_t *said)
 {
     size_t i = 1;
-    if (count == 0 || bytes[0] != '"') {
-        return 0;
-    }
-    for (;;) {
+    size_t escapes = 0;
+    while (i < count && bytes[0] == '"') {
         i += ns_json_plain_run(bytes + i, count - i);
-        if (i < count && bytes[i] == '"') {
+        if (i == count) {
+            break;
+        }
+        if (bytes[i] == '"') {
+            *said = i - 1 - escapes;
             return i + 1;
         }
-        if (i == count || bytes[i] < 0x80) { /* an escape, or no JSON */
-            return 0;
+        if (bytes[i] == '\\' && i + 1 < count && memchr("\"\\/bfnrt", bytes[i + 1], 8) != NULL) {
+            escapes++;
+            i += 2;
+        } else if (bytes[i] >= 0x80) {
+            i++;
+        } else {
+            break;
         }
-        i++;
     }
+    return 0;
 }
 
 /* The same of an unsigned number without fraction. */
@@ -86,12 +94,13 @@ ns_repeat_match(struct ns_repeat *repeat, const uint8_t *bytes, size_t count, ui
         }
         bool text = (repeat->texts & holes & -holes) != 0;
         bool string = text || repeat->event[kept] == '"';
+        size_t said = 0;
         size_t length =
-            string ? string_bytes(bytes + i, count - i) : number_bytes(bytes + i, count - i);
+            string ? string_bytes(bytes + i, count - i, &said) : number_bytes(bytes + i, count - i);
         if (length == 0) {
             return 0;
         }
-        *text_bytes += text ? length - 2 : 0;
+        *text_bytes += text ? said : 0;
         i += length;
         kept = hole->end;
         holes &= holes - 1;

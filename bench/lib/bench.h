@@ -45,15 +45,22 @@ struct bench_collector {
 void bench_collector_start(struct bench_collector *collector);
 void bench_collector_stop(struct bench_collector *collector);
 
-/* Environment of a program that is governed by this collector, or by none; for exec. The program
- * itself may say more with setenv before. */
-void bench_govern(const struct bench_collector *collector, bool governed);
+struct bench_program {
+    const char *name;
+    int output;
+    pid_t pid;
+};
 
-/* Runs a program, governed or not, with an open descriptor as its number 3 (or none: -1). Fills
- * values with the numbers that it prints, one a line; there must be so many. Returns the time of
- * the processor that it used as a whole. */
+/* Starts a program, governed by this collector or not, with an open descriptor as its number 3 (or
+ * none: -1). */
+struct bench_program bench_start(const struct bench_collector *collector, bool governed,
+                                 const char *const arguments[], int fd);
+/* Fills values with the numbers that it prints, one a line; there must be so many. Returns the time
+ * of the processor that it used as a whole. */
+int64_t bench_finish(const struct bench_program *program, int64_t *values, size_t count);
+/* Both. */
 int64_t bench_run(const struct bench_collector *collector, bool governed,
-                  const char *const arguments[], int fd, int64_t *values, size_t count);
+                  const char *const arguments[], int64_t *values, size_t count);
 
 /* Fills durations with round trips of 128 bytes from a bare libzmq DEALER to a ROUTER of another
  * thread, over ipc://: what governing is held against. */
@@ -80,8 +87,16 @@ struct bench_answer {
     size_t record_bytes; /* events come together as far as they fit into so many; 0: one by one */
     size_t stream_bytes; /* of the stream as a whole, about */
     size_t waiting;      /* HTTP/2: so many requests stay without an answer until more come */
-    int reader_fd;       /* the reader's end of the connection: each record waits until all that is
-                            before it was read; -1: none waits */
+    /* NULL, or two providers send their streams record by record in turns, in memory that they
+     * share: the next when the reader of the last has read all of it, and sleeps. */
+    struct bench_turns *turns;
+    unsigned side;
+    int reader_fd; /* the reader's end of this connection */
+};
+
+struct bench_turns {
+    int last; /* the side that has sent */
+    bool streaming[2];
 };
 
 /* Accepts a connection that is there, and answers its requests, in a process of its own. */
@@ -108,7 +123,9 @@ const char *bench_request_body(bool stream);
 
 /* Writes all. */
 void bench_write(SSL *ssl, const void *bytes, size_t count);
-/* The same, and where the answer says so, not before all that was written has been read. */
+/* A stream begins or ends that takes turns. */
+void bench_stream(const struct bench_answer *answer, bool begins);
+/* Writes a record of a stream, in its turn. */
 void bench_write_record(SSL *ssl, const struct bench_answer *answer, const void *bytes,
                         size_t count);
 /* Reads what there is. Returns 0 at the end and, without `wait`, where there is nothing yet. */

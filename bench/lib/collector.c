@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench/lib/bench.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -63,8 +64,8 @@ bench_collector_stop(struct bench_collector *collector)
     }
 }
 
-void
-bench_govern(const struct bench_collector *collector, bool governed)
+static void
+govern(const struct bench_collector *collector, bool governed)
 {
     if (!governed) {
         unsetenv("LD_PRELOAD");
@@ -76,29 +77,34 @@ bench_govern(const struct bench_collector *collector, bool governed)
     setenv("NULLSPEND_SPOOL_DIR", collector->directory, 1);
 }
 
-int64_t
-bench_run(const struct bench_collector *collector, bool governed, const char *const arguments[],
-          int fd, int64_t *values, size_t count)
+struct bench_program
+bench_start(const struct bench_collector *collector, bool governed, const char *const arguments[],
+            int fd)
 {
     int ends[2];
-    char line[64];
-    size_t read_count = 0;
-    if (pipe(ends) != 0) {
+    if (pipe2(ends, O_CLOEXEC) != 0) {
         bench_fail("pipe");
     }
-    pid_t pid = fork();
-    if (pid == 0) {
+    struct bench_program program = {.name = arguments[0], .output = ends[0], .pid = fork()};
+    if (program.pid == 0) {
         dup2(ends[1], 1);
-        close(ends[0]);
         if (fd >= 0) {
             dup2(fd, 3);
         }
-        bench_govern(collector, governed);
+        govern(collector, governed);
         execvp(arguments[0], (char *const *)arguments);
         _exit(127);
     }
     close(ends[1]);
-    FILE *output = fdopen(ends[0], "r");
+    return program;
+}
+
+int64_t
+bench_finish(const struct bench_program *program, int64_t *values, size_t count)
+{
+    char line[64];
+    size_t read_count = 0;
+    FILE *output = fdopen(program->output, "r");
     while (output != NULL && fgets(line, sizeof line, output) != NULL) {
         if (read_count < count) {
             values[read_count] = strtoll(line, NULL, 10);
@@ -107,12 +113,21 @@ bench_run(const struct bench_collector *collector, bool governed, const char *co
     }
     int status = 0;
     struct rusage usage;
-    if (wait4(pid, &status, 0, &usage) != pid || status != 0 || read_count != count) {
-        bench_fail(arguments[0]);
+    if (wait4(program->pid, &status, 0, &usage) != program->pid || status != 0 ||
+        read_count != count) {
+        bench_fail(program->name);
     }
     fclose(output);
     return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000LL +
            (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000LL;
+}
+
+int64_t
+bench_run(const struct bench_collector *collector, bool governed, const char *const arguments[],
+          int64_t *values, size_t count)
+{
+    struct bench_program program = bench_start(collector, governed, arguments, -1);
+    return bench_finish(&program, values, count);
 }
 
 /* --- the reference -------------------------------------------------------------------------- */

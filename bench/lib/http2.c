@@ -25,6 +25,7 @@ struct bench_h2 {
     nghttp2_session *session;
     int32_t asked[STREAMS_MAX]; /* requests without an answer, oldest first */
     size_t asked_count;
+    size_t streams; /* the provider's: answers that are streams and have begun */
     size_t answers, body_bytes;
     size_t out_bytes;
     uint8_t out[4 * READ_BYTES];
@@ -90,6 +91,9 @@ answer_stream(struct bench_h2 *h2, int32_t id)
                                : new_body(NULL, bench_chat_answer, bench_chat_answer_bytes);
     nghttp2_data_provider data = {.source.ptr = body, .read_callback = give_body};
     nghttp2_session_set_stream_user_data(h2->session, id, body);
+    if (stream && h2->streams++ == 0) {
+        bench_stream(answer, true);
+    }
     if (nghttp2_submit_response(h2->session, id, fields, stream ? 3 : 4, &data) != 0) {
         bench_fail("nghttp2_submit_response");
     }
@@ -164,6 +168,9 @@ on_close(nghttp2_session *session, int32_t id, uint32_t error, void *context)
         bench_fail("a stream was reset");
     }
     h2->answers++;
+    if (h2->streams > 0 && --h2->streams == 0) {
+        bench_stream(h2->answer, false);
+    }
     return 0;
 }
 
@@ -220,12 +227,12 @@ bench_h2_free(struct bench_h2 *h2)
 static void
 write_out(struct bench_h2 *h2)
 {
-    static const struct bench_answer client = {.reader_fd = -1};
-    if (h2->out_bytes > 0) {
-        bench_write_record(h2->ssl, h2->answer != NULL ? h2->answer : &client, h2->out,
-                           h2->out_bytes);
-        h2->out_bytes = 0;
+    if (h2->out_bytes > 0 && h2->streams > 0) {
+        bench_write_record(h2->ssl, h2->answer, h2->out, h2->out_bytes);
+    } else if (h2->out_bytes > 0) {
+        bench_write(h2->ssl, h2->out, h2->out_bytes);
     }
+    h2->out_bytes = 0;
 }
 
 void

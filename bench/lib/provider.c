@@ -10,7 +10,6 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +17,11 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
+
+/* Longer than any reader here looks at a record, and short enough to let a benchmark end. */
+#define READER_NS 20000
 
 const char bench_chat_answer[] =
     "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1700000000,"
@@ -214,15 +217,48 @@ bench_write(SSL *ssl, const void *bytes, size_t count)
     }
 }
 
+static void
+pause_for(long ns)
+{
+    struct timespec time = {.tv_nsec = ns};
+    nanosleep(&time, NULL);
+}
+
+/* Until the reader has read all, and had time to look at it and sleep. */
+static void
+await_reader(int fd)
+{
+    int unread = 0;
+    do { /* at least once */
+        pause_for(READER_NS);
+    } while (ioctl(fd, FIONREAD, &unread) == 0 && unread > 0);
+    pause_for(READER_NS);
+}
+
 void
 bench_write_record(SSL *ssl, const struct bench_answer *answer, const void *bytes, size_t count)
 {
-    int unread = 0;
-    while (answer->reader_fd >= 0 && ioctl(answer->reader_fd, FIONREAD, &unread) == 0 &&
-           unread > 0) {
-        sched_yield();
+    struct bench_turns *turns = answer->turns;
+    if (turns == NULL) {
+        bench_write(ssl, bytes, count);
+        return;
+    }
+    unsigned me = answer->side, other = 1 - me;
+    while (__atomic_load_n(&turns->last, __ATOMIC_ACQUIRE) == (int)me &&
+           __atomic_load_n(&turns->streaming[other], __ATOMIC_ACQUIRE)) {
+        pause_for(READER_NS);
     }
     bench_write(ssl, bytes, count);
+    await_reader(answer->reader_fd);
+    __atomic_store_n(&turns->last, (int)me, __ATOMIC_RELEASE);
+}
+
+void
+bench_stream(const struct bench_answer *answer, bool begins)
+{
+    if (answer->turns != NULL) {
+        __atomic_store_n(&answer->turns->streaming[answer->side], begins, __ATOMIC_RELEASE);
+    }
 }
 
 size_t
@@ -272,6 +308,7 @@ stream_http1(SSL *ssl, const struct bench_answer *answer)
     static struct chunks chunks;
     char event[BENCH_EVENT_BYTES_MAX];
     size_t event_bytes;
+    bench_stream(answer, true);
     bench_write_record(ssl, answer, head, sizeof head - 1);
     for (size_t i = 0; (event_bytes = bench_event(answer, i, event)) > 0; i++) {
         if (chunks.bytes > 0 && chunks.bytes + event_bytes + 16 > answer->record_bytes) {
@@ -286,6 +323,7 @@ stream_http1(SSL *ssl, const struct bench_answer *answer)
     memcpy(chunks.text + chunks.bytes, "0\r\n\r\n", 5);
     bench_write_record(ssl, answer, chunks.text, chunks.bytes + 5);
     chunks.bytes = 0;
+    bench_stream(answer, false);
 }
 
 static void
@@ -353,6 +391,7 @@ bench_serve_fd(bool h2, int fd, const struct bench_answer *answer)
     pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        prctl(PR_SET_TIMERSLACK, 1);
         serve_socket(bench_server_context(h2), fd, answer);
         _exit(0);
     }
