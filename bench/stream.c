@@ -5,14 +5,15 @@
  *
  * A governed MiB is four calls whose answers are streams of 256 KiB: request, question and verdict,
  * every read, progress, report. The provider is a process of its own at the other end of a
- * TCP connection on loopback, and sends an event (or several, where the record is larger) in one TLS
- * record when the program has read the one before and sleeps, as it does for tokens that are
- * generated. A program with the library and one without run at the same time and are sent records in
- * turns, so that both see the same machine. The bare client polls, reads until there is nothing more, and looks at nothing
- * that it reads: no program does less, so no program's share is larger. curl is a real one.
+ * TCP connection on loopback, and sends an event (or several, where the record is larger) in one
+ * TLS record when the program has read the one before and sleeps, as it does for tokens that are
+ * generated. A program with the library and one without run at the same time and are sent records
+ * in turns, so that both see the same machine. The bare client polls, reads until there is nothing
+ * more, and looks at nothing that it reads: no program does less, so no program's share is larger.
+ * curl is a real one.
  *
- * curl's runs, which no provider can pace, take turns as a whole. Each figure is the median of rounds.
- * The collector is the real one.
+ * curl's runs, which no provider can pace, take turns as a whole. Each figure is the median of
+ * rounds. The collector is the real one.
  *
  * usage: stream [MIB-A-RUN [ROUNDS]]      run from the repository's root
  */
@@ -37,7 +38,8 @@
 #define ROUNDS_MAX 100
 #define GOAL_PERCENT 3
 
-/* --- the bare client: prints the time of the processor that its calls took, in ns ----------------- */
+/* --- the bare client: prints the time of the processor that its calls took, in ns
+ * ----------------- */
 
 static void
 call_http1(SSL *ssl)
@@ -101,14 +103,14 @@ client(bool h2, size_t calls)
     return 0;
 }
 
-/* --- runs ----------------------------------------------------------------------------------------- */
+/* --- runs
+ * ----------------------------------------------------------------------------------------- */
 
 /* Two ends of a TCP connection on loopback. */
 static void
 connect_tcp(int *near, int *far)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t bytes = sizeof address;
     int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
     *near = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -179,7 +181,8 @@ run_bare(const char *self, const struct bench_collector *collector, const struct
     static struct bench_turns *turns;
     struct side sides[2];
     if (turns == NULL) {
-        turns = mmap(NULL, sizeof *turns, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        turns =
+            mmap(NULL, sizeof *turns, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     }
     *turns = (struct bench_turns){0};
     struct bench_answer answer = {.event_bytes = shape->event_bytes,
@@ -202,11 +205,21 @@ run_curl(const struct bench_collector *collector, const uint16_t ports[2], bool 
     int64_t cpu_ns[2];
     for (int i = 0; i < 2; i++) {
         snprintf(where, sizeof where, "::127.0.0.1:%u", ports[i]);
-        const char *arguments[] = {
-            "curl",       "--silent",     "--insecure", "--no-buffer", h2 ? "--http2" : "--http1.1",
-            "--connect-to", where,        "--output",   "/dev/null",   "--data",
-            bench_request_body(true),     "--header",   "Content-Type: application/json",
-            "https://" BENCH_HOST "/v1/chat/completions", NULL};
+        const char *arguments[] = {"curl",
+                                   "--silent",
+                                   "--insecure",
+                                   "--no-buffer",
+                                   h2 ? "--http2" : "--http1.1",
+                                   "--connect-to",
+                                   where,
+                                   "--output",
+                                   "/dev/null",
+                                   "--data",
+                                   bench_request_body(true),
+                                   "--header",
+                                   "Content-Type: application/json",
+                                   "https://" BENCH_HOST "/v1/chat/completions",
+                                   NULL};
         cpu_ns[i] = bench_run(collector, governed, arguments, NULL, 0);
     }
     return cpu_ns[0] - cpu_ns[1];
@@ -251,9 +264,8 @@ static void
 measure_curl(const struct bench_collector *collector, size_t mib, size_t rounds)
 {
     int64_t plain_ns[ROUNDS_MAX], governed_ns[ROUNDS_MAX];
-    struct bench_answer answers[2] = {
-        {.event_bytes = 330, .stream_bytes = mib * MIB},
-        {.event_bytes = 330, .stream_bytes = 330}};
+    struct bench_answer answers[2] = {{.event_bytes = 330, .stream_bytes = mib * MIB},
+                                      {.event_bytes = 330, .stream_bytes = 330}};
     pid_t providers[2];
     uint16_t ports[2];
     for (int i = 0; i < 2; i++) {

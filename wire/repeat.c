@@ -138,9 +138,8 @@ ns_repeat_value(struct ns_repeat *repeat, const uint8_t *begin, const uint8_t *e
         return;
     }
     repeat->texts |= (uint32_t)text << repeat->value_count;
-    repeat->values[repeat->value_count++] =
-        (struct ns_repeat_value){.begin = (uint32_t)(begin - repeat->reading),
-                                 .end = (uint32_t)(end - repeat->reading)};
+    repeat->values[repeat->value_count++] = (struct ns_repeat_value){
+        .begin = (uint32_t)(begin - repeat->reading), .end = (uint32_t)(end - repeat->reading)};
 }
 
 /* Appends bytes of the event to what is kept. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streams repeat themselves: an event is the one before it with another word in it. What was read of
- * an event is kept here, so that the next one need only be compared with it.
+ * Streams repeat themselves: an event is the one before it with another word in it. What was read
+ * of an event is kept here, so that the next one need only be compared with it.
  *
  * Kept are the bytes of the last event that was read, from its first field to its blank line, and
  * where in them the values stand that may differ: texts, of which only the length is a fact, and

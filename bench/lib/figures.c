@@ -62,6 +62,6 @@ void
 bench_print_added(int percent, int64_t added_ns, int64_t allowed_ns)
 {
     printf("added at p%d: %.1f us, of %.1f us allowed: ratio %.2f%s\n", percent,
-           (double)added_ns / 1e3, (double)allowed_ns / 1e3,
-           (double)added_ns / (double)allowed_ns, added_ns <= allowed_ns ? "" : "  (missed)");
+           (double)added_ns / 1e3, (double)allowed_ns / 1e3, (double)added_ns / (double)allowed_ns,
+           added_ns <= allowed_ns ? "" : "  (missed)");
 }

@@ -238,8 +238,8 @@ write_out(struct bench_h2 *h2)
 void
 bench_h2_write(struct bench_h2 *h2)
 {
-    size_t record_bytes = h2->answer == NULL || h2->answer->event_bytes == 0 ? READ_BYTES
-                                                                             : h2->answer->record_bytes;
+    size_t record_bytes =
+        h2->answer == NULL || h2->answer->event_bytes == 0 ? READ_BYTES : h2->answer->record_bytes;
     for (;;) {
         const uint8_t *bytes;
         ssize_t count = nghttp2_session_mem_send(h2->session, &bytes);

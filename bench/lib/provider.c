@@ -51,9 +51,10 @@ static const char usage_event[] =
 static const char done_event[] = "data: [DONE]\n\n";
 /* What models write, 4 to 5 bytes a token; a line end in some. */
 static const char *const words[] = {
-    " margin", " is", " what", " remains", " of", " revenue", " once", " costs", " are", " paid",
-    ".", "\\n\\n", "It", " tells", " how", " well", " prices", " cover", ",", " say", " rent",
-    " and", " wages", " —", " \\\"net\\\"", " or", " gross", ",", " if", " few", " ask", " why"};
+    " margin",      " is",    " what",  " remains", " of",   " revenue", " once",  " costs",
+    " are",         " paid",  ".",      "\\n\\n",   "It",    " tells",   " how",   " well",
+    " prices",      " cover", ",",      " say",     " rent", " and",     " wages", " —",
+    " \\\"net\\\"", " or",    " gross", ",",        " if",   " few",     " ask",   " why"};
 #define WORDS (sizeof words / sizeof words[0])
 
 /* One event: what every chunk of OpenAI's repeats, or, where that is too much, what cannot be left
@@ -401,8 +402,7 @@ bench_serve_fd(bool h2, int fd, const struct bench_answer *answer)
 pid_t
 bench_serve_port(bool h2, const struct bench_answer *answer, uint16_t *port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t bytes = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0);
     if (bind(listener, (struct sockaddr *)&address, bytes) != 0 || listen(listener, 16) != 0 ||
