@@ -228,7 +228,7 @@ read_events(struct ns_answer *answer, const uint8_t *bytes, size_t count)
 {
     for (size_t i = 0;;) {
         struct ns_sse_input input;
-        if (ns_sse_starts(&answer->sse) && i < count) {
+        if (ns_sse_fresh(&answer->sse) && i < count) {
             size_t used = repeated_event(answer, bytes + i, count - i);
             i += used;
             if (used > 0) {

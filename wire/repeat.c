@@ -115,7 +115,6 @@ ns_repeat_begin(struct ns_repeat *repeat, const uint8_t *bytes)
 {
     repeat->reading = bytes;
     repeat->bytes = 0;
-    repeat->before_count = repeat->value_count;
     repeat->value_count = 0;
     repeat->texts = 0;
 }
@@ -175,9 +174,7 @@ ns_repeat_end(struct ns_repeat *repeat, const uint8_t *end)
     kept = kept && keep(repeat, from, (uint32_t)(end - repeat->reading));
     repeat->reading = NULL;
     repeat->bytes = kept ? repeat->bytes : 0;
-    /* What differed before may again, where the values are the same. */
-    if (repeat->before_count != repeat->value_count) {
-        repeat->holes = 0;
-    }
+    /* What differed before may again; no value here is a fact. */
+    repeat->holes &= (uint32_t)((UINT64_C(1) << repeat->value_count) - 1);
     repeat->holes |= repeat->texts;
 }

@@ -26,9 +26,8 @@ struct ns_repeat_value {
 };
 
 struct ns_repeat {
-    uint16_t bytes;      /* kept; 0: none */
-    uint8_t value_count; /* that were found, in order */
-    uint8_t before_count;
+    uint16_t bytes;         /* kept; 0: none */
+    uint8_t value_count;    /* that were found, in order */
     uint32_t texts;         /* which values are texts: they are not kept */
     uint32_t holes;         /* which values are not compared: texts, and what differed */
     const uint8_t *reading; /* first byte of the event that is being read; NULL: it is not kept */

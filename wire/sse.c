@@ -240,9 +240,3 @@ ns_sse_fresh(const struct ns_sse *sse)
 {
     return (sse->flags & HAS_FIELD) == 0 && sse->state == LINE;
 }
-
-bool
-ns_sse_starts(const struct ns_sse *sse)
-{
-    return ns_sse_fresh(sse) && (sse->flags & SKIP_LF) == 0;
-}

@@ -47,7 +47,4 @@ bool ns_sse_between(const struct ns_sse *sse);
 /* The same, and no comment has begun either: other events may be put in here. */
 bool ns_sse_fresh(const struct ns_sse *sse);
 
-/* The same, and no byte of a line end may follow that belongs to the last event. */
-bool ns_sse_starts(const struct ns_sse *sse);
-
 #endif

@@ -76,6 +76,7 @@ static const char *const openai[] = {
     "data: {\"model\":\"%M\",\"model\":\"%M\",\"service_tier\":\"%I\",\"text\":%N}\n\n",
     "data: {\"error\":{\"message\":\"%T\"}}\n\n",
     "data: {\"choices\":[{\"delta\":\ndata: {\"content\":\"%T\"}}]}\n\n",
+    "data: {\"choices\":[{\"text\":\"%T\"}],\"x\":[%N\ndata: ,%N]}\n\n",
     ": keep alive\n\n",
     "data: [DONE]\n\n",
     "data: {\"choices\":[{\"delta\":{\"content\":\"%T\"\n\n",
@@ -286,5 +287,21 @@ TEST(text_of_any_length_is_kept_out)
     feed(&fed, event, strlen(event), SIZE_MAX);
     CHECK_INT(matched(&fed, other, &text_bytes), strlen(other));
     CHECK_INT(text_bytes, 9000);
+    end(&fed);
+}
+
+/* --- keys ------------------------------------------------------------------------------------- */
+
+/* What a key was found to be is kept, and it may be something else elsewhere. */
+TEST(a_key_is_what_it_is_where_it_stands)
+{
+    const char *event = "data: {\"x_groq\":{\"usage\":{\"prompt_tokens\":5}}}\n\n"
+                        "data: {\"usage_info\":{\"usage\":{\"prompt_tokens\":9}}}\n\n"
+                        "data: {\"y\":{\"usage\":{\"prompt_tokens\":9}}}\n\n"
+                        "data: {\"response\":{\"x_groq\":{\"usage\":{\"prompt_tokens\":9}}}}\n\n";
+    struct fed fed;
+    begin_stream(&fed);
+    feed(&fed, event, strlen(event), SIZE_MAX);
+    CHECK_INT(ns_usage_get(&fed.call->response.usage, NS_METER_INPUT), 5);
     end(&fed);
 }
