@@ -132,49 +132,15 @@ client(const struct way *way, size_t calls)
 
 #define WAYS (sizeof ways / sizeof ways[0])
 
-/* Durations of a way, of all rounds. */
-struct figures {
-    int64_t *plain_ns, *governed_ns, *echoes_ns;
-};
-
-static struct figures
-new_figures(size_t count)
-{
-    struct figures figures = {calloc(count, 8), calloc(count, 8), calloc(count, 8)};
-    if (figures.plain_ns == NULL || figures.governed_ns == NULL || figures.echoes_ns == NULL) {
-        bench_fail("memory");
-    }
-    return figures;
-}
-
 static void
-measure(const char *self, size_t way, size_t calls, size_t before,
-        const struct bench_collector *collector, const struct figures *figures)
+measure(const char *self, size_t way, size_t calls, const struct bench_collector *collector,
+        struct bench_calls *figures)
 {
     char number[24], count[24];
     snprintf(number, sizeof number, "%zu", way);
     snprintf(count, sizeof count, "%zu", calls);
     const char *arguments[] = {self, "--client", number, count, NULL};
-    bench_run(collector, false, arguments, figures->plain_ns + before, calls);
-    bench_run(collector, true, arguments, figures->governed_ns + before, calls);
-    bench_echo(collector, figures->echoes_ns + before, calls);
-}
-
-static void
-print(const char *name, const struct figures *figures, size_t count)
-{
-    printf("-- %s\n", name);
-    bench_print("call, ungoverned", figures->plain_ns, count);
-    bench_print("call, governed", figures->governed_ns, count);
-    bench_print("libzmq echo of 128 bytes over ipc", figures->echoes_ns, count);
-    size_t p50 = count / 2, p99 = count * 99 / 100;
-    bench_print_added(50, figures->governed_ns[p50] - figures->plain_ns[p50],
-                      figures->echoes_ns[p50]);
-    bench_print_added(99, figures->governed_ns[p99] - figures->plain_ns[p99],
-                      2 * figures->echoes_ns[p99]);
-    free(figures->plain_ns);
-    free(figures->governed_ns);
-    free(figures->echoes_ns);
+    bench_calls_run(figures, collector, arguments, calls);
 }
 
 int
@@ -187,19 +153,19 @@ main(int argc, char **argv)
     size_t calls = argc > 1 ? strtoul(argv[1], NULL, 10) : 2000;
     size_t rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 7;
     struct bench_collector collector;
-    struct figures figures[WAYS];
+    struct bench_calls figures[WAYS];
     calls = calls < STREAMS ? STREAMS : calls - calls % STREAMS;
     bench_collector_start(&collector);
     for (size_t way = 0; way < WAYS; way++) {
-        figures[way] = new_figures(calls * rounds);
+        bench_calls_new(&figures[way], calls * rounds);
     }
     for (size_t round = 0; round < rounds; round++) {
         for (size_t way = 0; way < WAYS; way++) {
-            measure(argv[0], way, calls, round * calls, &collector, &figures[way]);
+            measure(argv[0], way, calls, &collector, &figures[way]);
         }
     }
     for (size_t way = 0; way < WAYS; way++) {
-        print(ways[way].name, &figures[way], calls * rounds);
+        bench_calls_print(&figures[way], ways[way].name);
     }
     bench_collector_stop(&collector);
     return 0;

@@ -162,17 +162,6 @@ start_side(const char *self, const struct bench_collector *collector, bool h2, s
     side->program = bench_start(collector, governed, arguments, side->near);
 }
 
-static int64_t
-end_side(struct side *side)
-{
-    int64_t cpu_ns;
-    bench_finish(&side->program, &cpu_ns, 1);
-    bench_end(side->provider);
-    close(side->near);
-    close(side->far);
-    return cpu_ns;
-}
-
 /* Both clients at the same time, record by record. */
 static void
 run_bare(const char *self, const struct bench_collector *collector, const struct shape *shape,
@@ -193,7 +182,12 @@ run_bare(const char *self, const struct bench_collector *collector, const struct
         start_side(self, collector, h2, mib, governed != 0, answer, &sides[governed]);
     }
     for (int governed = 0; governed < 2; governed++) {
-        cpu_ns[governed] = end_side(&sides[governed]);
+        bench_finish(&sides[governed].program, &cpu_ns[governed], 1);
+    }
+    for (int governed = 0; governed < 2; governed++) { /* the other may still wait for its turn */
+        bench_end(sides[governed].provider);
+        close(sides[governed].near);
+        close(sides[governed].far);
     }
 }
 

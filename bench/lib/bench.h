@@ -27,12 +27,6 @@ int64_t bench_cpu_ns(void);
 /* Sorts. Returns the value below which so many of 100 are. */
 int64_t bench_percentile(int64_t *values, size_t count, int percent);
 
-/* Prints p50 and p99 of durations in ns; sorts them. */
-void bench_print(const char *name, int64_t *durations_ns, size_t count);
-
-/* Prints what governing adds at a percentile beside what it may add. */
-void bench_print_added(int percent, int64_t added_ns, int64_t allowed_ns);
-
 /* --- the collector -------------------------------------------------------------------------- */
 
 struct bench_collector {
@@ -65,6 +59,20 @@ int64_t bench_run(const struct bench_collector *collector, bool governed,
 /* Fills durations with round trips of 128 bytes from a bare libzmq DEALER to a ROUTER of another
  * thread, over ipc://: what governing is held against. */
 void bench_echo(const struct bench_collector *collector, int64_t *durations_ns, size_t count);
+
+/* Durations of calls and echoes, of all rounds. */
+struct bench_calls {
+    size_t room, count;
+    int64_t *plain_ns, *governed_ns, *echoes_ns;
+};
+
+void bench_calls_new(struct bench_calls *calls, size_t room);
+/* One round: runs a program that prints so many durations without the library and with it, then as
+ * many echoes. */
+void bench_calls_run(struct bench_calls *calls, const struct bench_collector *collector,
+                     const char *const arguments[], size_t count);
+/* Prints them, and what governing adds: at p50 at most an echo, at p99 two. Frees them. */
+void bench_calls_print(struct bench_calls *calls, const char *name);
 
 /* --- the provider --------------------------------------------------------------------------- */
 

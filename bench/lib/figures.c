@@ -50,18 +50,62 @@ bench_percentile(int64_t *values, size_t count, int percent)
     return values[count * (size_t)percent / 100];
 }
 
+/* --- calls ---------------------------------------------------------------------------------- */
+
 void
-bench_print(const char *name, int64_t *durations_ns, size_t count)
+bench_calls_new(struct bench_calls *calls, size_t room)
+{
+    *calls = (struct bench_calls){.room = room,
+                                  .plain_ns = calloc(room, sizeof(int64_t)),
+                                  .governed_ns = calloc(room, sizeof(int64_t)),
+                                  .echoes_ns = calloc(room, sizeof(int64_t))};
+    if (calls->plain_ns == NULL || calls->governed_ns == NULL || calls->echoes_ns == NULL) {
+        bench_fail("memory");
+    }
+}
+
+void
+bench_calls_run(struct bench_calls *calls, const struct bench_collector *collector,
+                const char *const arguments[], size_t count)
+{
+    if (count > calls->room - calls->count) {
+        bench_fail("more calls than there is room for");
+    }
+    bench_run(collector, false, arguments, calls->plain_ns + calls->count, count);
+    bench_run(collector, true, arguments, calls->governed_ns + calls->count, count);
+    bench_echo(collector, calls->echoes_ns + calls->count, count);
+    calls->count += count;
+}
+
+static void
+print(const char *name, int64_t *durations_ns, size_t count)
 {
     int64_t p50_ns = bench_percentile(durations_ns, count, 50);
     int64_t p99_ns = bench_percentile(durations_ns, count, 99);
     printf("%-34s p50 %7.1f us   p99 %7.1f us\n", name, (double)p50_ns / 1e3, (double)p99_ns / 1e3);
 }
 
-void
-bench_print_added(int percent, int64_t added_ns, int64_t allowed_ns)
+static void
+print_added(const struct bench_calls *calls, int percent, int64_t echoes)
 {
+    size_t at = calls->count * (size_t)percent / 100; /* all are sorted */
+    int64_t added_ns = calls->governed_ns[at] - calls->plain_ns[at];
+    int64_t allowed_ns = echoes * calls->echoes_ns[at];
     printf("added at p%d: %.1f us, of %.1f us allowed: ratio %.2f%s\n", percent,
            (double)added_ns / 1e3, (double)allowed_ns / 1e3, (double)added_ns / (double)allowed_ns,
            added_ns <= allowed_ns ? "" : "  (missed)");
+}
+
+void
+bench_calls_print(struct bench_calls *calls, const char *name)
+{
+    printf("-- %s\n", name);
+    print("call, ungoverned", calls->plain_ns, calls->count);
+    print("call, governed", calls->governed_ns, calls->count);
+    print("libzmq echo of 128 bytes over ipc", calls->echoes_ns, calls->count);
+    print_added(calls, 50, 1);
+    print_added(calls, 99, 2);
+    free(calls->plain_ns);
+    free(calls->governed_ns);
+    free(calls->echoes_ns);
 }
