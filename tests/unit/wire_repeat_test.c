@@ -223,6 +223,19 @@ TEST(only_text_and_what_was_seen_to_differ_may_differ)
     end(&fed);
 }
 
+TEST(what_differed_in_other_events_does_not_count)
+{
+    struct fed fed;
+    uint64_t text_bytes;
+    const char *shorter = "data: {\"choices\":[{\"text\":\"word\"}]}\n\n";
+    begin_stream(&fed);
+    feed(&fed, EVENT("1", "one", "1"), strlen(EVENT("1", "one", "1")), SIZE_MAX);
+    CHECK_INT(matched(&fed, EVENT("1", "one", "2"), &text_bytes), 0);
+    feed(&fed, shorter, strlen(shorter), SIZE_MAX);
+    CHECK_INT(matched(&fed, shorter, &text_bytes), strlen(shorter));
+    end(&fed);
+}
+
 TEST(an_event_of_which_a_byte_is_missing_is_not_there)
 {
     struct fed fed;
