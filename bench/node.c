@@ -79,7 +79,7 @@ int
 main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
-    size_t calls = argc > 1 ? strtoul(argv[1], NULL, 10) : 2000;
+    size_t calls = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000;
     size_t rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 5;
     struct node node;
     struct bench_collector collector;

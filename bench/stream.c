@@ -287,8 +287,8 @@ main(int argc, char **argv)
     if (argc == 4 && strcmp(argv[1], "--client") == 0) {
         return client(argv[2][0] == '2', strtoul(argv[3], NULL, 10));
     }
-    size_t mib = argc > 1 ? strtoul(argv[1], NULL, 10) : 4;
-    size_t rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 7;
+    size_t mib = argc > 1 ? strtoul(argv[1], NULL, 10) : 1;
+    size_t rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 5;
     struct bench_collector collector;
     if (mib == 0 || rounds == 0 || rounds > ROUNDS_MAX) {
         fprintf(stderr, "usage: stream [MIB-A-RUN [ROUNDS]]\n");
