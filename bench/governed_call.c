@@ -82,8 +82,10 @@ static void
 measure_http2(struct bench_h2 *client, struct bench_h2 *provider, size_t waiting, size_t together,
               size_t calls)
 {
-    size_t made = 0;
-    for (; made < waiting; made++) {
+    if (together == 0) {
+        bench_fail("no calls");
+    }
+    for (size_t made = 0; made < waiting; made++) {
         bench_h2_call(client, false);
     }
     for (size_t done = 0; done < WARM_UP + calls; done += together) {

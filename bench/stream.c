@@ -191,6 +191,8 @@ run_bare(const char *self, const struct bench_collector *collector, const struct
     }
 }
 
+static const char url[] = "https://" BENCH_HOST "/v1/chat/completions";
+
 /* What curl needs as a whole, less what it needs for one event. */
 static int64_t
 run_curl(const struct bench_collector *collector, const uint16_t ports[2], bool h2, bool governed)
@@ -212,7 +214,7 @@ run_curl(const struct bench_collector *collector, const uint16_t ports[2], bool 
                                    bench_request_body(true),
                                    "--header",
                                    "Content-Type: application/json",
-                                   "https://" BENCH_HOST "/v1/chat/completions",
+                                   url,
                                    NULL};
         cpu_ns[i] = bench_run(collector, governed, arguments, NULL, 0);
     }

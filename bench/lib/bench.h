@@ -17,6 +17,9 @@
 /* Ends the process; tells errno and what OpenSSL has to say. */
 _Noreturn void bench_fail(const char *what);
 
+/* Zeroed memory; freed with free. */
+void *bench_memory(size_t count, size_t bytes);
+
 /* --- figures -------------------------------------------------------------------------------- */
 
 int64_t bench_now_ns(void);

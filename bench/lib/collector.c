@@ -20,7 +20,7 @@ bench_collector_start(struct bench_collector *collector)
 {
     char state[128], line[512];
     int ends[2];
-    strcpy(collector->directory, "/tmp/nsbenchXXXXXX");
+    snprintf(collector->directory, sizeof collector->directory, "/tmp/nsbenchXXXXXX");
     if (mkdtemp(collector->directory) == NULL || pipe(ends) != 0) {
         bench_fail("mkdtemp");
     }

@@ -16,6 +16,16 @@ bench_fail(const char *what)
     exit(1);
 }
 
+void *
+bench_memory(size_t count, size_t bytes)
+{
+    void *memory = calloc(count, bytes);
+    if (memory == NULL) {
+        bench_fail("memory");
+    }
+    return memory;
+}
+
 static int64_t
 read_clock(clockid_t clock)
 {
@@ -56,12 +66,9 @@ void
 bench_calls_new(struct bench_calls *calls, size_t room)
 {
     *calls = (struct bench_calls){.room = room,
-                                  .plain_ns = calloc(room, sizeof(int64_t)),
-                                  .governed_ns = calloc(room, sizeof(int64_t)),
-                                  .echoes_ns = calloc(room, sizeof(int64_t))};
-    if (calls->plain_ns == NULL || calls->governed_ns == NULL || calls->echoes_ns == NULL) {
-        bench_fail("memory");
-    }
+                                  .plain_ns = bench_memory(room, sizeof(int64_t)),
+                                  .governed_ns = bench_memory(room, sizeof(int64_t)),
+                                  .echoes_ns = bench_memory(room, sizeof(int64_t))};
 }
 
 void

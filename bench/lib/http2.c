@@ -66,10 +66,7 @@ give_body(nghttp2_session *session, int32_t id, uint8_t *bytes, size_t count, ui
 static struct body *
 new_body(const struct bench_answer *answer, const char *text, size_t bytes)
 {
-    struct body *body = calloc(1, sizeof *body);
-    if (body == NULL) {
-        bench_fail("memory");
-    }
+    struct body *body = bench_memory(1, sizeof *body);
     body->answer = answer;
     body->bytes = bytes;
     memcpy(body->text, text, bytes);
@@ -195,8 +192,8 @@ bench_h2_new(SSL *ssl, const struct bench_answer *answer)
     nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW_BYTES},
                                          {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, STREAMS_MAX}};
     nghttp2_session_callbacks *callbacks;
-    struct bench_h2 *h2 = calloc(1, sizeof *h2);
-    if (h2 == NULL || nghttp2_session_callbacks_new(&callbacks) != 0) {
+    struct bench_h2 *h2 = bench_memory(1, sizeof *h2);
+    if (nghttp2_session_callbacks_new(&callbacks) != 0) {
         bench_fail("memory");
     }
     h2->ssl = ssl;

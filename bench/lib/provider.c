@@ -57,10 +57,21 @@ static const char *const words[] = {
     " \\\"net\\\"", " or",    " gross", ",",        " if",   " few",     " ask",   " why"};
 #define WORDS (sizeof words / sizeof words[0])
 
+static size_t
+append(char text[BENCH_EVENT_BYTES_MAX], size_t used, const char *more)
+{
+    size_t bytes = strlen(more);
+    if (bytes > BENCH_EVENT_BYTES_MAX - used) {
+        bench_fail("an event is too long");
+    }
+    memcpy(text + used, more, bytes);
+    return used + bytes;
+}
+
 /* One event: what every chunk of OpenAI's repeats, or, where that is too much, what cannot be left
  * out. The text of the token is as long as the size asks for, one word at least. */
 static size_t
-token_event(size_t event_bytes, size_t number, char *text)
+token_event(size_t event_bytes, size_t number, char text[BENCH_EVENT_BYTES_MAX])
 {
     static const char large[] =
         "data: {\"id\":\"chatcmpl-Ad8jKYwhZkUjR9Gg5tJ0nKgMHBy31\",\"object\":"
@@ -73,15 +84,15 @@ token_event(size_t event_bytes, size_t number, char *text)
     static const char small_end[] = "\"},\"finish_reason\":null}]}\n\n";
     bool whole = event_bytes >= sizeof large + sizeof large_end;
     const char *end = whole ? large_end : small_end;
-    size_t used = 0, after_bytes = strlen(end) + (whole ? 14 : 0);
-    used += (size_t)sprintf(text, "%s", whole ? large : small);
+    size_t after_bytes = strlen(end) + (whole ? 14 : 0);
+    size_t used = append(text, 0, whole ? large : small);
     do {
-        used += (size_t)sprintf(text + used, "%s", words[number++ * 7 % WORDS]);
+        used = append(text, used, words[number++ * 7 % WORDS]);
     } while (used + after_bytes < event_bytes);
-    used += (size_t)sprintf(text + used, "%s", end);
+    used = append(text, used, end);
     if (whole) { /* as long as it takes to hide how long the token was */
-        used += (size_t)sprintf(text + used, "%.*s\"}\n\n", (int)(2 + number % 9),
-                                "yhjoJbEFdT" + number % 3);
+        used = append(text, used, "yhjoJbEFdT" + number % 9);
+        used = append(text, used, "\"}\n\n");
     }
     return used;
 }
@@ -285,11 +296,10 @@ static size_t
 whole_request(const char *text, size_t bytes)
 {
     const char *end = memmem(text, bytes, "\r\n\r\n", 4);
-    const char *length = memmem(text, bytes, "ontent-", 7);
     if (end == NULL) {
         return 0;
     }
-    length = strcasestr(text, "content-length:");
+    const char *length = strcasestr(text, "content-length:");
     size_t body_bytes = length == NULL ? 0 : strtoul(length + 15, NULL, 10);
     size_t whole = (size_t)(end + 4 - text) + body_bytes;
     return whole <= bytes ? whole : 0;
