@@ -74,6 +74,9 @@ static struct ns_facts_memo *
 memo_of(struct ns_facts *facts, const struct ns_facts_level *level, const char *key,
         size_t key_bytes)
 {
+    if (facts->memos == NULL || key_bytes > NS_FACTS_MEMO_KEY_BYTES) {
+        return NULL;
+    }
     uint32_t hash = (uint32_t)key_bytes * 7 + level->segment * 11U;
     if (key_bytes > 0) {
         hash += (uint8_t)key[0] * 5U + (uint8_t)key[key_bytes - 1];
@@ -87,6 +90,10 @@ match(struct ns_facts *facts, const char *key, size_t key_bytes)
 {
     const struct ns_facts_level *level = &facts->levels[facts->depth];
     struct ns_facts_memo *memo = memo_of(facts, level, key, key_bytes);
+    if (memo == NULL) {
+        look_up(facts, key, key_bytes);
+        return;
+    }
     if (memo->table == level->table && memo->live == level->live &&
         memo->segment == level->segment && memo->key_bytes == key_bytes &&
         memcmp(memo->key, key, key_bytes) == 0) {
@@ -94,14 +101,12 @@ match(struct ns_facts *facts, const char *key, size_t key_bytes)
         return;
     }
     look_up(facts, key, key_bytes);
-    if (key_bytes <= sizeof(memo->key)) {
-        memo->table = level->table;
-        memo->live = level->live;
-        memo->segment = level->segment;
-        memo->key_bytes = (uint8_t)key_bytes;
-        memo->next = facts->next;
-        memcpy(memo->key, key, key_bytes);
-    }
+    memo->table = level->table;
+    memo->live = level->live;
+    memo->segment = level->segment;
+    memo->key_bytes = (uint8_t)key_bytes;
+    memo->next = facts->next;
+    memcpy(memo->key, key, key_bytes);
 }
 
 void
