@@ -165,15 +165,29 @@ ns_engine_write_http2(struct ns_engine *engine, const uint8_t *bytes, size_t cou
 
 /* --- reading -------------------------------------------------------------------------------- */
 
-/* Writes what became due by reading. Where OpenSSL does not take it now, the next read or write
+/* Is anything due to leave? The caller holds engine->flushing. */
+static bool
+is_due(struct ns_engine *engine)
+{
+    ns_lock(&engine->lock);
+    bool due =
+        ns_bytes_count(&engine->out) > 0 || ns_bytes_count(ns_http2_to_server(engine->http2)) > 0;
+    ns_unlock(&engine->lock);
+    return due;
+}
+
+/* Writes what became due by reading; mostly nothing, and then OpenSSL's errors, which are dear to
+ * look after, are left alone. Where OpenSSL does not take it now, the next read or write
  * tries again; an error is left for the read to find. */
 static void
 flush_quietly(struct ns_engine *engine)
 {
     if (!engine->broken && ns_lock_try(&engine->flushing)) {
-        bool marked = ns_engine_mark_errors(engine);
-        int result = flush(engine);
-        ns_engine_unmark_errors(engine, marked, result <= 0);
+        if (is_due(engine)) {
+            bool marked = ns_engine_mark_errors(engine);
+            int result = flush(engine);
+            ns_engine_unmark_errors(engine, marked, result <= 0);
+        }
         ns_unlock(&engine->flushing);
     }
 }

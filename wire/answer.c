@@ -70,9 +70,12 @@ ns_answer_begin(struct ns_answer *answer, const struct ns_http1 *parser,
     answer->framing = NS_ANSWER_UNKNOWN;
     answer->document_complete = false;
     answer->stream_over = false;
+    answer->unsettled = true;
     answer->plain = coding.text == NULL || coding.bytes == 0 ||
                     ns_wire_text_is_nocase(coding.text, coding.bytes, "identity");
     ns_sse_init(&answer->sse);
+    ns_repeat_spoil(&answer->repeat);
+    answer->facts.memos = answer->memos;
     ns_facts_init(&answer->facts, &family->response);
     if (answer->json == NULL) {
         answer->json = ns_json_new();
@@ -92,7 +95,33 @@ static void
 listen_fact(void *context, int fact, const struct ns_json_input *value)
 {
     struct ns_answer *answer = context;
-    answer->family->response_fact(&answer->reading, fact, value);
+    const struct ns_family *family = answer->family;
+    bool text = fact == family->text_fact && value->event == NS_JSON_STRING;
+    answer->heard = fact;
+    answer->unsettled |= !text;
+    if (family->repeats == NULL || (!text && !family->repeats(fact, value))) {
+        ns_repeat_spoil(&answer->repeat);
+    }
+    family->response_fact(&answer->reading, fact, value);
+}
+
+/* A string or number that ends before `end`, behind what comes between values from `begin` on: the
+ * event may come again with another. */
+static void
+note_value(struct ns_answer *answer, const struct ns_json_input *input, const uint8_t *begin,
+           const uint8_t *end)
+{
+    bool string = input->event == NS_JSON_STRING;
+    if (answer->repeat.reading == NULL || (!string && input->event != NS_JSON_NUMBER)) {
+        return;
+    }
+    bool text = string && answer->heard != 0 && answer->heard == answer->family->text_fact;
+    if (answer->heard == 0 || text) {
+        while (memchr(" \t\r\n:,", *begin, 6) != NULL) {
+            begin++;
+        }
+        ns_repeat_value(&answer->repeat, begin, end, text);
+    }
 }
 
 /* Returns false where it is not JSON. */
@@ -102,7 +131,9 @@ read_json(struct ns_answer *answer, const uint8_t *bytes, size_t count)
     struct ns_wire_response *response = &answer->reading.call->response;
     for (size_t i = 0;;) {
         struct ns_json_input input;
-        i += ns_json_feed(answer->json, bytes + i, count - i, &input);
+        const uint8_t *begin = bytes + i;
+        i += ns_json_feed(answer->json, begin, count - i, &input);
+        answer->heard = 0;
         switch (input.event) {
         case NS_JSON_MORE:
             return true;
@@ -117,6 +148,7 @@ read_json(struct ns_answer *answer, const uint8_t *bytes, size_t count)
         default:
             answer->document_complete = false;
             ns_facts_event(&answer->facts, &input, listen_fact, answer);
+            note_value(answer, &input, begin, bytes + i);
             break;
         }
     }
@@ -128,6 +160,9 @@ static void
 feed_event(struct ns_answer *answer, const uint8_t *bytes, size_t count)
 {
     if (!answer->event_bad && count > 0) {
+        if (answer->event_fed) { /* not all in one piece */
+            ns_repeat_spoil(&answer->repeat);
+        }
         answer->event_fed = true;
         answer->event_bad = !read_json(answer, bytes, count);
     }
@@ -174,19 +209,49 @@ event_end(struct ns_answer *answer)
     answer->document_complete = false;
 }
 
+/* Is the next event the last one again but for its text? Then nothing else of it is read. Returns
+ * its bytes. */
+static size_t
+repeated_event(struct ns_answer *answer, const uint8_t *bytes, size_t count)
+{
+    struct ns_json_input text = {.event = NS_JSON_STRING, .text = "", .cut = true};
+    size_t used = ns_repeat_match(&answer->repeat, bytes, count, &text.text_bytes_total);
+    if (used > 0) {
+        answer->family->response_fact(&answer->reading, answer->family->text_fact, &text);
+        answer->reading.call->response.events++;
+        answer->stream_over = answer->reading.last_event;
+    }
+    return used;
+}
+
 static void
 read_events(struct ns_answer *answer, const uint8_t *bytes, size_t count)
 {
     for (size_t i = 0;;) {
         struct ns_sse_input input;
+        if (ns_sse_fresh(&answer->sse) && i < count) {
+            size_t used = repeated_event(answer, bytes + i, count - i);
+            i += used;
+            if (used > 0) {
+                continue;
+            }
+            ns_repeat_begin(&answer->repeat, bytes + i);
+        }
         i += ns_sse_feed(&answer->sse, bytes + i, count - i, &input);
         if (input.event == NS_SSE_MORE) {
+            if (answer->repeat.reading != NULL) { /* the event goes on elsewhere */
+                ns_repeat_spoil(&answer->repeat);
+            }
             return;
         }
         if (input.event == NS_SSE_DATA) {
             event_data(answer, input.data, input.data_bytes);
         } else {
+            if (!answer->event_fed || answer->event_bad || !answer->document_complete) {
+                ns_repeat_spoil(&answer->repeat);
+            }
             event_end(answer);
+            ns_repeat_end(&answer->repeat, bytes + i);
         }
     }
 }
@@ -265,6 +330,7 @@ static size_t
 read_event(struct ns_answer *answer, const uint8_t *bytes, size_t count, bool *boundary)
 {
     size_t i = 0;
+    ns_repeat_spoil(&answer->repeat);
     while (i < count && !*boundary) {
         struct ns_sse_input input;
         i += ns_sse_feed(&answer->sse, bytes + i, count - i, &input);
@@ -351,6 +417,21 @@ ns_answer_may_cut(const struct ns_answer *answer, bool *now)
     default:
         return answer->framing == NS_ANSWER_UNKNOWN;
     }
+}
+
+const struct ns_wire_call *
+ns_answer_current(struct ns_answer *answer)
+{
+    struct ns_reading *reading = &answer->reading;
+    if (answer->family == NULL) {
+        return NULL;
+    }
+    /* Parts are settled when they are all there. */
+    if (answer->unsettled && reading->call->part_count == 0) {
+        answer->unsettled = false;
+        answer->family->settle(reading);
+    }
+    return reading->call;
 }
 
 /* --- the end ------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include "wire/http1.h"
 #include "wire/json.h"
 #include "wire/providers/family.h"
+#include "wire/repeat.h"
 #include "wire/sse.h"
 
 enum ns_answer_framing {
@@ -23,7 +24,11 @@ struct ns_answer {
     struct ns_coding *coding;
     struct ns_json *json; /* kept from answer to answer */
     struct ns_facts facts;
+    struct ns_facts_memo memos[NS_FACTS_MEMOS];
     struct ns_sse sse;
+    struct ns_repeat repeat;
+    int heard;      /* the fact that the last value was; 0: none */
+    bool unsettled; /* facts were told since the usage was settled */
     enum ns_answer_framing framing;
     uint8_t done_matched;   /* bytes of "[DONE]" that the event's data began with */
     bool event_fed;         /* JSON of the event has begun */
@@ -46,6 +51,9 @@ size_t ns_answer_event(struct ns_answer *answer, const uint8_t *bytes, size_t co
 
 /* Can this body be cut at all, and (*now) here? */
 bool ns_answer_may_cut(const struct ns_answer *answer, bool *now);
+
+/* The call whose answer is being read, its usage settled so far; NULL: none is. */
+const struct ns_wire_call *ns_answer_current(struct ns_answer *answer);
 
 /* The answer is over; complete: as HTTP says it must. Settles the usage. */
 void ns_answer_end(struct ns_answer *answer, bool complete);

@@ -41,9 +41,8 @@ segment_offers(const char *segment, const char *key, size_t key_bytes, bool *las
     }
 }
 
-/* What a member with this key (or "[]") of the innermost container matches. */
 static void
-match(struct ns_facts *facts, const char *key, size_t key_bytes)
+look_up(struct ns_facts *facts, const char *key, size_t key_bytes)
 {
     const struct ns_facts_level *level = &facts->levels[facts->depth];
     const struct ns_fact_table *below = NULL;
@@ -69,6 +68,45 @@ match(struct ns_facts *facts, const char *key, size_t key_bytes)
         facts->next.segment = 0;
         facts->next.live = UINT64_MAX >> (64 - below->count);
     }
+}
+
+static struct ns_facts_memo *
+memo_of(struct ns_facts *facts, const struct ns_facts_level *level, const char *key,
+        size_t key_bytes)
+{
+    if (facts->memos == NULL || key_bytes > NS_FACTS_MEMO_KEY_BYTES) {
+        return NULL;
+    }
+    uint32_t hash = (uint32_t)key_bytes * 7 + level->segment * 11U;
+    if (key_bytes > 0) {
+        hash += (uint8_t)key[0] * 5U + (uint8_t)key[key_bytes - 1];
+    }
+    return &facts->memos[hash % NS_FACTS_MEMOS];
+}
+
+/* What a member with this key (or "[]") of the innermost container matches. */
+static void
+match(struct ns_facts *facts, const char *key, size_t key_bytes)
+{
+    const struct ns_facts_level *level = &facts->levels[facts->depth];
+    struct ns_facts_memo *memo = memo_of(facts, level, key, key_bytes);
+    if (memo == NULL) {
+        look_up(facts, key, key_bytes);
+        return;
+    }
+    if (memo->table == level->table && memo->live == level->live &&
+        memo->segment == level->segment && memo->key_bytes == key_bytes &&
+        memcmp(memo->key, key, key_bytes) == 0) {
+        facts->next = memo->next;
+        return;
+    }
+    look_up(facts, key, key_bytes);
+    memo->table = level->table;
+    memo->live = level->live;
+    memo->segment = level->segment;
+    memo->key_bytes = (uint8_t)key_bytes;
+    memo->next = facts->next;
+    memcpy(memo->key, key, key_bytes);
 }
 
 void

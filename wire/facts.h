@@ -47,14 +47,25 @@ struct ns_facts_level {
     int fact;        /* told again at the container's end */
 };
 
+/* What a key was found to match, kept because documents of a stream have the same keys. */
+struct ns_facts_memo {
+    const struct ns_fact_table *table; /* of the level; NULL: nothing is kept */
+    uint64_t live;                     /* " */
+    struct ns_facts_level next;
+    uint8_t segment; /* of the level */
+    uint8_t key_bytes;
+    char key[NS_FACTS_MEMO_KEY_BYTES];
+};
+
 struct ns_facts {
     const struct ns_fact_table *table;
     uint32_t depth; /* levels in use: containers open whose members may be facts */
     struct ns_facts_level levels[NS_FACTS_DEPTH_MAX + 1];
-    struct ns_facts_level next; /* what the coming value matches */
+    struct ns_facts_level next;  /* what the coming value matches */
+    struct ns_facts_memo *memos; /* NS_FACTS_MEMOS of the caller's, zeroed at first; NULL: none */
 };
 
-/* At the start of a document. */
+/* At the start of a document. What memos is, is the caller's to set. */
 void ns_facts_init(struct ns_facts *facts, const struct ns_fact_table *table);
 
 /* One event of the document, all of them in order. Costs nothing inside values that no path leads

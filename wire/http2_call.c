@@ -129,14 +129,7 @@ ns_http2_call_answer_event(struct ns_http2_call *call, const uint8_t *bytes, siz
 const struct ns_wire_call *
 ns_http2_call_current(struct ns_http2_call *call)
 {
-    if (!call->answered) {
-        return NULL;
-    }
-    struct ns_reading *reading = &call->answer.reading;
-    if (reading->call->part_count == 0) { /* parts are settled when they are all there */
-        call->request.family->settle(reading);
-    }
-    return reading->call;
+    return call->answered ? ns_answer_current(&call->answer) : NULL;
 }
 
 struct ns_wire_call *

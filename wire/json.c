@@ -202,9 +202,8 @@ is_plain(uint8_t byte)
     return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
 }
 
-/* How many bytes at the front are ASCII that a string holds as it is. */
-static size_t
-plain_run(const uint8_t *bytes, size_t count)
+size_t
+ns_json_plain_run(const uint8_t *bytes, size_t count)
 {
     size_t i = 0;
 #ifdef __SSE2__
@@ -409,7 +408,7 @@ string(struct ns_json *json, const uint8_t *bytes, size_t count, enum ns_json_ev
             *event = end_string(json);
             return i + 1;
         }
-        size_t run = plain_run(bytes + i, count - i);
+        size_t run = ns_json_plain_run(bytes + i, count - i);
         if (run == 0) { /* a control character */
             *event = fail(json);
             return i;

@@ -64,6 +64,9 @@ size_t ns_json_feed(struct ns_json *json, const uint8_t *bytes, size_t count,
  * in *input as NS_JSON_NUMBER first (call until NS_JSON_MORE), NS_JSON_ERROR inside a value. */
 enum ns_json_event ns_json_close(struct ns_json *json, struct ns_json_input *input);
 
+/* How many bytes at the front are ASCII that a string holds as it is. */
+size_t ns_json_plain_run(const uint8_t *bytes, size_t count);
+
 /* Bytes that were not UTF-8, in all strings since the last reset. */
 uint64_t ns_json_bad_utf8(const struct ns_json *json);
 

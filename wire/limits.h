@@ -28,6 +28,11 @@
 /* One field of one SSE event ("data: …") is streamed, never kept; only its name is. */
 #define NS_SSE_FIELD_BYTES_MAX 64
 
+/* What is kept of an event to compare the next one with, its texts left out, and how many of its
+ * values may differ. Those of long streams have some 400 bytes and ten values. */
+#define NS_REPEAT_BYTES_MAX 640
+#define NS_REPEAT_VALUES_MAX 24
+
 /* An event that is longer without telling what it is is not the chunk that tells the usage, which
  * has some 700 bytes. */
 #define NS_USAGE_EVENT_BYTES_MAX 8192
@@ -75,6 +80,10 @@
 
 /* Rules of one table of facts: their set is a 64-bit mask. */
 #define NS_FACTS_RULES_MAX 64
+
+/* Keys of which is kept what they match, by a hash: half of those of a stream's event find room. */
+#define NS_FACTS_MEMOS 8
+#define NS_FACTS_MEMO_KEY_BYTES 22
 
 /* The path of a request target, decoded: longer ones are no calls of ours. */
 #define NS_PATH_BYTES_MAX 2048

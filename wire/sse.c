@@ -27,7 +27,7 @@ enum flag {
 
 /* How far ahead a line's end is looked for, so that lines ended by CR alone do not each scan all
  * that was fed for an LF. */
-#define SCAN_BYTES 4096
+#define SCAN_BYTES 16384
 
 static const char bom[] = "\xef\xbb\xbf";
 

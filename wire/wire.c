@@ -218,14 +218,7 @@ ns_wire_take(struct ns_wire *wire)
 const struct ns_wire_call *
 ns_wire_current(struct ns_wire *wire)
 {
-    if (!wire->reading || wire->answer.family == NULL) {
-        return NULL;
-    }
-    struct ns_reading *reading = &wire->answer.reading;
-    if (reading->call->part_count == 0) { /* parts are settled when they are all there */
-        wire->answer.family->settle(reading);
-    }
-    return reading->call;
+    return wire->reading ? ns_answer_current(&wire->answer) : NULL;
 }
 
 const struct ns_wire_call *

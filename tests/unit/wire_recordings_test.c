@@ -212,7 +212,7 @@ for_each_record(void (*each)(const struct record *record))
     REQUIRE(text != NULL);
     struct manifest manifest = {.each = each};
     struct ns_json *json = ns_json_new();
-    struct ns_facts facts;
+    struct ns_facts facts = {0};
     ns_facts_init(&facts, &manifest_table);
     for (size_t i = 0;;) {
         struct ns_json_input input;

@@ -229,6 +229,23 @@ response_fact(struct ns_reading *reading, int fact, const struct ns_json_input *
     }
 }
 
+static bool
+repeats(int fact, const struct ns_json_input *value)
+{
+    switch (fact) {
+    case TOLD_ID:
+    case TOLD_MODEL:
+    case TOLD_ERROR:
+    case TOLD_EVENT:
+    case TOLD_FINISH:
+        return true;
+    case TOLD_TEXT:
+        return value->event == NS_JSON_NULL;
+    default:
+        return false;
+    }
+}
+
 /* --- disjoint classes ---------------------------------------------------------------------- */
 
 /* Thinking and searches are told once for the whole answer: they are the served model's. */
@@ -282,5 +299,7 @@ const struct ns_family ns_family_anthropic = {
     .response = NS_FACT_TABLE(response_rules),
     .request_fact = ns_family_asked,
     .response_fact = response_fact,
+    .repeats = repeats,
+    .text_fact = TOLD_TEXT,
     .settle = settle,
 };

@@ -65,6 +65,12 @@ struct ns_family {
     void (*request_fact)(struct ns_wire_request *request, int fact,
                          const struct ns_json_input *value);
     void (*response_fact)(struct ns_reading *reading, int fact, const struct ns_json_input *value);
+    /* NULL: no event of a stream is known to repeat another. Otherwise text_fact is the fact of
+     * which only the number of bytes counts, in sum, where it is a string; and `repeats` says of
+     * any other fact whether it changes nothing that it is told once more, with this value, after
+     * facts of which the same is true. */
+    bool (*repeats)(int fact, const struct ns_json_input *value);
+    int text_fact;
     /* Makes the usage that counts into disjoint meters; may be called again later. */
     void (*settle)(struct ns_reading *reading);
 };

@@ -512,6 +512,26 @@ response_fact(struct ns_reading *reading, int fact, const struct ns_json_input *
     }
 }
 
+static bool
+repeats(int fact, const struct ns_json_input *value)
+{
+    switch (fact) {
+    case TOLD_ID:
+    case TOLD_MODEL:
+    case TOLD_TIER:
+    case TOLD_ERROR:
+    case TOLD_FINISH:
+    case TOLD_STATUS:
+    case TOLD_EVENT:
+        return true;
+    case TOLD_TEXT:
+    case TOLD_USAGE: /* an object begins anew; null is nothing */
+        return value->event == NS_JSON_NULL;
+    default:
+        return false;
+    }
+}
+
 /* --- the end ------------------------------------------------------------------------------- */
 
 /* The parts are believed where they are just the whole: a compound system's stream has been seen to
@@ -569,5 +589,7 @@ const struct ns_family ns_family_openai = {
     .response = NS_FACT_TABLE(response_rules),
     .request_fact = ns_family_asked,
     .response_fact = response_fact,
+    .repeats = repeats,
+    .text_fact = TOLD_TEXT,
     .settle = settle,
 };
