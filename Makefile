@@ -173,7 +173,7 @@ $(B)/tests/shim_%: $(B)/obj/tests/unit/shim_%.o $(HARNESS) $(LIB)/libshim.a $(RO
 $(B)/tests/http2_simulation_test $(B)/fuzz_http2: $(call objects,$(wildcard shim/http2*.c) shim/denial.c)
 
 # So does what a call goes through.
-$(B)/tests/call_memory_test: $(patsubst %,$(B)/obj/shim/%.o,call config connections counters elf_symbols gate hello log \
+$(B)/tests/call_memory_test: $(patsubst %,$(B)/obj/shim/%.o,call config connections counters elf_symbols gate gate_post hello link log \
     process report spool tags top_up unjudged vdso)
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(HARNESS) $(ROOMS)

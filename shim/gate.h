@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The way to the collector: links (one connection each, in use by one thread at a time, kept for
- * the next), the hello, the question, and the breaker that keeps a dead collector from costing its
- * deadline on every call.
+ * What a process and its collector say to each other: questions, reports, tellings (gate.c,
+ * gate_post.c), over links (link.h).
  *
  * No threads of its own: acknowledgements are read when the next call comes by, or at the end of
  * the process. All functions: any thread, errno kept, not cancellable meanwhile.
@@ -14,19 +13,6 @@
 #include <stdint.h>
 
 #include "protocol/protocol.h"
-
-/* Connections to the collector of one process: as many as calls are checked at the same instant;
- * where there are more calls, or no descriptors for more links, they wait for each other. */
-#define NS_LINKS_MAX 256
-
-/* Their descriptors have this number or a higher one, where the process may have such: what a
- * program opens gets the numbers that it would get without us, 0 to 2 where it closed them. Low
- * enough for the usual limit of 1024 with all links. */
-#define NS_LINK_FD_MIN 512
-
-/* The breaker's first and longest pause. */
-#define NS_BREAKER_PAUSE_NS_MIN INT64_C(100000000)
-#define NS_BREAKER_PAUSE_NS_MAX INT64_C(4000000000)
 
 /* How long the end of a process waits for a collector that it never talked to, to tell it what
  * passed unseen: some hundred times what one takes that is there. */
@@ -52,7 +38,7 @@ int ns_gate_check(const struct ns_message *message, struct ns_gate_verdict *verd
 /* A question whose answer is not waited for: it keeps its link until the answer is there. All zero:
  * none is under way. */
 struct ns_gate_question {
-    struct link *link;
+    struct ns_link *link;
     uint64_t serial; /* of the link's connection: another one will never answer */
     uint32_t life;   /* of the process: a child of fork has another's link */
 };
@@ -91,7 +77,5 @@ void ns_gate_post(void);
 
 /* The end of the process: waits at most the deadline for acknowledgements, spools the rest. */
 void ns_gate_flush(void);
-
-void ns_gate_after_fork(void);
 
 #endif

@@ -11,7 +11,7 @@
 
 #include "shim/connections.h"
 #include "shim/counters.h"
-#include "shim/gate.h"
+#include "shim/link.h"
 #include "shim/lock.h"
 #include "shim/log.h"
 #include "shim/memory.h"
@@ -68,7 +68,7 @@ make(void)
         ns_mem_after_fork();
         ns_resolve_after_fork();
         ns_connections_after_fork();
-        ns_gate_after_fork();
+        ns_links_after_fork();
         ns_reports_after_fork();
         ns_counters_after_fork();
     }
