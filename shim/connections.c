@@ -42,17 +42,21 @@ walk(size_t b, const SSL *ssl, unsigned steps_max)
     return entry != NULL && LOAD(entry->ssl) == ssl ? entry : NULL;
 }
 
+__attribute__((noinline)) static struct ns_connection *
+find_locked(size_t b, const SSL *ssl)
+{
+    ns_lock(&buckets[b].lock);
+    struct ns_connection *entry = walk(b, ssl, NS_CONNECTIONS_MAX);
+    ns_unlock(&buckets[b].lock);
+    return entry;
+}
+
 struct ns_connection *
 ns_connection_find(const SSL *ssl)
 {
     size_t b = bucket_of(ssl);
     struct ns_connection *entry = walk(b, ssl, ASTRAY_STEPS_MAX);
-    if (entry == NULL) {
-        ns_lock(&buckets[b].lock);
-        entry = walk(b, ssl, NS_CONNECTIONS_MAX);
-        ns_unlock(&buckets[b].lock);
-    }
-    return entry;
+    return entry != NULL ? entry : find_locked(b, ssl);
 }
 
 /* Memory that was an entry before stays one. */

@@ -66,25 +66,29 @@ struct ns_engine {
                             by a write that could not be completed */
     size_t direct;       /* the bytes after them that are known to pass, still in its buffer */
     struct ns_lock flushing;   /* HTTP/2: a reader writes, too */
+    bool unflushed;            /* HTTP/2: not all of `out` has left; guarded by the lock */
     struct ns_ticket *leaving; /* of the call in `out`; guarded by the lock, for its answer may come
                                   before all has left, and take it away */
     bool writing;              /* bytes are under way, and a write from within goes straight on */
     bool dropping;             /* the rest of the request judged last was denied with it */
 
     /* reader */
-    struct ns_bytes in;             /* for the program to read before anything else */
-    struct ns_gate_verdict *cut;    /* the answer that is being read is to be cut with it */
-    bool ended;                     /* it has been: nothing comes after what is in `in` */
-    uint64_t answers;               /* that have ended */
-    bool reading;                   /* as writing */
+    struct ns_bytes in;          /* for the program to read before anything else */
+    struct ns_gate_verdict *cut; /* the answer that is being read is to be cut with it */
+    bool ended;                  /* it has been: nothing comes after what is in `in` */
+    uint64_t answers;            /* that have ended */
+    bool reading;                /* as writing */
+    bool grown;                  /* something came since progress was thought of */
+    bool owes_server;            /* HTTP/2: something was due to leave when that was last seen */
+    bool owes_program; /* HTTP/2: the server's end may bring forth what the program can read */
     struct ns_http1_filter *filter; /* of the answer that is being read; NULL: it passes as it is */
     bool unfiltered;                /* there was no memory for one */
     struct ns_bytes tentative;      /* the beginning of an answer that may be a 100 to swallow */
 
     /* both */
     struct ns_denial *denials; /* oldest first */
-    bool continue_due;         /* the program may wait for a 100, and gets ours */
-    bool swallow_continue;     /* it had ours: the server's own is not for it */
+    bool continue_due; /* the program may wait for a 100, and gets ours; written under the lock */
+    bool swallow_continue; /* it had ours: the server's own is not for it */
 };
 
 /* A connection of a program that may call a provider, or NULL (*refused: without memory). */

@@ -104,7 +104,8 @@ flush(struct ns_engine *engine)
         struct ns_bytes *due = ns_http2_to_server(engine->http2);
         *out = *due;
         *due = (struct ns_bytes){0};
-        if (ns_bytes_count(out) == 0) {
+        engine->unflushed = ns_bytes_count(out) > 0;
+        if (!engine->unflushed) {
             ns_http2_flushed(engine->http2);
         }
         ns_unlock(&engine->lock);
@@ -165,37 +166,24 @@ ns_engine_write_http2(struct ns_engine *engine, const uint8_t *bytes, size_t cou
 
 /* --- reading -------------------------------------------------------------------------------- */
 
-/* Is anything due to leave? The caller holds engine->flushing. */
-static bool
-is_due(struct ns_engine *engine)
-{
-    ns_lock(&engine->lock);
-    bool due =
-        ns_bytes_count(&engine->out) > 0 || ns_bytes_count(ns_http2_to_server(engine->http2)) > 0;
-    ns_unlock(&engine->lock);
-    return due;
-}
-
 /* Writes what became due by reading; mostly nothing, and then OpenSSL's errors, which are dear to
  * look after, are left alone. Where OpenSSL does not take it now, the next read or write
  * tries again; an error is left for the read to find. */
 static void
 flush_quietly(struct ns_engine *engine)
 {
-    if (!engine->broken && ns_lock_try(&engine->flushing)) {
-        if (is_due(engine)) {
-            bool marked = ns_engine_mark_errors(engine);
-            int result = flush(engine);
-            ns_engine_unmark_errors(engine, marked, result <= 0);
-        }
+    if (engine->owes_server && !engine->broken && ns_lock_try(&engine->flushing)) {
+        bool marked = ns_engine_mark_errors(engine);
+        int result = flush(engine);
+        ns_engine_unmark_errors(engine, marked, result <= 0);
         ns_unlock(&engine->flushing);
     }
 }
 
-void
-ns_engine_give_due_http2(struct ns_engine *engine)
+/* What is due to the program goes into `in`. Lock held. */
+static void
+take_due(struct ns_engine *engine)
 {
-    ns_lock(&engine->lock);
     struct ns_bytes *due = ns_http2_to_program(engine->http2);
     if (ns_bytes_count(due) > 0) {
         if (!ns_bytes_append(&engine->in, ns_bytes_front(due), ns_bytes_count(due))) {
@@ -203,6 +191,23 @@ ns_engine_give_due_http2(struct ns_engine *engine)
         }
         ns_bytes_free(due);
     }
+}
+
+/* The same, and what else may be due, to either, is noted. */
+static void
+see_due(struct ns_engine *engine)
+{
+    take_due(engine);
+    engine->owes_server =
+        engine->unflushed || ns_bytes_count(ns_http2_to_server(engine->http2)) > 0;
+    engine->owes_program = ns_bytes_count(&engine->in) > 0 || ns_http2_has_meddled(engine->http2);
+}
+
+void
+ns_engine_give_due_http2(struct ns_engine *engine)
+{
+    ns_lock(&engine->lock);
+    see_due(engine);
     ns_unlock(&engine->lock);
 }
 
@@ -213,21 +218,25 @@ feed(struct ns_engine *engine, const uint8_t *bytes, size_t count, bool peek)
 {
     size_t in_place = 0;
     size_t done = 0;
+    ns_lock(&engine->lock);
     while (done < count && !engine->broken) {
         bool pass = false;
-        ns_lock(&engine->lock);
         size_t used = ns_http2_read(engine->http2, bytes + done, count - done, &pass);
-        ns_unlock(&engine->lock);
         if (pass && !peek && in_place == done && ns_bytes_count(&engine->in) == 0) {
             in_place += used;
         } else if (pass && !ns_bytes_append(&engine->in, bytes + done, used)) {
             ns_engine_break(engine, "no memory for an answer");
         }
         done += used;
-        ns_engine_give_due_http2(engine);
+        take_due(engine);
         check_failed(engine);
     }
-    finish_ended(engine);
+    see_due(engine);
+    bool ended = ns_http2_has_ended(engine->http2);
+    ns_unlock(&engine->lock);
+    if (ended) {
+        finish_ended(engine);
+    }
     return in_place;
 }
 
@@ -249,10 +258,14 @@ ns_engine_pull_http2(struct ns_engine *engine, uint8_t *bytes, size_t count, boo
     size_t got = 0;
     *in_place = 0;
     flush_quietly(engine);
-    bool marked = ns_engine_mark_errors(engine);
+    /* A failed read that is not told to the program must not leave its errors behind. */
+    bool owes = engine->owes_program;
+    bool marked = owes && ns_engine_mark_errors(engine);
     int result = ns_engine_real_read(engine, bytes, count, &got);
     bool more = result <= 0 && !ns_engine_must_wait(engine, true) && close_reading(engine);
-    ns_engine_unmark_errors(engine, marked, more);
+    if (owes) {
+        ns_engine_unmark_errors(engine, marked, more);
+    }
     if (result > 0) {
         *in_place = feed(engine, bytes, got, peek);
         flush_quietly(engine);

@@ -348,9 +348,11 @@ give(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek)
 static void
 give_continue(struct ns_engine *engine)
 {
+    if (!__atomic_load_n(&engine->continue_due, __ATOMIC_RELAXED)) {
+        return; /* nearly always, and then without the lock */
+    }
     ns_lock(&engine->lock);
-    bool due = engine->continue_due;
-    engine->continue_due = false;
+    bool due = __atomic_exchange_n(&engine->continue_due, false, __ATOMIC_RELAXED);
     ns_unlock(&engine->lock);
     if (due && ns_bytes_append(&engine->in, continue_answer, CONTINUE_BYTES)) {
         engine->swallow_continue = true;
@@ -390,6 +392,7 @@ tell_progress(struct ns_engine *engine)
     uint32_t stream = 0;
     bool more = true;
     while (more && ns_lock_try(&engine->lock)) {
+        engine->grown = false;
         const struct ns_wire_call *call = grown_call(engine, &stream);
         bool grows = call != NULL && engine->cut == NULL && ns_top_up_due(call, &turn);
         bool due = call != NULL && !grows && ns_call_progress(call, &turn.message, &turn.text);
@@ -447,8 +450,10 @@ pull_http1(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, si
 static int
 pull(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *in_place)
 {
-    return engine->http2 != NULL ? ns_engine_pull_http2(engine, bytes, count, peek, in_place)
-                                 : pull_http1(engine, bytes, count, peek, in_place);
+    int result = engine->http2 != NULL ? ns_engine_pull_http2(engine, bytes, count, peek, in_place)
+                                       : pull_http1(engine, bytes, count, peek, in_place);
+    engine->grown |= result > 0;
+    return result;
 }
 
 /* A peek after a shorter one must see as much as SSL_pending told (Perl's IO::Socket::SSL then
@@ -515,12 +520,17 @@ ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek
     if (engine->reading) {
         return ns_engine_real_read(engine, bytes, count, got);
     }
-    int result = engine->broken ? 1 : ns_engine_shake_hands(engine);
-    if (result <= 0) {
-        return result;
+    int result = 1;
+    if (!engine->agreed) {
+        result = engine->broken ? 1 : ns_engine_shake_hands(engine);
+        if (result <= 0) {
+            return result;
+        }
+        (void)ns_engine_speaks_http2(engine);
     }
-    (void)ns_engine_speaks_http2(engine);
-    tell_progress(engine);
+    if (engine->grown) {
+        tell_progress(engine);
+    }
     engine->reading = true;
     result = read_governed(engine, bytes, count, peek, got);
     engine->reading = false;
@@ -530,5 +540,6 @@ ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek
 size_t
 ns_engine_pending(const struct ns_engine *engine)
 {
-    return ns_bytes_count(&engine->in) + (engine->continue_due ? CONTINUE_BYTES : 0);
+    return ns_bytes_count(&engine->in) +
+           (__atomic_load_n(&engine->continue_due, __ATOMIC_RELAXED) ? CONTINUE_BYTES : 0);
 }

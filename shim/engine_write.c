@@ -145,7 +145,7 @@ replace(struct ns_engine *engine, struct ns_wire_call *call, const struct ns_gat
         link = &(*link)->next;
     }
     *link = denial;
-    engine->continue_due = false;
+    __atomic_store_n(&engine->continue_due, false, __ATOMIC_RELAXED);
     engine->swallow_continue = false;
     ns_unlock(&engine->lock);
     return true;
@@ -181,8 +181,8 @@ static void
 expect_body(struct ns_engine *engine)
 {
     ns_lock(&engine->lock);
-    engine->continue_due = ns_wire_outstanding(engine->wire) <= 1 && engine->denials == NULL;
-    bool due = engine->continue_due;
+    bool due = ns_wire_outstanding(engine->wire) <= 1 && engine->denials == NULL;
+    __atomic_store_n(&engine->continue_due, due, __ATOMIC_RELAXED);
     ns_unlock(&engine->lock);
     const struct ns_openssl *api = engine->api;
     if (due && api->SSL_key_update != NULL && api->SSL_version != NULL &&

@@ -23,7 +23,7 @@
 #include "shim/unjudged.h"
 
 /* The engine that this thread is in, the innermost one. */
-static __thread const struct ns_engine *inside;
+static __thread const struct ns_engine *inside __attribute__((tls_model("initial-exec")));
 
 /* --- which connection
  * ----------------------------------------------------------------------------- */

@@ -431,6 +431,18 @@ take_call(struct ns_http2 *http2, struct ns_http2_stream *stream, bool cut)
     return call;
 }
 
+bool
+ns_http2_has_ended(const struct ns_http2 *http2)
+{
+    return http2->over_count > 0;
+}
+
+bool
+ns_http2_has_meddled(const struct ns_http2 *http2)
+{
+    return http2->ping_sent > 0 || http2->asks_usage || http2->cuts;
+}
+
 struct ns_wire_call *
 ns_http2_take_ended(struct ns_http2 *http2, bool *cut)
 {

@@ -90,6 +90,13 @@ const struct ns_wire_call *ns_http2_call(const struct ns_http2 *http2, uint32_t 
  * where it can have them, and its call is over then. Without memory nothing happens. */
 void ns_http2_cut(struct ns_http2 *http2, uint32_t stream, const struct ns_gate_verdict *verdict);
 
+/* Are there calls that are over, to be taken? */
+bool ns_http2_has_ended(const struct ns_http2 *http2);
+
+/* Did anything on this connection not go as program and server said it? Before the first denial,
+ * cut or edit of an answer, its end brings nothing forth that the server did not send. */
+bool ns_http2_has_meddled(const struct ns_http2 *http2);
+
 /* Bytes are lost for want of memory, or the program cannot be answered: the connection must fail.
  */
 bool ns_http2_has_failed(const struct ns_http2 *http2);

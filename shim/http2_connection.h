@@ -80,6 +80,7 @@ struct ns_http2 {
     uint32_t released_count;       /* of streams whose leaving is not known yet */
     struct ns_http2_stream *grown; /* whose answers grew since that was asked */
     bool asks_usage;
+    bool cuts; /* an answer was to be cut */
     bool failed;
 
     bool strict;

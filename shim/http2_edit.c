@@ -189,6 +189,7 @@ ns_http2_cut(struct ns_http2 *http2, uint32_t id, const struct ns_gate_verdict *
         return;
     }
     *stream->cut_by = *verdict;
+    http2->cuts = true;
     bool now;
     bool can = ns_http2_call_may_cut(stream->call, &now) && !stream->measured;
     /* The program has been told of a frame so long, and gets it whole. */

@@ -88,16 +88,13 @@ make(void)
     return config.mode == NS_MODE_OFF ? OFF : READY;
 }
 
-bool
-ns_process_ready(void)
+/* Apart from what every call asks, so that this costs a few instructions only. */
+__attribute__((noinline)) static bool
+make_ready(void)
 {
-    uint32_t *word = __atomic_load_n(&state, __ATOMIC_ACQUIRE);
-    if (word != NULL && __atomic_load_n(word, __ATOMIC_ACQUIRE) == READY && !pid_tells) {
-        return true;
-    }
     int saved = errno;
     bool ready = false;
-    word = state_page();
+    uint32_t *word = state_page();
     if (word != NULL) {
         if (pid_tells && owner != getpid()) {
             __atomic_store_n(word, NEW, __ATOMIC_RELEASE);
@@ -116,6 +113,16 @@ ns_process_ready(void)
     }
     errno = saved;
     return ready;
+}
+
+bool
+ns_process_ready(void)
+{
+    uint32_t *word = __atomic_load_n(&state, __ATOMIC_ACQUIRE);
+    if (word != NULL && __atomic_load_n(word, __ATOMIC_ACQUIRE) == READY && !pid_tells) {
+        return true;
+    }
+    return make_ready();
 }
 
 bool

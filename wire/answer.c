@@ -296,6 +296,12 @@ read_decoded(struct ns_answer *answer, const uint8_t *bytes, size_t count)
 void
 ns_answer_body(struct ns_answer *answer, const uint8_t *bytes, size_t count)
 {
+    if (answer->plain && answer->coding != NULL) { /* most streams: nothing to decode */
+        if (count > 0) {
+            read_decoded(answer, bytes, count);
+        }
+        return;
+    }
     for (size_t i = 0; answer->coding != NULL;) {
         size_t consumed;
         const uint8_t *output;

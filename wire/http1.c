@@ -11,6 +11,9 @@
 /* Heads of API traffic are about 1 KiB. With what allocators keep of a block, 1.5 KiB. */
 #define HEAD_BYTES_FIRST 1520
 
+/* Of a chunk's size that is read at once: far from what would not fit into it. */
+#define PLAIN_DIGITS_MAX 8
+
 struct ns_http1 *
 ns_http1_new(enum ns_http1_side side)
 {
@@ -205,27 +208,51 @@ chunk_line_byte(struct ns_http1 *parser, uint8_t byte)
     }
 }
 
+/* A line that is here whole and has a size alone, as nearly all: its bytes; 0 where it is another.
+ */
+static size_t
+plain_chunk_line(struct ns_http1 *parser, const uint8_t *bytes, size_t count)
+{
+    uint64_t size = 0;
+    size_t i = 0;
+    for (int digit; i < count && i < PLAIN_DIGITS_MAX && (digit = hex_digit(bytes[i])) >= 0; i++) {
+        size = size << 4 | (uint64_t)digit;
+    }
+    if (i == 0 || count - i < 2 || bytes[i] != '\r' || bytes[i + 1] != '\n') {
+        return 0;
+    }
+    parser->left = size;
+    end_chunk_line(parser);
+    return i + 2;
+}
+
 /* As much of it as there is. */
 static size_t
 chunk_line(struct ns_http1 *parser, const uint8_t *bytes, size_t count)
 {
-    size_t i = 0;
+    size_t i = parser->state == CHUNK_SIZE_FIRST ? plain_chunk_line(parser, bytes, count) : 0;
+    if (i > 0) {
+        return i;
+    }
     do {
         chunk_line_byte(parser, bytes[i++]);
     } while (i < count && parser->state >= CHUNK_SIZE_FIRST && parser->state <= CHUNK_LINE_LF);
     return i;
 }
 
-static void
-chunk_data_end_byte(struct ns_http1 *parser, uint8_t byte)
+static size_t
+chunk_data_end(struct ns_http1 *parser, const uint8_t *bytes, size_t count)
 {
-    if (byte == '\n') {
-        parser->state = CHUNK_SIZE_FIRST;
-    } else if (byte == '\r' && parser->state == CHUNK_DATA_END) {
+    size_t cr = parser->state == CHUNK_DATA_END && bytes[0] == '\r';
+    if (cr == count) {
         parser->state = CHUNK_DATA_LF;
+    } else if (bytes[cr] == '\n') {
+        parser->state = CHUNK_SIZE_FIRST;
+        cr++;
     } else {
         fail(parser, NS_HTTP1_BAD_CHUNK);
     }
+    return cr;
 }
 
 /* Trailers are checked as headers are, and left out. */
@@ -297,8 +324,7 @@ step(struct ns_http1 *parser, const uint8_t *bytes, size_t count, struct ns_http
         return read_body(parser, bytes, count, input);
     case CHUNK_DATA_END:
     case CHUNK_DATA_LF:
-        chunk_data_end_byte(parser, bytes[0]);
-        return 1;
+        return chunk_data_end(parser, bytes, count);
     case TRAILER:
     case TRAILER_NAME:
     case TRAILER_VALUE:

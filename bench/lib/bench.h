@@ -59,6 +59,9 @@ int64_t bench_finish(const struct bench_program *program, int64_t *values, size_
 int64_t bench_run(const struct bench_collector *collector, bool governed,
                   const char *const arguments[], int64_t *values, size_t count);
 
+/* The line that a command prints, without its end. */
+void bench_line(const char *command, char *line, size_t bytes);
+
 /* Fills durations with round trips of 128 bytes from a bare libzmq DEALER to a ROUTER of another
  * thread, over ipc://: what governing is held against. */
 void bench_echo(const struct bench_collector *collector, int64_t *durations_ns, size_t count);
@@ -98,6 +101,7 @@ struct bench_answer {
     size_t record_bytes; /* events come together as far as they fit into so many; 0: one by one */
     size_t stream_bytes; /* of the stream as a whole, about */
     size_t waiting;      /* HTTP/2: so many requests stay without an answer until more come */
+    long pause_ns; /* before each record of a stream: its reader has read the last and sleeps */
     /* NULL, or two providers send their streams record by record in turns, in memory that they
      * share: the next when the reader of the last has read all of it, and sleeps. */
     struct bench_turns *turns;

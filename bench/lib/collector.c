@@ -122,6 +122,16 @@ bench_finish(const struct bench_program *program, int64_t *values, size_t count)
            (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000LL;
 }
 
+void
+bench_line(const char *command, char *line, size_t bytes)
+{
+    FILE *output = popen(command, "r"); // NOLINT(cert-env33-c)
+    if (output == NULL || fgets(line, (int)bytes, output) == NULL || pclose(output) != 0) {
+        bench_fail(command);
+    }
+    line[strcspn(line, "\n")] = '\0';
+}
+
 int64_t
 bench_run(const struct bench_collector *collector, bool governed, const char *const arguments[],
           int64_t *values, size_t count)

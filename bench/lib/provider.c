@@ -252,6 +252,9 @@ bench_write_record(SSL *ssl, const struct bench_answer *answer, const void *byte
 {
     struct bench_turns *turns = answer->turns;
     if (turns == NULL) {
+        if (answer->pause_ns > 0) {
+            pause_for(answer->pause_ns);
+        }
         bench_write(ssl, bytes, count);
         return;
     }
@@ -423,6 +426,7 @@ bench_serve_port(bool h2, const struct bench_answer *answer, uint16_t *port)
     pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        prctl(PR_SET_TIMERSLACK, 1);
         signal(SIGCHLD, SIG_IGN);
         SSL_CTX *context = bench_server_context(h2);
         for (int fd; (fd = accept(listener, NULL, NULL)) >= 0; close(fd)) {
