@@ -13,7 +13,7 @@ import fake_collector  # noqa: E402  pylint: disable=wrong-import-position
 import lab  # noqa: E402  pylint: disable=wrong-import-position
 import messages  # noqa: E402  pylint: disable=wrong-import-position
 import shimlab  # noqa: E402  pylint: disable=wrong-import-position
-from tap import check, equal, main, test  # noqa: E402
+from tap import check, equal, main, skip, test  # noqa: E402
 
 shimlab.enter()
 
@@ -22,9 +22,18 @@ URL = f"https://{shimlab.HOST}/v1/chat/completions"
 BOTH = ["--protocols", "h2,http/1.1"]
 
 
+def facilities():
+    """What the agent needs and this machine has not is named by it, and skips the test."""
+    probed = subprocess.run([AGENT, "--probe", "--json"], stdout=subprocess.PIPE, check=False)
+    for row in json.loads(probed.stdout):
+        if row["required"] and not row["present"]:
+            skip(row["facility"])
+
+
 @contextlib.contextmanager
 def agent(shim, **more):
     """The agent, ready; ended as it ends by itself."""
+    facilities()
     environment = {**os.environ, "NULLSPEND_COLLECTOR": shim.endpoint,
                    "NULLSPEND_DEADLINE_MS": "30000", **more}
     process = subprocess.Popen([AGENT, "--attach", "--this-network"], env=environment, stdout=subprocess.PIPE,
@@ -143,6 +152,7 @@ for line in sys.stdin:
 
 @test
 def nobody_stays_stopped_when_the_agent_is_killed():
+    facilities()
     with shimlab.Shim(provider=BOTH) as shim:
         held = []
         shim.collector.rule = lambda fields: held.append(fields) or None  # never answers
