@@ -150,6 +150,51 @@ for line in sys.stdin:
                      for entry in shim.collector.of("HELLO")), ["ebpf", "preload"], "sources")
 
 
+NODE = """
+const https = require("https");
+const data = JSON.stringify({model: "gpt-4o-mini", messages: []});
+function call() {
+    return new Promise((resolve, reject) => {
+        const request = https.request("https://api.openai.com/v1/chat/completions",
+            {method: "POST", headers: {"content-length": data.length, authorization: "Bearer sk-1"}},
+            (answer) => answer.on("data", () => {}).on("end", () => resolve(answer.statusCode)));
+        request.on("error", reject);
+        request.end(data);
+    });
+}
+(async () => {
+    for await (const line of require("readline").createInterface({input: process.stdin})) {
+        console.log(await call());
+    }
+})();
+"""
+
+
+@test
+def node_with_an_openssl_of_its_own_is_governed():
+    with shimlab.Shim(provider=BOTH) as shim:
+        environment = shim.environment()
+        node = subprocess.Popen(["node", "-e", NODE], env=environment, text=True,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+        def call():
+            node.stdin.write("go\n")
+            node.stdin.flush()
+            return int(node.stdout.readline())
+
+        equal(call(), 200, "status without the agent")
+        with agent(shim):
+            equal(call(), 200, "status")
+            shim.collector.wait("REPORT", 1)
+            shim.collector.rule = fake_collector.deny()
+            check(call() >= 400, "a denied call")
+            shim.collector.rule = fake_collector.allow()
+            equal(call(), 200, "status of the next")
+            told = shim.collector.wait("REPORT", 2)
+            equal({entry["process"] for entry in told}, {"node"}, "process")
+            node.communicate()
+
+
 @test
 def nobody_stays_stopped_when_the_agent_is_killed():
     facilities()
