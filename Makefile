@@ -136,9 +136,24 @@ $(B)/nullspend: $(CLI_MAIN) $(LIB)/libcli.a $(LIB)/libprotocol.a $(LIB)/libbase.
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PQ)
 
-$(B)/nullspend-bpf: $(call objects,$(wildcard bpf/*.c)) $(LIB)/libbase.a
+# The kernel's part is compiled for the kernel and put into a header.
+$(B)/bpf/capture.bpf.o: bpf/capture.bpf.c bpf/record.h Makefile
+	@mkdir -p $(@D)
+	$(call say,BPF,$<)
+	$(Q)clang -O2 -g -target bpf -Wall -Werror -D__TARGET_ARCH_x86 -I. -I/usr/include/$(shell uname -m)-linux-gnu -c $< -o $@
+$(B)/bpf/capture.skel.h: $(B)/bpf/capture.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)PATH=$$PATH:/usr/sbin bpftool gen skeleton $< name capture_bpf > $@.new && mv $@.new $@
+$(B)/obj/bpf/capture.o: $(B)/bpf/capture.skel.h
+bpf_CFLAGS := -isystem $(B)/bpf
+
+# Calls are told of as by the preload object, by the same code.
+BPF_SHARED := $(patsubst %,$(B)/obj/shim/%.o,call config counters denial gate gate_post hello link log report spool tags \
+    top_up unjudged) $(call objects,$(wildcard shim/http2*.c))
+$(B)/nullspend-bpf: $(call objects,$(filter-out %.bpf.c,$(wildcard bpf/*.c))) $(BPF_SHARED) $(LIB)/libwire.a \
+    $(LIB)/libprotocol.a $(LIB)/libbase.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lbpf
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CODINGS) -lbpf
 
 # --- tests -----------------------------------------------------------------------------------
 

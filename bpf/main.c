@@ -1,26 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * nullspend-bpf: the agent for programs that a preload cannot reach. This version tells what the
- * kernel offers for it (--probe); it attaches nothing yet.
- */
+/* nullspend-bpf: the agent for programs that a preload cannot reach. */
 #include <stdio.h>
 #include <string.h>
 
+#include "bpf/agent.h"
 #include "bpf/probe.h"
 
 static const char usage[] =
-    "usage: nullspend-bpf --probe [--json]\n"
+    "usage: nullspend-bpf --attach [--this-network]\n"
+    "       nullspend-bpf --probe [--json]\n"
     "\n"
-    "Tells what this kernel offers for governing programs that a preload cannot reach.\n"
-    "This version attaches to nothing yet: such programs are not governed.\n"
+    "Governs programs that a preload cannot reach: those that run already, and those of other\n"
+    "containers, as far as they use a shared OpenSSL or show one of their own.\n"
     "\n"
+    "  --attach   attach to them and to those that start later, until SIGTERM. Settings are\n"
+    "             those of the preload library: NULLSPEND_COLLECTOR, NULLSPEND_MODE (enforce,\n"
+    "             shadow, observe), NULLSPEND_ON_UNREACHABLE, NULLSPEND_DEADLINE_MS\n"
+    "  --this-network  only processes of the agent's own network name space\n"
     "  --probe    try every facility and print a table; exit status 0 when all that are\n"
     "             required are there, else 1\n"
     "  --json     the same as one JSON array\n"
     "  --version  print the version\n"
     "  --help     print this\n"
     "\n"
-    "example: sudo nullspend-bpf --probe\n";
+    "In mode enforce a process stops (SIGSTOP) while a call of its waits for its verdict; a call\n"
+    "that is denied leaves with blanks for its body and its key, and its provider refuses it.\n"
+    "\n"
+    "example: sudo NULLSPEND_COLLECTOR=ipc:///run/nullspend/collector.sock nullspend-bpf "
+    "--attach\n";
 
 static void
 print_table(const struct ns_probe *probe, size_t count)
@@ -68,9 +75,13 @@ run_probe(int json)
 int
 main(int argc, char **argv)
 {
-    int probe = 0, json = 0;
+    int probe = 0, json = 0, attach = 0, this_network = 0;
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--probe") == 0) {
+        if (strcmp(argv[i], "--attach") == 0) {
+            attach = 1;
+        } else if (strcmp(argv[i], "--this-network") == 0) {
+            this_network = 1;
+        } else if (strcmp(argv[i], "--probe") == 0) {
             probe = 1;
         } else if (strcmp(argv[i], "--json") == 0) {
             json = 1;
@@ -86,9 +97,10 @@ main(int argc, char **argv)
             return 2;
         }
     }
-    if (!probe) {
-        fputs("nullspend-bpf: say what to do: --probe; see nullspend-bpf --help\n", stderr);
+    if (probe == attach) {
+        fputs("nullspend-bpf: say what to do: --attach or --probe; see nullspend-bpf --help\n",
+              stderr);
         return 2;
     }
-    return run_probe(json);
+    return attach ? ns_agent_run(this_network != 0) : run_probe(json);
 }

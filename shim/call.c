@@ -313,13 +313,17 @@ report(struct ns_wire_call *call, const struct ns_ticket *ticket, bool cancelled
         return;
     }
     char name[NS_NAME_BYTES_MAX + 1];
-    ns_process_name(name);
+    if (ticket->origin == NULL) {
+        ns_process_name(name);
+    } else {
+        memcpy(name, ticket->origin->process, sizeof name);
+    }
     struct ns_report *report = &message->as.report;
     FILL_IDENTITY(report, call, ticket);
     fill_response(report, call, cancelled);
     report->checked = ticket->checked;
     report->process = ns_text_of(name);
-    report->pid = (uint32_t)getpid();
+    report->pid = ticket->origin == NULL ? (uint32_t)getpid() : ticket->origin->pid;
     clean_report(report);
     ns_reports_add(message);
     ns_mem_free(message);

@@ -8,7 +8,14 @@
 
 #include "protocol/protocol.h"
 #include "shim/gate.h"
+#include "shim/hello.h"
 #include "wire/wire.h"
+
+/* Whose call it is, where it is not this process's: the agent tells of others. */
+struct ns_origin {
+    uint32_t pid;
+    char process[NS_NAME_BYTES_MAX + 1];
+};
 
 /* How far the hold of a stream reaches. */
 struct ns_top_up {
@@ -25,6 +32,7 @@ struct ns_ticket {
     bool asked;   /* the collector may have reserved money for it */
     bool checked; /* a verdict allowed it */
     bool sent;    /* OpenSSL has taken all of it that was withheld */
+    const struct ns_origin *origin; /* NULL: this process; else it outlives the call */
     struct ns_top_up top_up;
     int64_t progress_at_ns; /* monotonic, to some ms; of the last PROGRESS */
     uint64_t progress_body_bytes;

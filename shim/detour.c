@@ -28,6 +28,7 @@
 
 #include "shim/counters.h"
 #include "shim/elf_symbols.h"
+#include "shim/hello.h"
 #include "shim/hooks.h"
 #include "shim/log.h"
 #include "shim/openssl.h"
@@ -35,6 +36,12 @@
 #include "shim/resolve.h"
 
 static bool is_on;
+
+enum ns_source
+ns_process_source(void)
+{
+    return ns_detour_is_on() ? NS_SOURCE_DETOUR : NS_SOURCE_PRELOAD;
+}
 
 bool
 ns_detour_is_on(void)

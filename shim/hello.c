@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "shim/detour.h"
 #include "shim/tags.h"
 
 #define PATH_BYTES 4096
@@ -79,7 +78,7 @@ ns_hello_fill(struct ns_message *message, struct ns_hello_text *text,
     struct ns_hello *hello = &message->as.hello;
     hello->protocol_max = NS_PROTOCOL_VERSION;
     hello->library = ns_text_of(NS_VERSION);
-    hello->source = ns_detour_is_on() ? NS_SOURCE_DETOUR : NS_SOURCE_PRELOAD;
+    hello->source = (uint8_t)ns_process_source();
     hello->pid = (uint32_t)getpid();
     hello->start_ticks = start_ticks();
     hello->process = ns_text_of(text->process);

@@ -16,6 +16,9 @@ struct ns_hello_text {
 /* The base name of the executable, "" where it cannot be told. */
 void ns_process_name(char name[static NS_NAME_BYTES_MAX + 1]);
 
+/* How this process sees calls: where hello.c is linked, that is said. */
+enum ns_source ns_process_source(void);
+
 /* Makes message a HELLO; its texts live in text and config. */
 void ns_hello_fill(struct ns_message *message, struct ns_hello_text *text,
                    const struct ns_config *config);

@@ -19,7 +19,7 @@
 #include "protocol/zmtp.h"
 #include "shim/call.h"
 #include "shim/counters.h"
-#include "shim/detour.h"
+#include "shim/hello.h"
 #include "shim/gate.h"
 #include "shim/memory.h"
 #include "shim/process.h"
@@ -43,10 +43,10 @@ ns_resolve_after_fork(void)
 {
 }
 
-bool
-ns_detour_is_on(void)
+enum ns_source
+ns_process_source(void)
 {
-    return false;
+    return NS_SOURCE_PRELOAD;
 }
 
 /* Of a sanitizer's runtime, where there is one. */

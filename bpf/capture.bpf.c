@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel's part: what programs write to and read from OpenSSL, in order, without loss or with
+ * the loss counted. Attached by file, so that every process that has it mapped comes here; what is
+ * of no interest leaves after one look-up.
+ */
+#include <linux/bpf.h>
+#include <linux/ptrace.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "bpf/record.h"
+
+const char ns_license[] SEC("license") = "Dual BSD/GPL";
+
+#define SIGSTOP 19
+#define SET_SERVER_NAME 55 /* SSL_CTRL_SET_TLSEXT_HOSTNAME */
+
+/* Of the kernel's own, as far as they are looked at. */
+struct ns_common {
+    unsigned int inum;
+} __attribute__((preserve_access_index));
+
+struct net {
+    struct ns_common ns;
+} __attribute__((preserve_access_index));
+
+struct nsproxy {
+    struct net *net_ns;
+} __attribute__((preserve_access_index));
+
+struct task_struct {
+    unsigned int ptrace;
+    struct nsproxy *nsproxy;
+} __attribute__((preserve_access_index));
+
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 16 << 20);
+} records SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 65536);
+    __type(key, struct ns_connection_key);
+    __type(value, __u32);
+} connections SEC(".maps");
+
+/* Processes that something else governs, or the agent's own: nothing of them is told. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 65536);
+    __type(key, __u32);
+    __type(value, __u32);
+} left_alone SEC(".maps");
+
+/* Processes that have a connection: their end is told. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 65536);
+    __type(key, __u32);
+    __type(value, __u32);
+} known SEC(".maps");
+
+/* Processes that were stopped here and not let go yet, since when. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 65536);
+    __type(key, __u32);
+    __type(value, __u64);
+} stopped SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 4096);
+    __type(key, __u32);
+    __type(value, struct ns_drops);
+} drops SEC(".maps");
+
+/* A call of OpenSSL that a thread is in. */
+struct inside {
+    __u64 ssl;
+    __u64 bytes;
+    __u64 count_at; /* of the _ex forms: where they say how many; 0 for the others */
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 65536);
+    __type(key, __u64);
+    __type(value, struct inside);
+} reads SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 65536);
+    __type(key, __u64);
+    __type(value, struct inside);
+} writes SEC(".maps");
+
+/* Set by the agent: writes to providers wait for it. */
+__u32 stops = 0;
+
+/* Likewise: the network name space of which alone processes are looked at, by its inode; 0: all. */
+__u32 only_network = 0;
+
+/* --- telling -------------------------------------------------------------------------------- */
+
+static __always_inline void
+drop(__u32 pid, __u32 bytes)
+{
+    struct ns_drops none = {0};
+    struct ns_drops *known_drops = bpf_map_lookup_elem(&drops, &pid);
+    if (known_drops == NULL) {
+        bpf_map_update_elem(&drops, &pid, &none, BPF_NOEXIST);
+        known_drops = bpf_map_lookup_elem(&drops, &pid);
+    }
+    if (known_drops != NULL) {
+        __sync_fetch_and_add(&known_drops->records, 1);
+        __sync_fetch_and_add(&known_drops->bytes, bytes);
+    }
+}
+
+/* A slice of a record must have a constant size: any length is a sum of these. */
+#define COPY_PIECE(size)                                                                           \
+    if ((count & (size)) != 0) {                                                                   \
+        void *to = bpf_dynptr_data(record, at, (size));                                            \
+        if (to == NULL || bpf_probe_read_user(to, (size), from) != 0) {                            \
+            return -1;                                                                             \
+        }                                                                                          \
+        at += (size);                                                                              \
+        from += (size);                                                                            \
+    }
+
+static __always_inline int
+copy_user(struct bpf_dynptr *record, __u32 at, const char *from, __u32 count)
+{
+    COPY_PIECE(16384)
+    COPY_PIECE(8192)
+    COPY_PIECE(4096)
+    COPY_PIECE(2048)
+    COPY_PIECE(1024)
+    COPY_PIECE(512)
+    COPY_PIECE(256)
+    COPY_PIECE(128)
+    COPY_PIECE(64)
+    COPY_PIECE(32)
+    COPY_PIECE(16)
+    COPY_PIECE(8)
+    COPY_PIECE(4)
+    COPY_PIECE(2)
+    COPY_PIECE(1)
+    return 0;
+}
+
+/* One record with its bytes, in a place of just their size. */
+static __always_inline int
+tell_one(const struct ns_record *head)
+{
+    struct bpf_dynptr record;
+    int error = bpf_ringbuf_reserve_dynptr(&records, sizeof *head + head->bytes, 0, &record);
+    if (error == 0) {
+        error = bpf_dynptr_write(&record, 0, (void *)head, sizeof *head, 0);
+    }
+    if (error == 0) {
+        const char *from = (const char *)(head->from + head->offset);
+        error = copy_user(&record, sizeof *head, from, head->bytes);
+    }
+    if (error == 0) {
+        bpf_ringbuf_submit_dynptr(&record, 0);
+    } else {
+        bpf_ringbuf_discard_dynptr(&record, 0);
+        drop(head->pid, head->bytes);
+    }
+    return error;
+}
+
+struct telling {
+    struct ns_record head;
+    int error;
+};
+
+static long
+tell_next(__u32 index, void *context)
+{
+    struct telling *telling = context;
+    struct ns_record *head = &telling->head;
+    (void)index;
+    __u32 left = head->total - head->offset;
+    head->bytes = left < NS_RECORD_BYTES_MAX ? left : NS_RECORD_BYTES_MAX;
+    if (tell_one(head) != 0) {
+        telling->error = 1;
+        return 1;
+    }
+    head->offset += head->bytes;
+    return head->offset >= head->total;
+}
+
+/* All bytes of a call, from head->from on. */
+static __always_inline int
+tell(struct ns_record *head)
+{
+    struct telling telling = {.head = *head};
+    if (head->total <= NS_RECORD_BYTES_MAX) {
+        head->bytes = head->total;
+        return tell_one(head);
+    }
+    bpf_loop(NS_RECORDS_A_CALL_MAX, tell_next, &telling, 0);
+    return telling.error;
+}
+
+/* A record without bytes. */
+static __always_inline void
+tell_event(__u32 kind, __u64 ssl, __u32 total)
+{
+    __u64 id = bpf_get_current_pid_tgid();
+    struct ns_record head = {
+        .kind = kind, .pid = id >> 32, .tid = (__u32)id, .ssl = ssl, .total = total};
+    struct ns_record *record = bpf_ringbuf_reserve(&records, sizeof head, 0);
+    if (record == NULL) {
+        drop(head.pid, 0);
+        return;
+    }
+    *record = head;
+    bpf_ringbuf_submit(record, 0);
+}
+
+/* --- which connections ------------------------------------------------------------------------ */
+
+static __always_inline int
+is_left_alone(__u32 pid)
+{
+    if (bpf_map_lookup_elem(&left_alone, &pid) != NULL) {
+        return 1;
+    }
+    if (only_network == 0) {
+        return 0;
+    }
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+    return BPF_CORE_READ(task, nsproxy, net_ns, ns.inum) != only_network;
+}
+
+static __always_inline __u32
+state_of(__u32 pid, __u64 ssl)
+{
+    struct ns_connection_key key = {.ssl = ssl, .pid = pid};
+    if (is_left_alone(pid)) {
+        return NS_CONNECTION_IGNORED;
+    }
+    const __u32 *state = bpf_map_lookup_elem(&connections, &key);
+    return state == NULL ? NS_CONNECTION_NEW : *state;
+}
+
+SEC("uprobe")
+int
+on_ctrl(struct pt_regs *regs)
+{
+    __u64 id = bpf_get_current_pid_tgid();
+    __u32 pid = id >> 32;
+    if ((__u32)PT_REGS_PARM2(regs) != SET_SERVER_NAME || PT_REGS_PARM4(regs) == 0 ||
+        is_left_alone(pid)) {
+        return 0;
+    }
+    struct ns_connection_key key = {.ssl = PT_REGS_PARM1(regs), .pid = pid};
+    bpf_map_delete_elem(&connections, &key); /* of a connection that had the same address */
+    struct {
+        struct ns_record head;
+        char name[NS_RECORD_NAME_BYTES];
+    } *record = bpf_ringbuf_reserve(&records, sizeof *record, 0);
+    if (record == NULL) {
+        drop(pid, NS_RECORD_NAME_BYTES);
+        return 0;
+    }
+    record->head =
+        (struct ns_record){.kind = NS_RECORD_NAME, .pid = pid, .tid = (__u32)id, .ssl = key.ssl};
+    long bytes = bpf_probe_read_user_str(record->name, sizeof record->name,
+                                         (const void *)PT_REGS_PARM4(regs));
+    record->head.bytes = bytes > 0 ? (__u32)bytes : 0;
+    bpf_ringbuf_submit(record, 0);
+    return 0;
+}
+
+SEC("uprobe")
+int
+on_free(struct pt_regs *regs)
+{
+    __u32 pid = bpf_get_current_pid_tgid() >> 32;
+    struct ns_connection_key key = {.ssl = PT_REGS_PARM1(regs), .pid = pid};
+    const __u32 *state = bpf_map_lookup_elem(&connections, &key);
+    if (state != NULL) {
+        if (*state != NS_CONNECTION_IGNORED) {
+            tell_event(NS_RECORD_END, key.ssl, 0);
+        }
+        bpf_map_delete_elem(&connections, &key);
+    }
+    return 0;
+}
+
+/* --- writing ---------------------------------------------------------------------------------- */
+
+/* The process stops before the first instruction of the write, unless somebody traces it, who would
+ * see the signal in its stead. */
+static __always_inline __u32
+stop(__u32 pid, __u32 state)
+{
+    if (stops == 0 || state != NS_CONNECTION_PROVIDER) {
+        return 0;
+    }
+    struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+    if (BPF_CORE_READ(task, ptrace) != 0) {
+        return 0;
+    }
+    __u64 now = bpf_ktime_get_ns();
+    if (bpf_map_update_elem(&stopped, &pid, &now, BPF_ANY) != 0) {
+        return 0; /* who could not be let go again must not be stopped */
+    }
+    return bpf_send_signal(SIGSTOP) == 0;
+}
+
+static __always_inline int
+begin_write(struct pt_regs *regs, __u64 count, __u64 count_at)
+{
+    __u64 id = bpf_get_current_pid_tgid();
+    __u32 pid = id >> 32;
+    struct inside inside = {
+        .ssl = PT_REGS_PARM1(regs), .bytes = PT_REGS_PARM2(regs), .count_at = count_at};
+    __u32 state = state_of(pid, inside.ssl);
+    if (state == NS_CONNECTION_IGNORED || count == 0) {
+        return 0;
+    }
+    __u32 one = 1;
+    bpf_map_update_elem(&known, &pid, &one, BPF_ANY);
+    bpf_map_update_elem(&writes, &id, &inside, BPF_ANY);
+    struct ns_record head = {.kind = NS_RECORD_WRITE,
+                             .pid = pid,
+                             .tid = (__u32)id,
+                             .ssl = inside.ssl,
+                             .from = inside.bytes,
+                             .total = count > 0x7fffffff ? 0x7fffffff : (__u32)count};
+    head.stopped = stop(pid, state);
+    tell(&head);
+    return 0;
+}
+
+SEC("uprobe")
+int
+on_write(struct pt_regs *regs)
+{
+    int count = (int)PT_REGS_PARM3(regs);
+    return begin_write(regs, count > 0 ? (__u64)count : 0, 0);
+}
+
+SEC("uprobe")
+int
+on_write_ex(struct pt_regs *regs)
+{
+    return begin_write(regs, PT_REGS_PARM3(regs), PT_REGS_PARM4(regs));
+}
+
+/* How many bytes a call took or brought. */
+static __always_inline __u32
+count_of(const struct inside *inside, int result)
+{
+    __u64 count = 0;
+    if (result <= 0) {
+        return 0;
+    }
+    if (inside->count_at == 0) {
+        return (__u32)result;
+    }
+    bpf_probe_read_user(&count, sizeof count, (const void *)inside->count_at);
+    return (__u32)count;
+}
+
+SEC("uretprobe")
+int
+on_written(struct pt_regs *regs)
+{
+    __u64 id = bpf_get_current_pid_tgid();
+    const struct inside *found = bpf_map_lookup_elem(&writes, &id);
+    if (found == NULL) {
+        return 0;
+    }
+    struct inside inside = *found;
+    bpf_map_delete_elem(&writes, &id);
+    tell_event(NS_RECORD_WRITTEN, inside.ssl, count_of(&inside, (int)PT_REGS_RC(regs)));
+    return 0;
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+static __always_inline int
+begin_read(struct pt_regs *regs, __u64 count_at)
+{
+    __u64 id = bpf_get_current_pid_tgid();
+    struct inside inside = {
+        .ssl = PT_REGS_PARM1(regs), .bytes = PT_REGS_PARM2(regs), .count_at = count_at};
+    struct ns_connection_key key = {.ssl = inside.ssl, .pid = id >> 32};
+    const __u32 *state = bpf_map_lookup_elem(&connections, &key);
+    if (state != NULL && *state == NS_CONNECTION_PROVIDER) {
+        bpf_map_update_elem(&reads, &id, &inside, BPF_ANY);
+    }
+    return 0;
+}
+
+SEC("uprobe")
+int
+on_read(struct pt_regs *regs)
+{
+    return begin_read(regs, 0);
+}
+
+SEC("uprobe")
+int
+on_read_ex(struct pt_regs *regs)
+{
+    return begin_read(regs, PT_REGS_PARM4(regs));
+}
+
+SEC("uretprobe")
+int
+on_have_read(struct pt_regs *regs)
+{
+    __u64 id = bpf_get_current_pid_tgid();
+    const struct inside *found = bpf_map_lookup_elem(&reads, &id);
+    if (found == NULL) {
+        return 0;
+    }
+    struct inside inside = *found;
+    bpf_map_delete_elem(&reads, &id);
+    struct ns_record head = {.kind = NS_RECORD_READ,
+                             .pid = id >> 32,
+                             .tid = (__u32)id,
+                             .ssl = inside.ssl,
+                             .from = inside.bytes,
+                             .total = count_of(&inside, (int)PT_REGS_RC(regs))};
+    if (head.total > 0) {
+        tell(&head);
+    }
+    return 0;
+}
+
+/* --- the end of a process ----------------------------------------------------------------------
+ */
+
+SEC("tracepoint/sched/sched_process_exit")
+int
+on_exit(void *context)
+{
+    __u64 id = bpf_get_current_pid_tgid();
+    __u32 pid = id >> 32;
+    (void)context;
+    bpf_map_delete_elem(&reads, &id);
+    bpf_map_delete_elem(&writes, &id);
+    if (pid != (__u32)id || bpf_map_lookup_elem(&known, &pid) == NULL) {
+        return 0; /* a thread, or none of ours */
+    }
+    bpf_map_delete_elem(&known, &pid);
+    bpf_map_delete_elem(&stopped, &pid);
+    tell_event(NS_RECORD_EXIT, 0, 0);
+    return 0;
+}

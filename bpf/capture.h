@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kernel's part as the agent sees it: loaded, attached to files, its records, its tables. One
+ * thread. Functions that fail say why on stderr. */
+#ifndef NS_BPF_CAPTURE_H
+#define NS_BPF_CAPTURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/record.h"
+
+struct ns_capture;
+
+/* Takes a record; bytes are behind its head. */
+typedef void ns_capture_handler(void *context, const struct ns_record *record,
+                                const uint8_t *bytes);
+
+/* Loads it. stops: writes to providers wait for ns_capture_go_on. only_network: inode of the
+ * network name space whose processes alone are looked at; 0: all. NULL where the kernel does not
+ * take it. */
+struct ns_capture *ns_capture_load(bool stops, uint32_t only_network, ns_capture_handler *handler,
+                                   void *context);
+
+/* Detaches from everything and frees it. */
+void ns_capture_free(struct ns_capture *capture);
+
+/* Attaches to a file that has OpenSSL's functions, for all processes that map it, now and later.
+ * Returns how many functions were found: 0 where it has none of them, -1 where some could not be
+ * attached to (then it is attached to none). */
+int ns_capture_attach(struct ns_capture *capture, const char *path);
+
+/* For poll(2): there are records. */
+int ns_capture_fd(const struct ns_capture *capture);
+
+/* Hands on what there is. */
+void ns_capture_take(struct ns_capture *capture);
+
+/* What the kernel's part is to do with a connection; with all of a process. */
+void ns_capture_set(struct ns_capture *capture, uint32_t pid, uint64_t ssl,
+                    enum ns_connection_state state);
+void ns_capture_leave_alone(struct ns_capture *capture, uint32_t pid);
+
+/* A process that was stopped goes on. */
+void ns_capture_go_on(struct ns_capture *capture, uint32_t pid);
+
+/* The table of stopped processes, for the guard: an owned copy of its descriptor. */
+int ns_capture_stopped_fd(const struct ns_capture *capture);
+
+/* What could not be told, of all processes. */
+struct ns_drops ns_capture_drops(const struct ns_capture *capture);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of shim/ that the agent shares ask of the process that they are in: it is the
+ * agent, whose settings are read once, and which never forks while it has calls. */
+#include "shim/process.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "shim/hello.h"
+
+static struct ns_config config;
+static bool ready;
+
+static const char *
+look_up(const char *name)
+{
+    return getenv(name);
+}
+
+bool
+ns_process_ready(void)
+{
+    if (!ready) {
+        ns_config_read(&config, look_up, geteuid() == 0);
+        ready = true;
+    }
+    return config.mode != NS_MODE_OFF;
+}
+
+bool
+ns_process_was_ready(void)
+{
+    return ready;
+}
+
+bool
+ns_process_is_borrowed(void)
+{
+    return false;
+}
+
+pid_t
+ns_process_owner(void)
+{
+    return getpid();
+}
+
+uint32_t
+ns_process_life(void)
+{
+    return 1;
+}
+
+bool
+ns_process_may_write(uint64_t end)
+{
+    (void)end;
+    return true;
+}
+
+const struct ns_config *
+ns_process_config(void)
+{
+    return &config;
+}
+
+enum ns_source
+ns_process_source(void)
+{
+    return NS_SOURCE_EBPF;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kernel's part and the agent share: records, keys and states. */
+#ifndef NS_BPF_RECORD_H
+#define NS_BPF_RECORD_H
+
+/* More bytes than this come as several records, one behind the other. */
+#define NS_RECORD_BYTES_MAX 16384
+#define NS_RECORDS_A_CALL_MAX 1024
+
+/* A server's name, with its NUL. */
+#define NS_RECORD_NAME_BYTES 256
+
+enum ns_record_kind {
+    NS_RECORD_NAME = 1, /* a client names the server that it wants (SNI) */
+    NS_RECORD_WRITE,    /* bytes that the program is about to write */
+    NS_RECORD_WRITTEN,  /* that write is over: `total` bytes were taken */
+    NS_RECORD_READ,     /* bytes that it has read */
+    NS_RECORD_END,      /* the connection is freed */
+    NS_RECORD_EXIT      /* the process is over */
+};
+
+struct ns_record {
+    unsigned int kind;
+    unsigned int pid; /* of the process, in the agent's own name space */
+    unsigned int tid;
+    unsigned int stopped;    /* the process was told to stop before these bytes are encrypted */
+    unsigned long long ssl;  /* its SSL*; 0 for EXIT */
+    unsigned long long from; /* where in its memory the bytes of the whole call are */
+    unsigned int offset;     /* of these bytes in them */
+    unsigned int total;      /* bytes of the whole call */
+    unsigned int bytes;      /* behind this head */
+    unsigned int zero;
+};
+
+/* A connection as the kernel knows it. */
+struct ns_connection_key {
+    unsigned long long ssl;
+    unsigned int pid;
+    unsigned int zero;
+};
+
+enum ns_connection_state {
+    NS_CONNECTION_NEW,      /* nobody has looked at it: all of it is told */
+    NS_CONNECTION_PROVIDER, /* told, and its writes wait for the agent where that is wanted */
+    NS_CONNECTION_IGNORED   /* nothing of it is told */
+};
+
+/* What could not be told, by process. */
+struct ns_drops {
+    unsigned long long records;
+    unsigned long long bytes;
+};
+
+#endif

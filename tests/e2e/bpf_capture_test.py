@@ -1,0 +1,220 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Programs without the preload library, governed by the agent: real probes of this kernel."""
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import fake_collector  # noqa: E402  pylint: disable=wrong-import-position
+import lab  # noqa: E402  pylint: disable=wrong-import-position
+import messages  # noqa: E402  pylint: disable=wrong-import-position
+import shimlab  # noqa: E402  pylint: disable=wrong-import-position
+from tap import check, equal, main, skip, test  # noqa: E402
+
+shimlab.enter()
+
+AGENT = lab.program("nullspend-bpf")
+URL = f"https://{shimlab.HOST}/v1/chat/completions"
+BOTH = ["--protocols", "h2,http/1.1"]
+
+
+def facilities():
+    """What the agent needs and this machine has not is named by it, and skips the test."""
+    probed = subprocess.run([AGENT, "--probe", "--json"], stdout=subprocess.PIPE, check=False)
+    for row in json.loads(probed.stdout):
+        if row["required"] and not row["present"]:
+            skip(row["facility"])
+
+
+@contextlib.contextmanager
+def agent(shim, **more):
+    """The agent, ready; ended as it ends by itself."""
+    facilities()
+    environment = {**os.environ, "NULLSPEND_COLLECTOR": shim.endpoint,
+                   "NULLSPEND_DEADLINE_MS": "30000", **more}
+    process = subprocess.Popen([AGENT, "--attach", "--this-network"], env=environment, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+        check("ready" in line, f"the agent says {line!r}: " +
+              (process.stderr.read() if not line else ""))
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    equal((process.returncode, errors), (0, ""), "end of the agent")
+
+
+def body(**more):
+    return json.dumps({"model": "gpt-4o-mini",
+                       "messages": [{"role": "user", "content": "a secret"}], **more})
+
+
+def curl(shim, data, *headers, version="--http1.1", url=URL):
+    command = ["curl", "-sS", version, "--max-time", "60", "-w", "\x1f%{http_code}", "-H",
+               f"Authorization: Bearer {shimlab.KEY}", "-H", "Content-Type: application/json",
+               "-d", data, url]
+    for header in headers:
+        command += ["-H", header]
+    done = subprocess.run(command, env=shim.environment(), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    equal(done.returncode, 0, "exit status of curl: " + done.stderr)
+    text, _, status = done.stdout.rpartition("\x1f")
+    return int(status), text
+
+
+def requests(shim):
+    return [entry for entry in shim.provider_events() if entry["event"] == "request"]
+
+
+@test
+def a_call_is_asked_for_and_reported():
+    for version in ("--http1.1", "--http2"):
+        with shimlab.Shim(provider=BOTH) as shim, agent(shim):
+            status, _ = curl(shim, body(), "X-Replay: tokens=1000/50", version=version)
+            equal(status, 200, "status")
+            asked, = shim.collector.wait("CHECK")
+            equal((asked["requested_model"], asked["key_hint"]), ("gpt-4o-mini", shimlab.KEY[-4:]),
+                  "what was asked")
+            told, = shim.collector.wait("REPORT")
+            equal(told["usage"].get("output_tokens"), 50, "output tokens")
+            equal(told["process"], "curl", "process")
+            hello, = {entry["source"] for entry in shim.collector.of("HELLO")}
+            equal(messages.word("source", hello), "ebpf", "source")
+
+
+@test
+def a_stream_is_reported_with_its_usage():
+    for version in ("--http1.1", "--http2"):
+        with shimlab.Shim(provider=BOTH) as shim, agent(shim):
+            data = body(stream=True, stream_options={"include_usage": True})
+            status, text = curl(shim, data, "X-Replay: tokens=70/30;events=50", version=version)
+            equal(status, 200, "status")
+            check(text.rstrip().endswith("[DONE]"), text[-100:])
+            told, = shim.collector.wait("REPORT")
+            equal(told["usage"].get("output_tokens"), 30, "output tokens")
+            equal(messages.word("outcome", told["outcome"]), "ok", "outcome")
+
+
+@test
+def a_denied_call_leaves_without_its_body_and_its_key():
+    for version in ("--http1.1", "--http2"):
+        with shimlab.Shim(provider=BOTH) as shim, agent(shim):
+            shim.collector.rule = fake_collector.deny()
+            data = body()
+            status, _ = curl(shim, data, version=version)
+            check(status >= 400, f"status {status}")
+            entry, = requests(shim)
+            equal(entry["body_bytes"], len(data), "length of the body")
+            equal(entry["model"], None, "model at the provider")
+            if version == "--http1.1":
+                check(shimlab.KEY not in json.dumps(entry["headers"]), "the key left")
+            shim.collector.rule = fake_collector.allow()
+            equal(curl(shim, data, version=version)[0], 200, "status of the next")
+            told, = shim.collector.wait("REPORT")
+            equal(told["http_status"], 200, "status of what is reported")
+
+
+@test
+def a_process_that_runs_already_is_seen_and_one_under_the_library_is_left_to_it():
+    code = """
+import http.client, json, sys
+c = http.client.HTTPSConnection("api.openai.com")
+def call():
+    c.request("POST", "/v1/chat/completions", json.dumps({"model": "gpt-4o-mini", "messages": []}),
+              {"Content-Type": "application/json"})
+    c.getresponse().read()
+for line in sys.stdin:
+    call()
+    print("called", flush=True)
+"""
+    with shimlab.Shim(provider=BOTH) as shim:
+        programs = [subprocess.Popen([shimlab.PYTHON, "-c", code], env=environment, text=True,
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                    for environment in (shim.environment(), shim.governed())]
+        with agent(shim):
+            for program in programs:
+                program.stdin.write("go\n")
+                program.stdin.flush()
+                equal(program.stdout.readline(), "called\n", "the program says")
+            shim.collector.wait("REPORT", 2)
+            for program in programs:
+                program.communicate()
+        told = shim.collector.of("REPORT")
+        equal(len({entry["call_id"] for entry in told}), 2, "calls")
+        equal(sorted(messages.word("source", entry["source"])
+                     for entry in shim.collector.of("HELLO")), ["ebpf", "preload"], "sources")
+
+
+NODE = """
+const https = require("https");
+const data = JSON.stringify({model: "gpt-4o-mini", messages: []});
+function call() {
+    return new Promise((resolve, reject) => {
+        const request = https.request("https://api.openai.com/v1/chat/completions",
+            {method: "POST", headers: {"content-length": data.length, authorization: "Bearer sk-1"}},
+            (answer) => answer.on("data", () => {}).on("end", () => resolve(answer.statusCode)));
+        request.on("error", reject);
+        request.end(data);
+    });
+}
+(async () => {
+    for await (const line of require("readline").createInterface({input: process.stdin})) {
+        console.log(await call());
+    }
+})();
+"""
+
+
+@test
+def node_with_an_openssl_of_its_own_is_governed():
+    with shimlab.Shim(provider=BOTH) as shim:
+        environment = shim.environment()
+        node = subprocess.Popen(["node", "-e", NODE], env=environment, text=True,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+        def call():
+            node.stdin.write("go\n")
+            node.stdin.flush()
+            return int(node.stdout.readline())
+
+        equal(call(), 200, "status without the agent")
+        with agent(shim):
+            equal(call(), 200, "status")
+            shim.collector.wait("REPORT", 1)
+            shim.collector.rule = fake_collector.deny()
+            check(call() >= 400, "a denied call")
+            shim.collector.rule = fake_collector.allow()
+            equal(call(), 200, "status of the next")
+            told = shim.collector.wait("REPORT", 2)
+            equal({entry["process"] for entry in told}, {"node"}, "process")
+            node.communicate()
+
+
+@test
+def nobody_stays_stopped_when_the_agent_is_killed():
+    facilities()
+    with shimlab.Shim(provider=BOTH) as shim:
+        held = []
+        shim.collector.rule = lambda fields: held.append(fields) or None  # never answers
+        environment = {**os.environ, "NULLSPEND_COLLECTOR": shim.endpoint,
+                       "NULLSPEND_DEADLINE_MS": "60000"}
+        killed = subprocess.Popen([AGENT, "--attach", "--this-network"], env=environment, stdout=subprocess.PIPE)
+        check(b"ready" in killed.stdout.readline(), "the agent is not ready")
+        client = subprocess.Popen(["curl", "-sS", "--http1.1", "-d", body(), URL],
+                                  env=shim.environment(), stdout=subprocess.PIPE)
+        shim.collector.wait("CHECK")
+        state = open(f"/proc/{client.pid}/stat", encoding="utf-8").read().rpartition(")")[2].split()[0]
+        equal(state, "T", "state of the client while nobody answers")
+        killed.kill()
+        killed.wait()
+        out, _ = client.communicate(timeout=60)
+        check(b"choices" in out, f"the client reads {out!r}")
+
+
+if __name__ == "__main__":
+    main()
