@@ -143,7 +143,8 @@ $(B)/bpf/capture.bpf.o: bpf/capture.bpf.c bpf/record.h Makefile
 	$(Q)clang -O2 -g -target bpf -Wall -Werror -D__TARGET_ARCH_x86 -I. -I/usr/include/$(shell uname -m)-linux-gnu -c $< -o $@
 $(B)/bpf/capture.skel.h: $(B)/bpf/capture.bpf.o
 	$(call say,SKEL,$@)
-	$(Q)PATH=$$PATH:/usr/sbin bpftool gen skeleton $< name capture_bpf > $@.new && mv $@.new $@
+	$(Q){ echo '/* NOLINTBEGIN */' && PATH=$$PATH:/usr/sbin bpftool gen skeleton $< name capture_bpf && \
+	    echo '/* NOLINTEND */'; } > $@.new && mv $@.new $@
 $(B)/obj/bpf/capture.o: $(B)/bpf/capture.skel.h
 bpf_CFLAGS := -isystem $(B)/bpf
 

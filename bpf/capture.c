@@ -156,8 +156,8 @@ ns_capture_attach(struct ns_capture *capture, const char *path)
     int found = 0;
     for (size_t i = 0; i < capture->point_count; i++) {
         const struct point *point = &capture->points[i];
-        LIBBPF_OPTS(bpf_uprobe_opts, options, .func_name = point->symbol,
-                    .retprobe = point->at_return);
+        struct bpf_uprobe_opts options = {
+            .sz = sizeof options, .func_name = point->symbol, .retprobe = point->at_return};
         struct bpf_link *link =
             has_room(capture)
                 ? bpf_program__attach_uprobe_opts(point->program, -1, path, 0, &options)

@@ -18,6 +18,8 @@ from tap import check, equal, main, skip, test  # noqa: E402
 shimlab.enter()
 
 AGENT = lab.program("nullspend-bpf")
+# It ends with the test, however that ends, for it may stop processes.
+COMMAND = ["setpriv", "--pdeathsig", "TERM", AGENT, "--attach", "--this-network"]
 URL = f"https://{shimlab.HOST}/v1/chat/completions"
 BOTH = ["--protocols", "h2,http/1.1"]
 
@@ -36,7 +38,7 @@ def agent(shim, **more):
     facilities()
     environment = {**os.environ, "NULLSPEND_COLLECTOR": shim.endpoint,
                    "NULLSPEND_DEADLINE_MS": "30000", **more}
-    process = subprocess.Popen([AGENT, "--attach", "--this-network"], env=environment, stdout=subprocess.PIPE,
+    process = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
@@ -203,7 +205,7 @@ def nobody_stays_stopped_when_the_agent_is_killed():
         shim.collector.rule = lambda fields: held.append(fields) or None  # never answers
         environment = {**os.environ, "NULLSPEND_COLLECTOR": shim.endpoint,
                        "NULLSPEND_DEADLINE_MS": "60000"}
-        killed = subprocess.Popen([AGENT, "--attach", "--this-network"], env=environment, stdout=subprocess.PIPE)
+        killed = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE)
         check(b"ready" in killed.stdout.readline(), "the agent is not ready")
         client = subprocess.Popen(["curl", "-sS", "--http1.1", "-d", body(), URL],
                                   env=shim.environment(), stdout=subprocess.PIPE)

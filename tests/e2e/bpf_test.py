@@ -42,7 +42,7 @@ def without_privileges_it_says_what_to_grant():
 
 @tap.test
 def bad_arguments_are_refused_with_the_next_step():
-    for arguments in (["--attach"], []):
+    for arguments in (["--attack"], ["--attach", "--probe"], []):
         done = run(AGENT, *arguments)
         equal(done.returncode, 2, "exit status")
         check("--help" in done.stderr, done.stderr)
