@@ -113,16 +113,20 @@ take(void *context, const struct ns_record *record, const uint8_t *bytes)
 
 /* --- programs ------------------------------------------------------------------------------- */
 
-static void
+static bool
 attach(void *context, const char *path, const char *name)
 {
     struct agent *agent = context;
     int found = ns_capture_attach(agent->capture, path);
     agent->files += found > 0;
+    if (found <= 0 && access(path, F_OK) != 0) {
+        return false; /* the process went meanwhile */
+    }
     if (found < 0) {
         fprintf(stderr, "nullspend-bpf: cannot attach to %s: %s; programs that use it are dark\n",
                 name, strerror(errno));
     }
+    return true;
 }
 
 /* --- life ----------------------------------------------------------------------------------- */

@@ -165,8 +165,9 @@ ns_capture_attach(struct ns_capture *capture, const char *path)
         if (link != NULL) {
             capture->links[capture->link_count++] = link;
             found++;
-        } else if (errno == ENOENT && strcmp(point->symbol, "SSL_write") == 0) {
-            break; /* it has no OpenSSL */
+        } else if (errno >= LIBBPF_ERRNO__LIBELF ||
+                   (errno == ENOENT && strcmp(point->symbol, "SSL_write") == 0)) {
+            break; /* it has no OpenSSL, or is no program of this machine's kind */
         } else if (errno != ENOENT) {
             detach(capture, before);
             return -1;

@@ -85,8 +85,9 @@ visit_file(struct ns_targets *targets, const char *path, const char *name, ns_ta
 {
     struct stat status;
     if (stat(path, &status) == 0 && S_ISREG(status.st_mode) &&
-        is_new(targets, (struct identity){status.st_dev, status.st_ino})) {
-        visit(context, path, name);
+        is_new(targets, (struct identity){status.st_dev, status.st_ino}) &&
+        !visit(context, path, name)) {
+        targets->count--;
     }
 }
 

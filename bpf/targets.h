@@ -12,8 +12,9 @@
 
 struct ns_targets;
 
-/* A file not seen before; path leads to it now. */
-typedef void ns_target_visit(void *context, const char *path, const char *name);
+/* A file not seen before; path leads to it now. Returns whether it was looked at, and need not come
+ * again. */
+typedef bool ns_target_visit(void *context, const char *path, const char *name);
 
 struct ns_targets *ns_targets_new(void);
 void ns_targets_free(struct ns_targets *targets);
