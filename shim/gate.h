@@ -16,7 +16,7 @@
 
 /* How long the end of a process waits for a collector that it never talked to, to tell it what
  * passed unseen: some hundred times what one takes that is there. */
-#define NS_LAST_WORD_NS INT64_C(100000000)
+#define NS_LAST_WORD_NS INT64_C(300000000)
 
 #define NS_VERDICT_ENTITY_BYTES_MAX 340
 #define NS_VERDICT_MESSAGE_BYTES_MAX 512
