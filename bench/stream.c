@@ -229,6 +229,8 @@ run_in_turns(const struct bench_collector *collector, const char *const argument
     first ^= 1;
 }
 
+static const char url[] = "https://" BENCH_HOST "/v1/chat/completions";
+
 /* What curl needs as a whole, less what it needs for one event. */
 static void
 run_curl(const struct bench_collector *collector, const uint16_t ports[2], bool h2, bool paced,
@@ -251,7 +253,7 @@ run_curl(const struct bench_collector *collector, const uint16_t ports[2], bool 
                                    bench_request_body(true),
                                    "--header",
                                    "Content-Type: application/json",
-                                   "https://" BENCH_HOST "/v1/chat/completions",
+                                   url,
                                    NULL};
         if (paced) {
             run_pair(collector, arguments, false, used_ns[i]);

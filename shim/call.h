@@ -29,9 +29,9 @@ struct ns_ticket {
     struct ns_uuid call_id;
     int64_t started_at_ns;
     struct ns_hash16 key_hash;
-    bool asked;   /* the collector may have reserved money for it */
-    bool checked; /* a verdict allowed it */
-    bool sent;    /* OpenSSL has taken all of it that was withheld */
+    bool asked;                     /* the collector may have reserved money for it */
+    bool checked;                   /* a verdict allowed it */
+    bool sent;                      /* OpenSSL has taken all of it that was withheld */
     const struct ns_origin *origin; /* NULL: this process; else it outlives the call */
     struct ns_top_up top_up;
     int64_t progress_at_ns; /* monotonic, to some ms; of the last PROGRESS */
