@@ -177,21 +177,14 @@ tell_one(const struct ns_record *head)
     return error;
 }
 
-struct telling {
-    struct ns_record head;
-    int error;
-};
-
 static long
 tell_next(__u32 index, void *context)
 {
-    struct telling *telling = context;
-    struct ns_record *head = &telling->head;
+    struct ns_record *head = context;
     (void)index;
     __u32 left = head->total - head->offset;
     head->bytes = left < NS_RECORD_BYTES_MAX ? left : NS_RECORD_BYTES_MAX;
     if (tell_one(head) != 0) {
-        telling->error = 1;
         return 1;
     }
     head->offset += head->bytes;
@@ -199,16 +192,10 @@ tell_next(__u32 index, void *context)
 }
 
 /* All bytes of a call, from head->from on. */
-static __always_inline int
+static __always_inline void
 tell(struct ns_record *head)
 {
-    struct telling telling = {.head = *head};
-    if (head->total <= NS_RECORD_BYTES_MAX) {
-        head->bytes = head->total;
-        return tell_one(head);
-    }
-    bpf_loop(NS_RECORDS_A_CALL_MAX, tell_next, &telling, 0);
-    return telling.error;
+    bpf_loop(NS_RECORDS_A_CALL_MAX, tell_next, head, 0);
 }
 
 /* A record without bytes. */

@@ -221,20 +221,3 @@ ns_capture_stopped_fd(const struct ns_capture *capture)
 {
     return fcntl(bpf_map__fd(capture->skeleton->maps.stopped), F_DUPFD_CLOEXEC, 3);
 }
-
-struct ns_drops
-ns_capture_drops(const struct ns_capture *capture)
-{
-    int fd = bpf_map__fd(capture->skeleton->maps.drops);
-    struct ns_drops sum = {0};
-    uint32_t pid, *before = NULL;
-    while (bpf_map_get_next_key(fd, before, &pid) == 0) {
-        struct ns_drops drops = {0};
-        if (bpf_map_lookup_elem(fd, &pid, &drops) == 0) {
-            sum.records += drops.records;
-            sum.bytes += drops.bytes;
-        }
-        before = &pid;
-    }
-    return sum;
-}

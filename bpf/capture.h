@@ -47,7 +47,4 @@ void ns_capture_go_on(struct ns_capture *capture, uint32_t pid);
 /* The table of stopped processes, for the guard: an owned copy of its descriptor. */
 int ns_capture_stopped_fd(const struct ns_capture *capture);
 
-/* What could not be told, of all processes. */
-struct ns_drops ns_capture_drops(const struct ns_capture *capture);
-
 #endif

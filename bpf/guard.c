@@ -12,16 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOOKS_A_SECOND 10
+#include "base/clock.h"
 
-/* As the kernel's part tells it. */
-static int64_t
-monotonic_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
+#define LOOKS_A_SECOND 10
 
 /* Lets go on who has been stopped for longer than that. */
 static void
@@ -33,7 +26,7 @@ let_go(int stopped_fd, int64_t longest_ns)
         uint64_t since_ns = 0;
         more = bpf_map_get_next_key(stopped_fd, &pid, &next) == 0;
         if (bpf_map_lookup_elem(stopped_fd, &pid, &since_ns) == 0 &&
-            monotonic_ns() - (int64_t)since_ns >= longest_ns) {
+            ns_clock_ns(CLOCK_MONOTONIC) - (int64_t)since_ns >= longest_ns) {
             (void)bpf_map_delete_elem(stopped_fd, &pid);
             (void)kill((pid_t)pid, SIGCONT);
         }

@@ -9,13 +9,14 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "shim/call.h"
+#include "shim/hello.h"
 #include "shim/http2_connection.h"
-#include "shim/tags.h"
+#include "wire/text.h"
 
 #define BUCKETS 4096
 
-/* A call is judged after so much of its body, as under the preload library. */
-#define BODY_BYTES_MAX (16 << 20)
+/* The first line of HTTP/2's preface tells it. */
+#define PREFACE_LINE_BYTES 16
 
 struct stream {
     struct stream *next;
@@ -62,15 +63,9 @@ ns_streams_new(const struct ns_wire_hosts *hosts)
 static void
 read_name(struct ns_origin *origin, uint32_t pid)
 {
-    char path[64], target[4096];
-    snprintf(path, sizeof path, "/proc/%u/exe", pid);
-    ssize_t bytes = readlink(path, target, sizeof target - 1);
-    target[bytes > 0 ? bytes : 0] = '\0';
-    const char *base = strrchr(target, '/');
-    base = base == NULL ? target : base + 1;
-    size_t count = strnlen(base, NS_NAME_BYTES_MAX);
-    memcpy(origin->process, base, count);
-    origin->process[ns_tags_clean(base, count, NS_NAME_BYTES_MAX) ? count : 0] = '\0';
+    char link[64];
+    snprintf(link, sizeof link, "/proc/%u/exe", pid);
+    ns_executable_name(link, "", origin->process);
     origin->pid = pid;
 }
 
@@ -169,12 +164,6 @@ ns_streams_free(struct ns_streams *streams)
     ns_mem_free(streams);
 }
 
-size_t
-ns_streams_count(const struct ns_streams *streams)
-{
-    return streams->count;
-}
-
 /* --- which are of interest -------------------------------------------------------------------- */
 
 enum ns_connection_state
@@ -191,26 +180,23 @@ ns_streams_name(struct ns_streams *streams, uint32_t pid, uint64_t ssl, const ch
 static bool
 asks_provider(const struct ns_streams *streams, const uint8_t *bytes, size_t count)
 {
-    static const char field[] = "\r\nhost:";
-    for (size_t i = 0; i + sizeof field <= count; i++) {
-        size_t k = 0;
-        while (k < sizeof field - 1 && (bytes[i + k] | (field[k] >= 'a' ? 0x20 : 0)) == field[k]) {
-            k++;
-        }
-        if (k < sizeof field - 1) {
+    static const char field[] = "host:";
+    const char *text = (const char *)bytes;
+    const char *end = text + count;
+    while ((text = memmem(text, (size_t)(end - text), "\r\n", 2)) != NULL) {
+        text += 2;
+        if (!ns_wire_text_begins_nocase(text, (size_t)(end - text), field)) {
             continue;
         }
-        const char *host = (const char *)bytes + i + k;
-        size_t left = count - i - k;
-        while (left > 0 && *host == ' ') {
-            host++;
-            left--;
+        text += sizeof field - 1;
+        while (text < end && *text == ' ') {
+            text++;
         }
-        size_t end = 0;
-        while (end < left && host[end] != '\r' && host[end] != ':') {
-            end++;
+        size_t bare = 0;
+        while (text + bare < end && text[bare] != '\r' && text[bare] != ':') {
+            bare++;
         }
-        return ns_wire_host_known(streams->hosts, host, end);
+        return ns_wire_host_known(streams->hosts, text, bare);
     }
     return false;
 }
@@ -218,13 +204,12 @@ asks_provider(const struct ns_streams *streams, const uint8_t *bytes, size_t cou
 static bool
 begin(const struct ns_streams *streams, struct stream *stream, const uint8_t *bytes, size_t count)
 {
-    static const char preface[] = "PRI * HTTP/2.0\r\n";
     const char *name = stream->server_name[0] == '\0' ? NULL : stream->server_name;
     if (stream->wire != NULL || stream->http2 != NULL) {
         return true;
     }
-    if (count >= sizeof preface - 1 && memcmp(bytes, preface, sizeof preface - 1) == 0) {
-        stream->http2 = ns_http2_new(streams->hosts, name, BODY_BYTES_MAX, false);
+    if (count >= PREFACE_LINE_BYTES && memcmp(bytes, ns_http2_preface, PREFACE_LINE_BYTES) == 0) {
+        stream->http2 = ns_http2_new(streams->hosts, name, NS_WITHHOLD_BODY_BYTES_MAX, false);
         return stream->http2 != NULL;
     }
     stream->wire = ns_wire_new(streams->hosts, name);
@@ -249,7 +234,7 @@ judge(struct stream *stream, struct ns_wire_call *call, const uint8_t *request, 
     return denied;
 }
 
-/* Where bytes of the request lie in the write that is going on, which has `done` of them before. */
+/* These bytes of the write that is going on must not leave. */
 static void
 blank(struct ns_write_ruling *ruling, uint32_t at, uint32_t bytes)
 {
@@ -284,7 +269,8 @@ write_http1(struct stream *stream, const uint8_t *bytes, size_t count, uint32_t 
 {
     for (size_t i = 0; i < count;) {
         struct ns_wire_written written = {0};
-        size_t used = ns_wire_write(stream->wire, bytes + i, count - i, BODY_BYTES_MAX, &written);
+        size_t used =
+            ns_wire_write(stream->wire, bytes + i, count - i, NS_WITHHOLD_BODY_BYTES_MAX, &written);
         used = used == 0 || used > count - i ? count - i : used;
         bool holds = written.class == NS_WIRE_WITHHOLD || written.class == NS_WIRE_CALL;
         if (holds && !ns_bytes_append(&stream->held, bytes + i, used)) {

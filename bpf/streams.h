@@ -50,6 +50,4 @@ void ns_streams_read(struct ns_streams *streams, const struct ns_record *record,
 void ns_streams_end(struct ns_streams *streams, uint32_t pid, uint64_t ssl);
 void ns_streams_exit(struct ns_streams *streams, uint32_t pid);
 
-size_t ns_streams_count(const struct ns_streams *streams);
-
 #endif

@@ -271,7 +271,6 @@ ns_call_judge(struct ns_wire_call *call, const uint8_t *request, size_t request_
     enum ns_ruling ruling = NS_RULING_ALLOW;
     if (ticket == NULL && ns_unjudged_is_denied()) {
         ns_unjudged_deny(NS_WIRE_NO_MEMORY, verdict);
-        ns_count(NS_COUNTER_CALLS_DENIED);
         errno = saved;
         return NS_RULING_DENY;
     }

@@ -11,6 +11,10 @@
 #include "shim/hello.h"
 #include "wire/wire.h"
 
+/* A request is withheld up to this much body; past it the call is judged by what was seen. Large
+ * enough for some minutes of audio or a dozen pictures in base64. */
+#define NS_WITHHOLD_BODY_BYTES_MAX (16 << 20)
+
 /* Whose call it is, where it is not this process's: the agent tells of others. */
 struct ns_origin {
     uint32_t pid;

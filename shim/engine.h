@@ -25,10 +25,6 @@
 #include "wire/http1_filter.h"
 #include "wire/wire.h"
 
-/* A request is withheld up to this much body; past it the call is judged by what was seen. Large
- * enough for some minutes of audio or a dozen pictures in base64. */
-#define NS_WITHHOLD_BODY_BYTES_MAX (16 << 20)
-
 /* Bytes withheld of one request, transfer coding and head included: where the coding is so wasteful
  * that this comes first, the call is judged there. */
 #define NS_WITHHOLD_BYTES_MAX (NS_WITHHOLD_BODY_BYTES_MAX + (1 << 20))

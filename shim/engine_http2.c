@@ -69,7 +69,6 @@ judge(struct ns_engine *engine, struct ns_http2_stream *stream)
         ruling = ns_call_judge(call, head, head_bytes, &verdict);
     } else {
         ns_unjudged_deny(reason, &verdict);
-        ns_count(NS_COUNTER_CALLS_DENIED);
     }
     if (ruling == NS_RULING_ALLOW) {
         ns_lock(&engine->lock);

@@ -206,7 +206,6 @@ deny_unjudged(struct ns_engine *engine, enum ns_wire_opaque reason, struct ns_wi
 {
     struct ns_gate_verdict verdict;
     ns_unjudged_deny(reason, &verdict);
-    ns_count(NS_COUNTER_CALLS_DENIED);
     ns_bytes_free(&engine->held);
     engine->dropping = !written->message_end;
     if (call == NULL || !replace(engine, call, &verdict, written->class != NS_WIRE_CALL)) {

@@ -20,21 +20,27 @@ keep_clean(char *text)
 }
 
 void
-ns_process_name(char name[static NS_NAME_BYTES_MAX + 1])
+ns_executable_name(const char *link, const char *otherwise, char name[static NS_NAME_BYTES_MAX + 1])
 {
     char *path = ns_mem_alloc(PATH_BYTES);
-    ssize_t bytes = path == NULL ? -1 : readlink("/proc/self/exe", path, PATH_BYTES - 1);
+    ssize_t bytes = path == NULL ? -1 : readlink(link, path, PATH_BYTES - 1);
     const char *base = NULL;
     if (bytes > 0) {
         path[bytes] = '\0';
         base = strrchr(path, '/');
     }
-    base = base != NULL ? base + 1 : program_invocation_short_name;
+    base = base != NULL ? base + 1 : otherwise;
     size_t base_bytes = strnlen(base, NS_NAME_BYTES_MAX);
     memcpy(name, base, base_bytes);
     name[base_bytes] = '\0';
     ns_mem_free(path);
     keep_clean(name);
+}
+
+void
+ns_process_name(char name[static NS_NAME_BYTES_MAX + 1])
+{
+    ns_executable_name("/proc/self/exe", program_invocation_short_name, name);
 }
 
 /* Field 22 of /proc/self/stat: the comm in field 2 may hold anything, blanks and parentheses

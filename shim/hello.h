@@ -16,6 +16,11 @@ struct ns_hello_text {
 /* The base name of the executable, "" where it cannot be told. */
 void ns_process_name(char name[static NS_NAME_BYTES_MAX + 1]);
 
+/* The base name of what a link to an executable (/proc/PID/exe) leads to; that of `otherwise` where
+ * it cannot be told. "" where it is no text that a message takes. */
+void ns_executable_name(const char *link, const char *otherwise,
+                        char name[static NS_NAME_BYTES_MAX + 1]);
+
 /* How this process sees calls: where hello.c is linked, that is said. */
 enum ns_source ns_process_source(void);
 

@@ -45,5 +45,6 @@ void
 ns_unjudged_deny(enum ns_wire_opaque reason, struct ns_gate_verdict *verdict)
 {
     ns_count(rows[reason].denied);
+    ns_count(NS_COUNTER_CALLS_DENIED);
     ns_gate_deny_unasked(verdict, NS_REASON_UNJUDGED, rows[reason].message);
 }
