@@ -69,10 +69,6 @@ def curl(shim, data, *headers, version="--http1.1", url=URL):
     return int(status), text
 
 
-def requests(shim):
-    return [entry for entry in shim.provider_events() if entry["event"] == "request"]
-
-
 @test
 def a_call_is_asked_for_and_reported():
     for version in ("--http1.1", "--http2"):
@@ -110,7 +106,7 @@ def a_denied_call_leaves_without_its_body_and_its_key():
             data = body()
             status, _ = curl(shim, data, version=version)
             check(status >= 400, f"status {status}")
-            entry, = requests(shim)
+            entry, = shim.logged("request")
             equal(entry["body_bytes"], len(data), "length of the body")
             equal(entry["model"], None, "model at the provider")
             if version == "--http1.1":

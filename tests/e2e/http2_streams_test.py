@@ -4,7 +4,6 @@
 import hashlib
 import json
 import os
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -29,27 +28,12 @@ def chat(**more):
 
 
 def curl(shim, *requests, **more):
-    """One curl, one connection: a request is (URL, data, header…). Returns the text of each."""
-    command = ["curl"]
-    for url, data, *headers in requests:
-        command += ["--next"] if len(command) > 1 else []
-        command += ["-sS", "--http2", "--max-time", "60", "-w", "\x1e",
-                    "-H", f"Authorization: Bearer {shimlab.KEY}", "-d", data, url]
-        for header in headers:
-            command += ["-H", header]
-    done = subprocess.run(command, env=shim.governed_curl(NULLSPEND_LOG=shim.log, **more),
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120,
-                          check=False)
-    equal(done.returncode, 0, "exit status of curl: " + done.stderr)
-    return done.stdout.split("\x1e")[:-1]
+    """The texts alone of Shim.curl_http2."""
+    return [text for _, text in shim.curl_http2(*requests, **more)]
 
 
 def events_of(answer):
     return [line[6:] for line in answer.split("\n") if line.startswith("data: ")]
-
-
-def logged(shim, kind):
-    return [entry for entry in shim.provider_events() if entry["event"] == kind]
 
 
 def evidence(told):
@@ -81,11 +65,11 @@ def a_stream_is_made_to_tell_its_usage_and_the_program_does_not_see_it():
                 told, = shim.collector.wait("REPORT")
                 equal(told["usage"].get("output_tokens"), 30, "output tokens")
                 equal(evidence(told), "reported", "evidence")
-                head = {name.lower() for name, _ in logged(shim, "request")[-1]["headers"]}
+                head = {name.lower() for name, _ in shim.logged("request")[-1]["headers"]}
                 equal(head & {"content-length", "accept-encoding", "x-nullspend-agent"}, set(),
                       "headers at the provider")
         equal(shim.counters().get("streams_asked"), 1, "streams asked by the last process")
-        equal(logged(shim, "broken"), [], "what the provider found")
+        equal(shim.logged("broken"), [], "what the provider found")
 
 
 @test
@@ -96,7 +80,7 @@ def without_the_wish_or_the_need_request_and_answer_are_the_programs():
             shim.collector.forget()
             answer, = curl(shim, (URL, data, "X-Replay: tokens=70/30"), **environment)
             equal('"usage": {' in answer, data == asks, "the program saw the usage")
-            entry = logged(shim, "request")[-1]
+            entry = shim.logged("request")[-1]
             equal(entry["body_sha256"], hashlib.sha256(data.encode()).hexdigest(), "body")
             told, = shim.collector.wait("REPORT")
             equal(evidence(told), "reported" if data == asks else "counted", "evidence")
@@ -136,7 +120,7 @@ asyncio.run(main())
         told = shim.collector.wait("REPORT", 100)
         equal(sorted(report["usage"].get("output_tokens", 0) for report in told), list(range(100)),
               "output tokens")
-        equal(logged(shim, "broken"), [], "what the provider found")
+        equal(shim.logged("broken"), [], "what the provider found")
 
 
 # --- answers that outgrow their hold ---------------------------------------------------------------
@@ -165,10 +149,10 @@ def a_refused_stream_is_cut_and_the_connection_goes_on():
                 equal(evidence(told[True]), "counted", "evidence")
                 equal(told[True]["output_text_bytes"], 400 * len(seen), "text")
                 equal(shim.counters().get("answers_cut"), 1, f"cut, of {shim.counters()}")
-        connections = {entry["connection"] for entry in logged(shim, "request")}
+        connections = {entry["connection"] for entry in shim.logged("request")}
         equal(len(connections), 4, "connections of four processes")
-        equal({entry["error_code"] for entry in logged(shim, "reset")}, {8}, "codes of the resets")
-        equal(logged(shim, "broken"), [], "what the provider found")
+        equal({entry["error_code"] for entry in shim.logged("reset")}, {8}, "codes of the resets")
+        equal(shim.logged("broken"), [], "what the provider found")
 
 
 @test
@@ -222,7 +206,7 @@ asyncio.run(main())
         done = shim.python(code, URL, **PATIENT)
         equal(done.stdout.split(), ["cut", "62", "cut"], "streams: " + done.stderr)
         equal(shim.counters().get("answers_cut"), 2, "cut")
-        equal(logged(shim, "broken"), [], "what the provider found")
+        equal(shim.logged("broken"), [], "what the provider found")
 
 
 if __name__ == "__main__":

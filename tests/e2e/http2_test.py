@@ -4,7 +4,6 @@
 import hashlib
 import json
 import os
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -25,39 +24,14 @@ def body(text="Say hello.", **more):
 
 
 def curl(shim, *requests, **more):
-    """One curl, one connection: a request is (data, header…). Returns status and text of each."""
-    command = ["curl", "-sS", "--http2", "--max-time", "60"]
-    for i, (data, *headers) in enumerate(requests):
-        path = os.path.join(shim.directory, f"body{i}")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(data)
-        command += ["--next"] if i else []
-        command += ["-sS", "--http2", "--max-time", "60", "-w", "\x1f%{http_code} %{http_version}\x1e",
-                    "-H", f"Authorization: Bearer {shimlab.KEY}", "-H",
-                    "Content-Type: application/json", "--data-binary", "@" + path, URL]
-        for header in headers:
-            command += ["-H", header]
-    done = subprocess.run(command, env=shim.governed_curl(NULLSPEND_LOG=shim.log, **more),
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120,
-                          check=False)
-    equal(done.returncode, 0, "exit status of curl: " + done.stderr)
-    answers = []
-    for part in done.stdout.split("\x1e")[:-1]:
-        text, _, status = part.rpartition("\x1f")
-        code, version = status.split()
-        equal(version, "2", "version of HTTP")
-        answers.append((int(code), text))
-    return answers
+    """As Shim.curl_http2, to one URL: a request is (data, header…)."""
+    return shim.curl_http2(*((URL, *request) for request in requests), **more)
 
 
 def of_model(model):
     """Denies calls for this model."""
     return lambda asked: (fake_collector.deny() if asked["requested_model"] == model
                           else fake_collector.allow())(asked)
-
-
-def events(shim, kind):
-    return [entry for entry in shim.provider_events() if entry["event"] == kind]
 
 
 # --- allowed ----------------------------------------------------------------------------------------
@@ -69,7 +43,7 @@ def an_allowed_call_leaves_unchanged_without_our_headers_and_is_reported():
         text = body()
         (status, _), = curl(shim, (text, "X-Replay: tokens=1000/50", "X-NullSpend-Customer: acme"))
         equal(status, 200, "status")
-        entry, = events(shim, "request")
+        entry, = shim.logged("request")
         equal(entry["protocol"], "HTTP/2", "protocol")
         equal(entry["body_sha256"], hashlib.sha256(text.encode()).hexdigest(), "body")
         check("x-nullspend" not in json.dumps(entry["headers"]).lower(),
@@ -103,9 +77,9 @@ def bodies_larger_than_the_windows_leave_whole():
             text = body("x" * 700_000)
             answers = curl(shim, (text, "X-NullSpend-Agent: a"), (text,), (body("small"),))
             equal([status for status, _ in answers], [200] * 3, "statuses")
-            hashes = [entry["body_sha256"] for entry in events(shim, "request")]
+            hashes = [entry["body_sha256"] for entry in shim.logged("request")]
             equal(hashes[:2], [hashlib.sha256(text.encode()).hexdigest()] * 2, "bodies")
-            equal(events(shim, "broken"), [], "breaches of the protocol")
+            equal(shim.logged("broken"), [], "breaches of the protocol")
             equal(len(shim.collector.wait("REPORT", 3)), 3, "reports")
 
 
@@ -121,12 +95,12 @@ def a_denied_call_does_not_leave_and_the_connection_goes_on():
                        (denied,), (body("and again"),))
         equal([status for status, _ in answers], [200, 402, 200, 402, 200], "statuses")
         check("nullspend" in json.loads(answers[1][1])["error"]["message"], answers[1][1])
-        entries = events(shim, "request")
+        entries = shim.logged("request")
         equal([entry["model"] for entry in entries], ["gpt-4o-mini"] * 3, "at the provider")
         equal(len({entry["connection"] for entry in entries}), 1, "connections")
-        equal([entry["body_bytes"] for entry in events(shim, "partial")], [0, 0], "bytes that left")
-        equal([entry["error_code"] for entry in events(shim, "reset")], [8, 8], "resets")
-        equal(events(shim, "broken"), [], "breaches of the protocol")
+        equal([entry["body_bytes"] for entry in shim.logged("partial")], [0, 0], "bytes that left")
+        equal([entry["error_code"] for entry in shim.logged("reset")], [8, 8], "resets")
+        equal(shim.logged("broken"), [], "breaches of the protocol")
         equal(len(shim.collector.wait("REPORT", 3)), 3, "reports")
 
 
@@ -139,9 +113,9 @@ def a_denied_body_larger_than_the_windows_does_not_leave():
                                  "model": "gpt-4o"})
             answers = curl(shim, (denied,), (body("y" * 300_000),), (denied,), (body(),))
             equal([status for status, _ in answers], [402, 200, 402, 200], "statuses")
-            equal([entry["body_bytes"] for entry in events(shim, "partial")], [0, 0],
+            equal([entry["body_bytes"] for entry in shim.logged("partial")], [0, 0],
                   "bytes that left")
-            equal(events(shim, "broken"), [], "breaches of the protocol")
+            equal(shim.logged("broken"), [], "breaches of the protocol")
 
 
 @test
@@ -169,9 +143,9 @@ with httpx.Client(http2=True, timeout=60) as client:
             equal(done.stdout.splitlines(), [expected, "200 False"], f"{policy}: {done.stderr}")
             equal(shim.counters().get(counter), 1, f"{counter} of {shim.counters()}")
             equal(len(shim.collector.of("CHECK")), 1, "questions")
-            equal([entry["body_bytes"] for entry in events(shim, "partial")],
+            equal([entry["body_bytes"] for entry in shim.logged("partial")],
                   [0] if policy == "deny" else [], "what left of the denied")
-            equal(events(shim, "broken"), [], "breaches of the protocol")
+            equal(shim.logged("broken"), [], "breaches of the protocol")
 
 
 # --- many streams -----------------------------------------------------------------------------------
@@ -213,12 +187,12 @@ def a_hundred_streams_at_once_are_judged_one_by_one():
                 for model, status, version, text in json.loads(line):
                     equal(version, "HTTP/2", "version")
                     equal(status, 402 if model == "gpt-4o" else 200, f"status of {model}: {text}")
-            entries = [entry for entry in events(shim, "request") if entry["method"] == "POST"]
+            entries = [entry for entry in shim.logged("request") if entry["method"] == "POST"]
             equal(len(entries), 132, "requests at the provider")
             equal({entry["model"] for entry in entries}, {"gpt-4o-mini"}, "models there")
             equal(len({entry["connection"] for entry in entries}), 1, "connections")
-            equal(events(shim, "broken"), [], "breaches of the protocol")
-            equal(sum(entry["body_bytes"] for entry in events(shim, "partial")), 0,
+            equal(shim.logged("broken"), [], "breaches of the protocol")
+            equal(sum(entry["body_bytes"] for entry in shim.logged("partial")), 0,
                   "bytes of denied requests")
             reports = shim.collector.wait("REPORT", 132)
             check(all(report["usage"].get("output_tokens") for report in reports), "usage")

@@ -14,6 +14,7 @@ import subprocess
 
 import fake_collector
 import lab
+from tap import equal
 
 ROOT = lab.ROOT
 HOST = "api.openai.com"
@@ -90,6 +91,37 @@ class Shim(lab.Lab):
         return subprocess.run([PYTHON, "-c", code, *arguments], env=environment, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout,
                               check=False)
+
+    def curl_http2(self, *requests, **more):
+        """One curl, one connection over HTTP/2: a request is (URL, data, header…). Returns status and
+        text of each."""
+        command = ["curl"]
+        for i, (url, data, *headers) in enumerate(requests):
+            path = os.path.join(self.directory, f"body{i}")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(data)
+            command += ["--next"] if i else []
+            command += ["-sS", "--http2", "--max-time", "60",
+                        "-w", "\x1f%{http_code} %{http_version}\x1e",
+                        "-H", f"Authorization: Bearer {KEY}", "-H", "Content-Type: application/json",
+                        "--data-binary", "@" + path, url]
+            for header in headers:
+                command += ["-H", header]
+        done = subprocess.run(command, env=self.governed_curl(NULLSPEND_LOG=self.log, **more),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=120, check=False)
+        equal(done.returncode, 0, "exit status of curl: " + done.stderr)
+        answers = []
+        for part in done.stdout.split("\x1e")[:-1]:
+            text, _, status = part.rpartition("\x1f")
+            code, version = status.split()
+            equal(version, "2", "version of HTTP")
+            answers.append((int(code), text))
+        return answers
+
+    def logged(self, kind):
+        """What the provider logged of this kind."""
+        return [entry for entry in self.provider_events() if entry["event"] == kind]
 
     def log_lines(self):
         if not os.path.exists(self.log):
