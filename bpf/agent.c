@@ -53,14 +53,26 @@ overwrite(uint32_t pid, uint64_t from, uint32_t bytes, char with)
     ns_mem_free(text);
 }
 
+/* The library governs it. */
+static bool
+is_left_alone(struct agent *agent, const struct ns_record *record)
+{
+    bool left = record->undecided && ns_target_is_preloaded(record->pid);
+    if (left) {
+        ns_capture_leave_alone(agent->capture, record->pid);
+    }
+    return left;
+}
+
 static void
 take_write(struct agent *agent, const struct ns_record *record, const uint8_t *bytes)
 {
-    struct ns_write_ruling ruling = ns_streams_write(agent->streams, record, bytes);
-    if (ruling.state == NS_CONNECTION_IGNORED) {
-        ns_capture_set(agent->capture, record->pid, record->ssl, NS_CONNECTION_IGNORED);
-    } else {
-        ns_capture_set(agent->capture, record->pid, record->ssl, NS_CONNECTION_PROVIDER);
+    struct ns_write_ruling ruling = {.state = NS_CONNECTION_IGNORED};
+    if (!is_left_alone(agent, record)) {
+        ruling = ns_streams_write(agent->streams, record, bytes);
+    }
+    if (record->undecided || ruling.state == NS_CONNECTION_IGNORED) {
+        ns_capture_decide(agent->capture, record->connection, ruling.state);
     }
     if (ruling.denied && record->stopped) {
         overwrite(record->pid, record->from + ruling.blank_at, ruling.blank_bytes, ' ');
@@ -74,15 +86,11 @@ take_write(struct agent *agent, const struct ns_record *record, const uint8_t *b
 static void
 take_name(struct agent *agent, const struct ns_record *record, const uint8_t *bytes)
 {
-    if (record->bytes == 0) {
+    if (record->bytes == 0 || is_left_alone(agent, record)) {
         return;
     }
-    if (ns_target_is_preloaded(record->pid)) {
-        ns_capture_leave_alone(agent->capture, record->pid);
-        return;
-    }
-    ns_capture_set(agent->capture, record->pid, record->ssl,
-                   ns_streams_name(agent->streams, record->pid, record->ssl, (const char *)bytes));
+    ns_capture_decide(agent->capture, record->connection,
+                      ns_streams_name(agent->streams, record, (const char *)bytes));
 }
 
 static void
@@ -97,13 +105,13 @@ take(void *context, const struct ns_record *record, const uint8_t *bytes)
         take_write(agent, record, bytes);
         break;
     case NS_RECORD_WRITTEN:
-        ns_streams_written(agent->streams, record->pid, record->ssl, record->total);
+        ns_streams_written(agent->streams, record);
         break;
     case NS_RECORD_READ:
         ns_streams_read(agent->streams, record, bytes);
         break;
     case NS_RECORD_END:
-        ns_streams_end(agent->streams, record->pid, record->ssl);
+        ns_streams_end(agent->streams, record->connection);
         break;
     case NS_RECORD_EXIT:
         ns_streams_exit(agent->streams, record->pid);

@@ -15,6 +15,7 @@
 
 const char ns_license[] SEC("license") = "Dual BSD/GPL";
 
+#define SIGCONT 18
 #define SIGSTOP 19
 #define SET_SERVER_NAME 55 /* SSL_CTRL_SET_TLSEXT_HOSTNAME */
 
@@ -41,12 +42,32 @@ struct {
     __uint(max_entries, 16 << 20);
 } records SEC(".maps");
 
+/* A connection has a number of its own, for the address of its SSL* may be another one's next. */
+struct place {
+    __u64 ssl;
+    __u32 pid;
+    __u32 zero;
+};
+
+struct connection {
+    __u64 number;
+    __u64 named; /* it is a client's that has named its server */
+};
+
 struct {
     __uint(type, BPF_MAP_TYPE_LRU_HASH);
     __uint(max_entries, 65536);
-    __type(key, struct ns_connection_key);
-    __type(value, __u32);
+    __type(key, struct place);
+    __type(value, struct connection);
 } connections SEC(".maps");
+
+/* What the agent says they are, by their number: enum ns_connection_state. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 65536);
+    __type(key, __u64);
+    __type(value, __u32);
+} decisions SEC(".maps");
 
 /* Processes that something else governs, or the agent's own: nothing of them is told. */
 struct {
@@ -81,7 +102,7 @@ struct {
 
 /* A call of OpenSSL that a thread is in. */
 struct inside {
-    __u64 ssl;
+    __u64 connection;
     __u64 bytes;
     __u64 count_at; /* of the _ex forms: where they say how many; 0 for the others */
 };
@@ -99,6 +120,9 @@ struct {
     __type(key, __u64);
     __type(value, struct inside);
 } writes SEC(".maps");
+
+/* Of the connection that came last. */
+__u64 last_number = 0;
 
 /* Set by the agent: writes to providers wait for it. */
 __u32 stops = 0;
@@ -191,20 +215,21 @@ tell_next(__u32 index, void *context)
     return head->offset >= head->total;
 }
 
-/* All bytes of a call, from head->from on. */
-static __always_inline void
+/* All bytes of a call, from head->from on. Returns whether they all found room. */
+static __always_inline int
 tell(struct ns_record *head)
 {
     bpf_loop(NS_RECORDS_A_CALL_MAX, tell_next, head, 0);
+    return head->offset >= head->total;
 }
 
 /* A record without bytes. */
 static __always_inline void
-tell_event(__u32 kind, __u64 ssl, __u32 total)
+tell_event(__u32 kind, __u64 connection, __u32 total)
 {
     __u64 id = bpf_get_current_pid_tgid();
     struct ns_record head = {
-        .kind = kind, .pid = id >> 32, .tid = (__u32)id, .ssl = ssl, .total = total};
+        .kind = kind, .pid = id >> 32, .tid = (__u32)id, .connection = connection, .total = total};
     struct ns_record *record = bpf_ringbuf_reserve(&records, sizeof head, 0);
     if (record == NULL) {
         drop(head.pid, 0);
@@ -230,14 +255,24 @@ is_left_alone(__u32 pid)
 }
 
 static __always_inline __u32
-state_of(__u32 pid, __u64 ssl)
+state_of(const struct connection *connection)
 {
-    struct ns_connection_key key = {.ssl = ssl, .pid = pid};
-    if (is_left_alone(pid)) {
-        return NS_CONNECTION_IGNORED;
+    const __u32 *state = bpf_map_lookup_elem(&decisions, &connection->number);
+    return state == NULL ? NS_CONNECTION_UNDECIDED : *state;
+}
+
+/* One that nobody has looked at. What had the same address is over. */
+static __always_inline struct connection
+new_connection(const struct place *place, __u64 named)
+{
+    struct connection connection = {.number = __sync_fetch_and_add(&last_number, 1) + 1,
+                                    .named = named};
+    const struct connection *former = bpf_map_lookup_elem(&connections, place);
+    if (former != NULL) {
+        tell_event(NS_RECORD_END, former->number, 0);
     }
-    const __u32 *state = bpf_map_lookup_elem(&connections, &key);
-    return state == NULL ? NS_CONNECTION_NEW : *state;
+    bpf_map_update_elem(&connections, place, &connection, BPF_ANY);
+    return connection;
 }
 
 SEC("uprobe")
@@ -250,8 +285,8 @@ on_ctrl(struct pt_regs *regs)
         is_left_alone(pid)) {
         return 0;
     }
-    struct ns_connection_key key = {.ssl = PT_REGS_PARM1(regs), .pid = pid};
-    bpf_map_delete_elem(&connections, &key); /* of a connection that had the same address */
+    struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = pid};
+    struct connection connection = new_connection(&place, 1);
     struct {
         struct ns_record head;
         char name[NS_RECORD_NAME_BYTES];
@@ -260,8 +295,11 @@ on_ctrl(struct pt_regs *regs)
         drop(pid, NS_RECORD_NAME_BYTES);
         return 0;
     }
-    record->head =
-        (struct ns_record){.kind = NS_RECORD_NAME, .pid = pid, .tid = (__u32)id, .ssl = key.ssl};
+    record->head = (struct ns_record){.kind = NS_RECORD_NAME,
+                                      .pid = pid,
+                                      .tid = (__u32)id,
+                                      .connection = connection.number,
+                                      .undecided = 1};
     long bytes = bpf_probe_read_user_str(record->name, sizeof record->name,
                                          (const void *)PT_REGS_PARM4(regs));
     record->head.bytes = bytes > 0 ? (__u32)bytes : 0;
@@ -274,25 +312,39 @@ int
 on_free(struct pt_regs *regs)
 {
     __u32 pid = bpf_get_current_pid_tgid() >> 32;
-    struct ns_connection_key key = {.ssl = PT_REGS_PARM1(regs), .pid = pid};
-    const __u32 *state = bpf_map_lookup_elem(&connections, &key);
-    if (state != NULL) {
-        if (*state != NS_CONNECTION_IGNORED) {
-            tell_event(NS_RECORD_END, key.ssl, 0);
+    struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = pid};
+    const struct connection *connection = bpf_map_lookup_elem(&connections, &place);
+    if (connection != NULL) {
+        __u64 number = connection->number;
+        if (state_of(connection) != NS_CONNECTION_IGNORED) {
+            tell_event(NS_RECORD_END, number, 0);
         }
-        bpf_map_delete_elem(&connections, &key);
+        bpf_map_delete_elem(&decisions, &number);
+        bpf_map_delete_elem(&connections, &place);
     }
     return 0;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-/* The process stops before the first instruction of the write, unless somebody traces it, who would
- * see the signal in its stead. */
-static __always_inline __u32
-stop(__u32 pid, __u32 state)
+/* Do these bytes begin what a client asks for: a POST, or HTTP/2's preface? */
+static __always_inline int
+asks(__u64 bytes)
 {
-    if (stops == 0 || state != NS_CONNECTION_PROVIDER) {
+    static const char post[4] = "POST", preface[4] = "PRI ";
+    char begins[4];
+    return bpf_probe_read_user(begins, sizeof begins, (const void *)bytes) == 0 &&
+           (__builtin_memcmp(begins, post, sizeof begins) == 0 ||
+            __builtin_memcmp(begins, preface, sizeof begins) == 0);
+}
+
+/* The process stops before the first instruction of a write that the agent must see first, unless
+ * somebody traces it, who would see the signal in its stead. A connection that is undecided may be
+ * to a provider: the agent is about to say. */
+static __always_inline __u32
+stop(__u32 pid, const struct connection *connection, __u32 state, __u64 bytes)
+{
+    if (stops == 0 || (state == NS_CONNECTION_UNDECIDED && !connection->named && !asks(bytes))) {
         return 0;
     }
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
@@ -311,23 +363,34 @@ begin_write(struct pt_regs *regs, __u64 count, __u64 count_at)
 {
     __u64 id = bpf_get_current_pid_tgid();
     __u32 pid = id >> 32;
-    struct inside inside = {
-        .ssl = PT_REGS_PARM1(regs), .bytes = PT_REGS_PARM2(regs), .count_at = count_at};
-    __u32 state = state_of(pid, inside.ssl);
-    if (state == NS_CONNECTION_IGNORED || count == 0) {
+    if (count == 0 || is_left_alone(pid)) {
         return 0;
     }
+    struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = pid};
+    const struct connection *known_one = bpf_map_lookup_elem(&connections, &place);
+    struct connection connection = known_one != NULL ? *known_one : new_connection(&place, 0);
+    __u32 state = state_of(&connection);
+    if (state == NS_CONNECTION_IGNORED) {
+        return 0;
+    }
+    struct inside inside = {
+        .connection = connection.number, .bytes = PT_REGS_PARM2(regs), .count_at = count_at};
     __u32 one = 1;
     bpf_map_update_elem(&known, &pid, &one, BPF_ANY);
     bpf_map_update_elem(&writes, &id, &inside, BPF_ANY);
     struct ns_record head = {.kind = NS_RECORD_WRITE,
                              .pid = pid,
                              .tid = (__u32)id,
-                             .ssl = inside.ssl,
+                             .connection = connection.number,
                              .from = inside.bytes,
-                             .total = count > 0x7fffffff ? 0x7fffffff : (__u32)count};
-    head.stopped = stop(pid, state);
-    tell(&head);
+                             .total = count > 0x7fffffff ? 0x7fffffff : (__u32)count,
+                             .undecided = state == NS_CONNECTION_UNDECIDED};
+    head.stopped = stop(pid, &connection, state, inside.bytes);
+    if (!tell(&head) && head.stopped) {
+        /* The agent does not see its end: it would not let go. */
+        bpf_map_delete_elem(&stopped, &pid);
+        bpf_send_signal(SIGCONT);
+    }
     return 0;
 }
 
@@ -372,7 +435,7 @@ on_written(struct pt_regs *regs)
     }
     struct inside inside = *found;
     bpf_map_delete_elem(&writes, &id);
-    tell_event(NS_RECORD_WRITTEN, inside.ssl, count_of(&inside, (int)PT_REGS_RC(regs)));
+    tell_event(NS_RECORD_WRITTEN, inside.connection, count_of(&inside, (int)PT_REGS_RC(regs)));
     return 0;
 }
 
@@ -382,11 +445,11 @@ static __always_inline int
 begin_read(struct pt_regs *regs, __u64 count_at)
 {
     __u64 id = bpf_get_current_pid_tgid();
-    struct inside inside = {
-        .ssl = PT_REGS_PARM1(regs), .bytes = PT_REGS_PARM2(regs), .count_at = count_at};
-    struct ns_connection_key key = {.ssl = inside.ssl, .pid = id >> 32};
-    const __u32 *state = bpf_map_lookup_elem(&connections, &key);
-    if (state != NULL && *state == NS_CONNECTION_PROVIDER) {
+    struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = id >> 32};
+    const struct connection *connection = bpf_map_lookup_elem(&connections, &place);
+    if (connection != NULL && state_of(connection) != NS_CONNECTION_IGNORED) {
+        struct inside inside = {
+            .connection = connection->number, .bytes = PT_REGS_PARM2(regs), .count_at = count_at};
         bpf_map_update_elem(&reads, &id, &inside, BPF_ANY);
     }
     return 0;
@@ -420,7 +483,7 @@ on_have_read(struct pt_regs *regs)
     struct ns_record head = {.kind = NS_RECORD_READ,
                              .pid = id >> 32,
                              .tid = (__u32)id,
-                             .ssl = inside.ssl,
+                             .connection = inside.connection,
                              .from = inside.bytes,
                              .total = count_of(&inside, (int)PT_REGS_RC(regs))};
     if (head.total > 0) {

@@ -193,12 +193,10 @@ ns_capture_take(struct ns_capture *capture)
 }
 
 void
-ns_capture_set(struct ns_capture *capture, uint32_t pid, uint64_t ssl,
-               enum ns_connection_state state)
+ns_capture_decide(struct ns_capture *capture, uint64_t connection, enum ns_connection_state state)
 {
-    struct ns_connection_key key = {.ssl = ssl, .pid = pid};
     uint32_t value = state;
-    (void)bpf_map_update_elem(bpf_map__fd(capture->skeleton->maps.connections), &key, &value,
+    (void)bpf_map_update_elem(bpf_map__fd(capture->skeleton->maps.decisions), &connection, &value,
                               BPF_ANY);
 }
 

@@ -36,9 +36,9 @@ int ns_capture_fd(const struct ns_capture *capture);
 /* Hands on what there is. */
 void ns_capture_take(struct ns_capture *capture);
 
-/* What the kernel's part is to do with a connection; with all of a process. */
-void ns_capture_set(struct ns_capture *capture, uint32_t pid, uint64_t ssl,
-                    enum ns_connection_state state);
+/* What a connection is, by its number; nothing more is to be told of a process. */
+void ns_capture_decide(struct ns_capture *capture, uint64_t connection,
+                       enum ns_connection_state state);
 void ns_capture_leave_alone(struct ns_capture *capture, uint32_t pid);
 
 /* A process that was stopped goes on. */

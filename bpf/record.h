@@ -23,24 +23,18 @@ struct ns_record {
     unsigned int kind;
     unsigned int pid; /* of the process, in the agent's own name space */
     unsigned int tid;
-    unsigned int stopped;    /* the process was told to stop before these bytes are encrypted */
-    unsigned long long ssl;  /* its SSL*; 0 for EXIT */
-    unsigned long long from; /* where in its memory the bytes of the whole call are */
-    unsigned int offset;     /* of these bytes in them */
-    unsigned int total;      /* bytes of the whole call */
-    unsigned int bytes;      /* behind this head */
-    unsigned int zero;
+    unsigned int stopped;          /* the process stops before these bytes are encrypted */
+    unsigned long long connection; /* its number; 0 for EXIT */
+    unsigned long long from;       /* where in its memory the bytes of the whole call are */
+    unsigned int offset;           /* of these bytes in them */
+    unsigned int total;            /* bytes of the whole call */
+    unsigned int bytes;            /* behind this head */
+    unsigned int undecided;        /* the agent has not said yet what the connection is */
 };
 
-/* A connection as the kernel knows it. */
-struct ns_connection_key {
-    unsigned long long ssl;
-    unsigned int pid;
-    unsigned int zero;
-};
-
+/* What the agent says a connection is. Until it has, all of it is told. */
 enum ns_connection_state {
-    NS_CONNECTION_NEW,      /* nobody has looked at it: all of it is told */
+    NS_CONNECTION_UNDECIDED,
     NS_CONNECTION_PROVIDER, /* told, and its writes wait for the agent where that is wanted */
     NS_CONNECTION_IGNORED   /* nothing of it is told */
 };

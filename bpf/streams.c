@@ -20,8 +20,8 @@
 
 struct stream {
     struct stream *next;
+    uint64_t connection;
     uint32_t pid;
-    uint64_t ssl;
     char server_name[NS_HOST_BYTES_MAX + 1]; /* "" where it was not told */
     struct ns_wire *wire;                    /* HTTP/1.x; NULL before the first bytes */
     struct ns_http2 *http2;
@@ -39,16 +39,14 @@ struct ns_streams {
 /* --- the table ------------------------------------------------------------------------------ */
 
 static struct stream **
-place_of(struct ns_streams *streams, uint32_t pid, uint64_t ssl)
+place_of(struct ns_streams *streams, uint64_t connection)
 {
-    uint64_t hash = (ssl >> 4 ^ (uint64_t)pid << 20) * UINT64_C(0x9e3779b97f4a7c15);
-    struct stream **link = &streams->buckets[hash >> 52];
-    while (*link != NULL && ((*link)->pid != pid || (*link)->ssl != ssl)) {
+    struct stream **link = &streams->buckets[connection % BUCKETS];
+    while (*link != NULL && (*link)->connection != connection) {
         link = &(*link)->next;
     }
     return link;
 }
-_Static_assert(BUCKETS == 1 << 12, "the hash has so many bits");
 
 struct ns_streams *
 ns_streams_new(const struct ns_wire_hosts *hosts)
@@ -70,18 +68,18 @@ read_name(struct ns_origin *origin, uint32_t pid)
 }
 
 static struct stream *
-open_stream(struct ns_streams *streams, uint32_t pid, uint64_t ssl, const char *server_name)
+open_stream(struct ns_streams *streams, const struct ns_record *record, const char *server_name)
 {
     if (streams->count == NS_STREAMS_MAX) {
         return NULL;
     }
     struct stream *stream = ns_mem_alloc(sizeof *stream);
     if (stream != NULL) {
-        stream->pid = pid;
-        stream->ssl = ssl;
+        stream->connection = record->connection;
+        stream->pid = record->pid;
         snprintf(stream->server_name, sizeof stream->server_name, "%s", server_name);
-        read_name(&stream->origin, pid);
-        *place_of(streams, pid, ssl) = stream;
+        read_name(&stream->origin, record->pid);
+        *place_of(streams, record->connection) = stream;
         streams->count++;
     }
     return stream;
@@ -131,9 +129,9 @@ close_stream(struct ns_streams *streams, struct stream **link)
 }
 
 void
-ns_streams_end(struct ns_streams *streams, uint32_t pid, uint64_t ssl)
+ns_streams_end(struct ns_streams *streams, uint64_t connection)
 {
-    struct stream **link = place_of(streams, pid, ssl);
+    struct stream **link = place_of(streams, connection);
     if (*link != NULL) {
         close_stream(streams, link);
     }
@@ -167,12 +165,11 @@ ns_streams_free(struct ns_streams *streams)
 /* --- which are of interest -------------------------------------------------------------------- */
 
 enum ns_connection_state
-ns_streams_name(struct ns_streams *streams, uint32_t pid, uint64_t ssl, const char *server_name)
+ns_streams_name(struct ns_streams *streams, const struct ns_record *record, const char *server_name)
 {
-    ns_streams_end(streams, pid, ssl); /* another one had the same address */
     bool known = ns_wire_host_known(streams->hosts, server_name, strlen(server_name));
-    return known && open_stream(streams, pid, ssl, server_name) != NULL ? NS_CONNECTION_PROVIDER
-                                                                        : NS_CONNECTION_IGNORED;
+    return known && open_stream(streams, record, server_name) != NULL ? NS_CONNECTION_PROVIDER
+                                                                      : NS_CONNECTION_IGNORED;
 }
 
 /* Of a connection that named no server: does it ask a provider for something, by the Host in its
@@ -348,12 +345,12 @@ struct ns_write_ruling
 ns_streams_write(struct ns_streams *streams, const struct ns_record *record, const uint8_t *bytes)
 {
     struct ns_write_ruling ruling = {.state = NS_CONNECTION_IGNORED};
-    struct stream *stream = *place_of(streams, record->pid, record->ssl);
+    struct stream *stream = *place_of(streams, record->connection);
     if (stream == NULL) {
         if (record->offset != 0 || !asks_provider(streams, bytes, record->bytes)) {
             return ruling;
         }
-        stream = open_stream(streams, record->pid, record->ssl, "");
+        stream = open_stream(streams, record, "");
     }
     if (stream == NULL || !begin(streams, stream, bytes, record->bytes)) {
         return ruling;
@@ -376,11 +373,11 @@ ns_streams_write(struct ns_streams *streams, const struct ns_record *record, con
 }
 
 void
-ns_streams_written(struct ns_streams *streams, uint32_t pid, uint64_t ssl, uint32_t taken)
+ns_streams_written(struct ns_streams *streams, const struct ns_record *record)
 {
-    struct stream *stream = *place_of(streams, pid, ssl);
+    struct stream *stream = *place_of(streams, record->connection);
     if (stream != NULL) {
-        stream->ahead -= taken < stream->ahead ? taken : stream->ahead;
+        stream->ahead -= record->total < stream->ahead ? record->total : stream->ahead;
     }
 }
 
@@ -428,7 +425,7 @@ read_http2(struct stream *stream, const uint8_t *bytes, size_t count)
 void
 ns_streams_read(struct ns_streams *streams, const struct ns_record *record, const uint8_t *bytes)
 {
-    struct stream *stream = *place_of(streams, record->pid, record->ssl);
+    struct stream *stream = *place_of(streams, record->connection);
     if (stream == NULL) {
         return;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The connections of other processes, by process and SSL*: what the kernel's part tells of them
+ * The connections of other processes, by their numbers: what the kernel's part tells of them
  * goes through wire/ here, and calls are asked for and reported. No I/O but with the collector. One
  * thread.
  */
@@ -22,7 +22,7 @@ struct ns_streams *ns_streams_new(const struct ns_wire_hosts *hosts);
 void ns_streams_free(struct ns_streams *streams);
 
 /* A connection of this process begins, to this server. Returns what it is. */
-enum ns_connection_state ns_streams_name(struct ns_streams *streams, uint32_t pid, uint64_t ssl,
+enum ns_connection_state ns_streams_name(struct ns_streams *streams, const struct ns_record *record,
                                          const char *server_name);
 
 /* What is to become of a write. */
@@ -41,13 +41,13 @@ struct ns_write_ruling ns_streams_write(struct ns_streams *streams, const struct
                                         const uint8_t *bytes);
 
 /* That write is over. */
-void ns_streams_written(struct ns_streams *streams, uint32_t pid, uint64_t ssl, uint32_t taken);
+void ns_streams_written(struct ns_streams *streams, const struct ns_record *record);
 
 void ns_streams_read(struct ns_streams *streams, const struct ns_record *record,
                      const uint8_t *bytes);
 
 /* A connection, or all of a process, is over. */
-void ns_streams_end(struct ns_streams *streams, uint32_t pid, uint64_t ssl);
+void ns_streams_end(struct ns_streams *streams, uint64_t connection);
 void ns_streams_exit(struct ns_streams *streams, uint32_t pid);
 
 #endif

@@ -8,7 +8,8 @@
  *    memory near the program, which becomes executable only when it is not writable any more.
  * 3. The hooks' table of real functions is turned to the trampolines: right already, for they do
  *    what the functions do.
- * 4. Each page of the program that holds a beginning is copied, changed in the copy, made
+ * 4. Each page of the program that holds a beginning is copied (without the breakpoints of probes,
+ *    which are no such thing in a copy: detour_text.h), changed in the copy, made
  *    executable there, and moved over the original by one mremap each: no page is ever writable and
  *    executable, and where the kernel forbids new executable memory (MemoryDenyWriteExecute,
  *    SELinux), that shows before anything has changed.
@@ -74,6 +75,7 @@ open_program(struct dl_phdr_info *info, size_t bytes, void *data)
 
 #if defined(__x86_64__)
 #include "shim/detour_move.h"
+#include "shim/detour_text.h"
 
 #define PAGE_BYTES 4096
 #define FUNCTIONS_MAX 32
@@ -96,6 +98,7 @@ struct function {
 };
 
 struct plan {
+    struct ns_detour_text text;
     struct function functions[FUNCTIONS_MAX];
     size_t function_count;
     uintptr_t pages[PAGES_MAX]; /* of the program, to be replaced */
@@ -213,6 +216,28 @@ write_hook_jump(uint8_t *at, void (*hook)(void))
     memcpy(at + sizeof jump, &hook, sizeof hook);
 }
 
+/* Moves the beginning of a function to its part of the new memory. */
+static enum ns_detour_refusal
+move_function(const struct plan *plan, const struct ns_zydis *zydis, const uint8_t *function,
+              size_t bytes, uint8_t *part, uintptr_t *entry)
+{
+    size_t moved_bytes = 0;
+    if (bytes == 0) {
+        return NS_DETOUR_SHORT;
+    }
+    uint8_t *code = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (code == MAP_FAILED) {
+        return NS_DETOUR_NO_MEMORY;
+    }
+    enum ns_detour_refusal refusal =
+        ns_detour_text_copy(&plan->text, (uintptr_t)function, bytes, code)
+            ? ns_detour_move(zydis, code, bytes, (uintptr_t)function, part, (uintptr_t)part, entry,
+                             &moved_bytes)
+            : NS_DETOUR_CHANGED;
+    munmap(code, bytes);
+    return refusal;
+}
+
 /* Moves the beginnings of all functions that are hooks. False: one of them cannot be, and why was
  * told. */
 static bool
@@ -220,15 +245,14 @@ plan_functions(struct plan *plan, const struct ns_elf *program, const struct ns_
 {
     for (size_t i = 0; i < ns_hook_count; i++) {
         size_t bytes = 0;
-        const uint8_t *code = ns_elf_function_sized(program, ns_hooks[i].name, &bytes);
-        if (code == NULL) {
+        const uint8_t *start = ns_elf_function_sized(program, ns_hooks[i].name, &bytes);
+        if (start == NULL) {
             continue; /* of a later version, or left out */
         }
         struct function *function = &plan->functions[plan->function_count];
         uint8_t *part = plan->near + plan->function_count * PART_BYTES;
-        size_t moved_bytes = 0;
-        enum ns_detour_refusal refusal = ns_detour_move(zydis, code, bytes, part, (uintptr_t)part,
-                                                        &function->entry, &moved_bytes);
+        enum ns_detour_refusal refusal =
+            move_function(plan, zydis, start, bytes, part, &function->entry);
         write_hook_jump(part + HOOK_JUMP_AT, ns_hooks[i].hook);
         if (refusal == NS_DETOUR_MOVED &&
             !ns_detour_jump(function->jump, function->entry, (uintptr_t)part + HOOK_JUMP_AT)) {
@@ -260,7 +284,8 @@ change_copies(const struct plan *plan, const struct function *function)
     }
 }
 
-/* Copies of the pages, executable: with the jumps, or as they are. NULL with errno. */
+/* Copies of the pages, executable: with the jumps, or as they are. NULL where they cannot be made.
+ */
 static uint8_t *
 copy_pages(struct plan *plan, bool with_jumps)
 {
@@ -270,16 +295,16 @@ copy_pages(struct plan *plan, bool with_jumps)
         return NULL;
     }
     plan->copies = copies;
-    for (size_t i = 0; i < plan->page_count; i++) {
-        memcpy(copies + i * PAGE_BYTES, (const void *)plan->pages[i], PAGE_BYTES);
+    bool sound = true;
+    for (size_t i = 0; sound && i < plan->page_count; i++) {
+        sound =
+            ns_detour_text_copy(&plan->text, plan->pages[i], PAGE_BYTES, copies + i * PAGE_BYTES);
     }
     for (size_t i = 0; with_jumps && i < plan->function_count; i++) {
         change_copies(plan, &plan->functions[i]);
     }
-    if (mprotect(copies, bytes, PROT_READ | PROT_EXEC) != 0) {
-        int why = errno;
+    if (!sound || mprotect(copies, bytes, PROT_READ | PROT_EXEC) != 0) {
         munmap(copies, bytes);
-        errno = why;
         return NULL;
     }
     return copies;
@@ -351,7 +376,7 @@ is_alone(void)
 }
 
 static bool
-detour(const struct ns_elf *program, struct ns_openssl *copy)
+detour(const struct ns_elf *program, const void *function, struct ns_openssl *copy)
 {
     struct ns_zydis zydis;
     void *library = open_zydis(&zydis);
@@ -362,6 +387,8 @@ detour(const struct ns_elf *program, struct ns_openssl *copy)
     bool done = false;
     if (plan.near == NULL) {
         refuse("there is no free memory near it", "");
+    } else if (!ns_detour_text_open(&plan.text, program, (uintptr_t)function)) {
+        refuse("its file cannot be read", "");
     } else if (plan_functions(&plan, program, &zydis)) {
         sigset_t all;
         sigset_t saved;
@@ -374,6 +401,9 @@ detour(const struct ns_elf *program, struct ns_openssl *copy)
         }
         pthread_sigmask(SIG_SETMASK, &saved, NULL);
     }
+    if (plan.text.file != NULL) {
+        ns_detour_text_close(&plan.text);
+    }
     if (plan.near != NULL && !plan.is_referred) {
         munmap(plan.near, NEAR_BYTES);
     }
@@ -382,9 +412,10 @@ detour(const struct ns_elf *program, struct ns_openssl *copy)
 }
 #else
 static bool
-detour(const struct ns_elf *program, struct ns_openssl *copy)
+detour(const struct ns_elf *program, const void *function, struct ns_openssl *copy)
 {
     (void)program;
+    (void)function;
     (void)copy;
     refuse("this processor's instructions are not known here", "");
     return false;
@@ -405,7 +436,7 @@ install(void)
         struct ns_openssl *copy = ns_resolve_at(function);
         if (copy == NULL || copy->library != NS_LIBRARY_OPENSSL) {
             refuse("it is no OpenSSL from 1.1 to 4", "");
-        } else if (detour(&program, copy)) {
+        } else if (detour(&program, function, copy)) {
             __atomic_store_n(&is_on, true, __ATOMIC_RELAXED);
             ns_count(NS_COUNTER_DETOURS_INSTALLED);
         }

@@ -110,8 +110,8 @@ move_branch(const struct decoded *decoded, uintptr_t target, uint8_t *to, uintpt
 
 /* Copies an instruction; where it refers to memory by its distance, the distance is corrected. */
 static bool
-move_plain(const struct decoded *decoded, const uint8_t *from, uint8_t *to, uintptr_t place,
-           bool *far)
+move_plain(const struct decoded *decoded, const uint8_t *from, uintptr_t address, uint8_t *to,
+           uintptr_t place, bool *far)
 {
     const ZydisDecodedInstruction *instruction = &decoded->instruction;
     memcpy(to, from, instruction->length);
@@ -123,7 +123,7 @@ move_plain(const struct decoded *decoded, const uint8_t *from, uint8_t *to, uint
     }
     int32_t old;
     memcpy(&old, from + instruction->raw.disp.offset, sizeof old);
-    uintptr_t target = (uintptr_t)from + instruction->length + (uintptr_t)(intptr_t)old;
+    uintptr_t target = address + instruction->length + (uintptr_t)(intptr_t)old;
     int32_t relative;
     *far = !distance(place + instruction->length, target, &relative);
     memcpy(to + instruction->raw.disp.offset, &relative, sizeof relative);
@@ -133,15 +133,16 @@ move_plain(const struct decoded *decoded, const uint8_t *from, uint8_t *to, uint
 /* Looks through the whole function: nothing may jump into what the jump covers, and all of it must
  * be instructions, or else this cannot be known. */
 static enum ns_detour_refusal
-check_body(const struct ns_zydis *zydis, const uint8_t *function, size_t bytes, uintptr_t entry)
+check_body(const struct ns_zydis *zydis, const uint8_t *code, size_t bytes, uintptr_t function,
+           uintptr_t entry)
 {
     struct decoded decoded;
     for (size_t at = 0; at < bytes; at += decoded.instruction.length) {
-        if (!decode(zydis, function + at, bytes - at, &decoded)) {
+        if (!decode(zydis, code + at, bytes - at, &decoded)) {
             return NS_DETOUR_UNDECODED;
         }
         if (is_relative_branch(&decoded)) {
-            uintptr_t target = target_of(&decoded, (uintptr_t)function + at);
+            uintptr_t target = target_of(&decoded, function + at);
             if (target > entry && target < entry + NS_DETOUR_JUMP_BYTES) {
                 return NS_DETOUR_ENTERED;
             }
@@ -151,20 +152,20 @@ check_body(const struct ns_zydis *zydis, const uint8_t *function, size_t bytes, 
 }
 
 enum ns_detour_refusal
-ns_detour_move(const struct ns_zydis *zydis, const uint8_t *function, size_t bytes,
+ns_detour_move(const struct ns_zydis *zydis, const uint8_t *code, size_t bytes, uintptr_t function,
                uint8_t to[static NS_DETOUR_MOVED_BYTES_MAX], uintptr_t place, uintptr_t *entry,
                size_t *moved_bytes)
 {
     size_t at = 0;
-    if (bytes >= sizeof endbr64 && memcmp(function, endbr64, sizeof endbr64) == 0) {
+    if (bytes >= sizeof endbr64 && memcmp(code, endbr64, sizeof endbr64) == 0) {
         at = sizeof endbr64;
     }
-    *entry = (uintptr_t)function + at;
+    *entry = function + at;
     const size_t patch_end = at + NS_DETOUR_JUMP_BYTES;
     if (bytes < patch_end) {
         return NS_DETOUR_SHORT;
     }
-    enum ns_detour_refusal refusal = check_body(zydis, function, bytes, *entry);
+    enum ns_detour_refusal refusal = check_body(zydis, code, bytes, function, *entry);
     size_t written = 0;
     struct decoded decoded;
     bool flows = true;
@@ -172,7 +173,7 @@ ns_detour_move(const struct ns_zydis *zydis, const uint8_t *function, size_t byt
         if (!flows) {
             return NS_DETOUR_SHORT;
         }
-        const uint8_t *from = function + at;
+        const uint8_t *from = code + at;
         if (!decode(zydis, from, bytes - at, &decoded) || is_trap(&decoded.instruction)) {
             return NS_DETOUR_UNDECODED;
         }
@@ -180,13 +181,14 @@ ns_detour_move(const struct ns_zydis *zydis, const uint8_t *function, size_t byt
         bool far = false;
         size_t count = decoded.instruction.length;
         if (is_relative_branch(&decoded)) {
-            uintptr_t target = target_of(&decoded, (uintptr_t)from);
+            uintptr_t target = target_of(&decoded, function + at);
             bool calls_on = decoded.instruction.mnemonic == ZYDIS_MNEMONIC_CALL && next < patch_end;
             count =
                 calls_on ? 0 : move_branch(&decoded, target, to + written, place + written, &far);
         } else if (decoded.instruction.meta.category == ZYDIS_CATEGORY_CALL && next < patch_end) {
             count = 0; /* it would come back into the jump, if it is under way now */
-        } else if (!move_plain(&decoded, from, to + written, place + written, &far)) {
+        } else if (!move_plain(&decoded, from, function + at, to + written, place + written,
+                               &far)) {
             count = 0;
         }
         if (count == 0 || far) {
@@ -197,7 +199,7 @@ ns_detour_move(const struct ns_zydis *zydis, const uint8_t *function, size_t byt
         at = next;
     }
     if (refusal == NS_DETOUR_MOVED && flows) {
-        if (!ns_detour_jump(to + written, place + written, (uintptr_t)function + at)) {
+        if (!ns_detour_jump(to + written, place + written, function + at)) {
             return NS_DETOUR_FAR;
         }
         written += NS_DETOUR_JUMP_BYTES;
@@ -213,6 +215,8 @@ ns_detour_refusal_text(enum ns_detour_refusal refusal)
         [NS_DETOUR_MOVED] = "moved",
         [NS_DETOUR_SHORT] = "is too short",
         [NS_DETOUR_UNDECODED] = "has bytes that are no instruction, or a breakpoint",
+        [NS_DETOUR_CHANGED] = "was changed by a debugger or by another tool",
+        [NS_DETOUR_NO_MEMORY] = "cannot be moved: no memory",
         [NS_DETOUR_RELATIVE] = "begins with an instruction that cannot be moved",
         [NS_DETOUR_FAR] = "is too far from free memory",
         [NS_DETOUR_ENTERED] = "jumps back into its beginning",

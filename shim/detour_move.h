@@ -32,20 +32,24 @@ struct ns_zydis {
 enum ns_detour_refusal {
     NS_DETOUR_MOVED,
     NS_DETOUR_SHORT,     /* the function, or what runs through of it, is shorter than the jump */
-    NS_DETOUR_UNDECODED, /* bytes that are no instruction, or a breakpoint of somebody's */
-    NS_DETOUR_RELATIVE,  /* an instruction that counts from its address and has no long form */
-    NS_DETOUR_FAR,       /* the new place is too far from what an instruction refers to */
-    NS_DETOUR_ENTERED,   /* the function jumps back into the bytes that the jump would cover */
+    NS_DETOUR_UNDECODED, /* bytes that are no instruction, or a breakpoint */
+    NS_DETOUR_CHANGED,   /* a debugger's breakpoint, or changed by something else */
+    NS_DETOUR_NO_MEMORY,
+    NS_DETOUR_RELATIVE, /* an instruction that counts from its address and has no long form */
+    NS_DETOUR_FAR,      /* the new place is too far from what an instruction refers to */
+    NS_DETOUR_ENTERED,  /* the function jumps back into the bytes that the jump would cover */
 };
 
 /*
- * function: its address and bytes (readable). to: where the moved code will be written; it will run
- * at the address `place`. Fills *entry with the address of the first byte to patch (behind a
- * leading endbr64), *moved_bytes with the bytes written. Writes nothing but `to`.
+ * code: the function's bytes; function: the address that they run at. to: where the moved code will
+ * be written; it will run at the address `place`. Fills *entry with the address of the first byte
+ * to patch (behind a leading endbr64), *moved_bytes with the bytes written. Writes nothing but
+ * `to`.
  */
-enum ns_detour_refusal ns_detour_move(const struct ns_zydis *zydis, const uint8_t *function,
-                                      size_t bytes, uint8_t to[static NS_DETOUR_MOVED_BYTES_MAX],
-                                      uintptr_t place, uintptr_t *entry, size_t *moved_bytes);
+enum ns_detour_refusal ns_detour_move(const struct ns_zydis *zydis, const uint8_t *code,
+                                      size_t bytes, uintptr_t function,
+                                      uint8_t to[static NS_DETOUR_MOVED_BYTES_MAX], uintptr_t place,
+                                      uintptr_t *entry, size_t *moved_bytes);
 
 /* Writes a jmp rel32 that runs at `place`. False where the target is too far. */
 bool ns_detour_jump(uint8_t at[static NS_DETOUR_JUMP_BYTES], uintptr_t place, uintptr_t target);

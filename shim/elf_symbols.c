@@ -19,6 +19,8 @@ ns_elf_open(struct ns_elf *elf, const struct dl_phdr_info *info)
     memset(elf, 0, sizeof *elf);
     elf->base = info->dlpi_addr;
     elf->begin = UINTPTR_MAX;
+    elf->segments = info->dlpi_phdr;
+    elf->segment_count = info->dlpi_phnum;
     for (Elf64_Half i = 0; i < info->dlpi_phnum; i++) {
         const Elf64_Phdr *header = &info->dlpi_phdr[i];
         uintptr_t begin = info->dlpi_addr + header->p_vaddr;

@@ -12,6 +12,8 @@ struct ns_elf {
     uintptr_t base;
     uintptr_t begin; /* of its mappings */
     uintptr_t end;
+    const Elf64_Phdr *segments;
+    size_t segment_count;
     const Elf64_Dyn *dynamic;
     const Elf64_Sym *symbols;
     const char *strings;

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import fake_collector  # noqa: E402  pylint: disable=wrong-import-position
@@ -194,6 +195,50 @@ def node_with_an_openssl_of_its_own_is_governed():
 
 
 @test
+def node_under_the_library_is_left_to_it_though_its_code_has_probes():
+    with shimlab.Shim(provider=BOTH) as shim:
+        # The agent puts probes into the file of a program that it sees running.
+        other = subprocess.Popen(["node", "-e", "console.log(1); process.stdin.resume()"],
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        other.stdout.readline()
+        shim.collector.rule = fake_collector.deny()
+        with agent(shim):
+            done = subprocess.run(["node", "-e", NODE], env=shim.governed(), input="go\ngo\n",
+                                  text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  timeout=120, check=False)
+        other.communicate()
+        equal((done.returncode, done.stdout.split(), done.stderr), (0, ["402", "402"], ""), "node")
+        equal([messages.word("source", entry["source"]) for entry in shim.collector.of("HELLO")],
+              ["detour"], "sources")
+        equal(len(shim.collector.of("CHECK")), 2, "what was asked")
+
+
+def state_of(process):
+    with open(f"/proc/{process.pid}/stat", encoding="utf-8") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
+@test
+def a_connection_that_the_agent_has_not_looked_at_waits_for_it():
+    """However late the agent is: here it is stopped itself, while a connection begins."""
+    address = f"https://127.0.0.1/v1/chat/completions"
+    unnamed = ["--insecure", "-H", f"Host: {shimlab.HOST}"]
+    with shimlab.Shim(provider=BOTH) as shim, agent(shim) as process:
+        shim.collector.rule = fake_collector.deny()
+        for target in ([URL], [*unnamed, address]):
+            process.send_signal(signal.SIGSTOP)
+            client = subprocess.Popen(["curl", "-sS", "--http1.1", "-w", "%{http_code}", "-o",
+                                       "/dev/null", "-d", body(), *target],
+                                      env=shim.environment(), stdout=subprocess.PIPE)
+            while client.poll() is None and state_of(client) != "T":
+                time.sleep(0.01)
+            process.send_signal(signal.SIGCONT)
+            out, _ = client.communicate(timeout=60)
+            check(int(out) >= 400, f"{target}: status {out}")
+        equal(len(shim.collector.of("CHECK")), 2, "what was asked")
+
+
+@test
 def nobody_stays_stopped_when_the_agent_is_killed():
     facilities()
     with shimlab.Shim(provider=BOTH) as shim:
@@ -206,8 +251,7 @@ def nobody_stays_stopped_when_the_agent_is_killed():
         client = subprocess.Popen(["curl", "-sS", "--http1.1", "-d", body(), URL],
                                   env=shim.environment(), stdout=subprocess.PIPE)
         shim.collector.wait("CHECK")
-        state = open(f"/proc/{client.pid}/stat", encoding="utf-8").read().rpartition(")")[2].split()[0]
-        equal(state, "T", "state of the client while nobody answers")
+        equal(state_of(client), "T", "state of the client while nobody answers")
         killed.kill()
         killed.wait()
         out, _ = client.communicate(timeout=60)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ways in which programs come by their OpenSSL: inside the executable, two in one process, a
 lookalike, one by one out of a handle, as a BIO, past everybody from a file."""
+import contextlib
 import glob
 import json
 import os
@@ -235,6 +236,63 @@ def statically_linked_programs_that_show_their_openssl_are_governed():
                       (0, b"", [200, 402, 200]), f"{program} {way}")
         equal(len(posts(shim)), 12, "requests")
         equal(set(source_of(shim)), {"detour"}, "sources")
+
+
+@contextlib.contextmanager
+def probed(program, *functions):
+    """Uprobes on functions of a program, as perf and bpftrace put them there."""
+    events = "/sys/kernel/tracing/uprobe_events"
+    if not os.access(events, os.W_OK):
+        skip("uprobes by tracefs")
+    group = f"nullspend_test_{os.getpid()}"
+    rows = [line.split() for line in run(["nm", program]).stdout.decode().splitlines()]
+    symbols = {row[2]: int(row[0], 16) for row in rows if len(row) == 3}
+    segments = [[int(field, 16) for field in line.split()[1:6] if field.startswith("0x")]
+                for line in run(["readelf", "-lW", program]).stdout.decode().splitlines()
+                if line.split()[:1] == ["LOAD"]]
+
+    def offset_of(address):
+        return next(address - begin + offset for offset, begin, _, bytes_in_file, _ in segments
+                    if begin <= address < begin + bytes_in_file)
+
+    def tell(path, text):
+        file = os.open(path, os.O_WRONLY | os.O_APPEND)  # it cannot be sought in
+        os.write(file, text.encode())
+        os.close(file)
+
+    switch = f"/sys/kernel/tracing/events/{group}/enable"
+    try:
+        for function in functions:
+            tell(events, f"p:{group}/{function} {program}:{offset_of(symbols[function]):#x}")
+        tell(switch, "1")
+        yield
+    finally:
+        tell(switch, "0")
+        for function in functions:
+            tell(events, f"-:{group}/{function}")
+
+
+@test
+def probes_in_a_program_s_code_neither_hinder_the_governing_nor_kill_it():
+    with Shim() as shim:
+        shim.collector.rule = denied_by_model
+        program = shutil.copy(STATIC + "_pie", shim.directory)
+        way = ["--io", "blocking", "--answers", "3", shimlab.HOST, "443"]
+        # On a function that is detoured, and on another one of the same page that it calls.
+        with probed(program, "SSL_write", "ssl_write_internal"):
+            done = run([program, *way], MIXED, env=node_environment(shim))
+            equal((done.returncode, done.stderr, status_of(done.stdout)),
+                  (0, b"", [200, 402, 200]), "with probes")
+            equal(set(source_of(shim)), {"detour"}, "source")
+            # Somebody who traces it might have put them there: then it is left as it is.
+            done = run(["strace", "-o", "/dev/null", program, *way], MIXED,
+                       env=node_environment(shim))
+            equal((done.returncode, status_of(done.stdout)), (0, [200, 200, 200]), "traced")
+            check(any("was changed by a debugger" in line for line in shim.log_lines()),
+                  shim.log_lines())
+        done = run(["strace", "-o", "/dev/null", program, *way], MIXED, env=node_environment(shim))
+        equal((done.returncode, done.stderr, status_of(done.stdout)),
+              (0, b"", [200, 402, 200]), "traced without probes")
 
 
 @test

@@ -44,8 +44,8 @@ move(const void *bytes, size_t count)
     size_t moved = 0;
     memset(code, 0xcc, CODE_BYTES);
     memcpy(code, bytes, count);
-    return ns_detour_move(&zydis, code, count, code + 1024, (uintptr_t)(code + 1024), &entry,
-                          &moved);
+    return ns_detour_move(&zydis, code, count, (uintptr_t)code, code + 1024,
+                          (uintptr_t)(code + 1024), &entry, &moved);
 }
 #define MOVE(text) move(text, sizeof(text) - 1)
 
@@ -114,9 +114,9 @@ TEST(what_is_too_far_is_refused)
     uint8_t to[NS_DETOUR_MOVED_BYTES_MAX];
     size_t moved;
     memcpy(code, "\x8b\x05\x02\x00\x00\x00\xc3", 7);
-    CHECK_INT(
-        ns_detour_move(&zydis, code, 7, to, (uintptr_t)code + (UINT64_C(1) << 32), &entry, &moved),
-        NS_DETOUR_FAR);
+    CHECK_INT(ns_detour_move(&zydis, code, 7, (uintptr_t)code, to,
+                             (uintptr_t)code + (UINT64_C(1) << 32), &entry, &moved),
+              NS_DETOUR_FAR);
     uint8_t jump[NS_DETOUR_JUMP_BYTES];
     CHECK(ns_detour_jump(jump, 0x10000000, 0x10000000 + 5 + INT64_C(0x7fffffff)));
     CHECK(!ns_detour_jump(jump, 0x10000000, 0x10000000 + 5 + INT64_C(0x80000000)));
