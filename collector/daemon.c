@@ -490,7 +490,7 @@ take_durable(struct daemon *daemon)
         gate->failure = error;
         ns_log("the journal: %s; nothing more is answered", strerror(-error));
     }
-    ns_gate_acknowledge(gate);
+    ns_gate_acknowledge(gate, NS_GATE_ACKS_A_TURN); /* the rest with the next turns */
     if (gate->store != NULL) {
         ns_store_durable(gate->store, ns_journal_durable(gate->journal));
     }
@@ -608,7 +608,7 @@ flush_all(struct daemon *daemon)
     ns_syncer_want(gate->syncer, ns_journal_written(gate->journal), true);
     ns_syncer_stop(gate->syncer); /* when that is done */
     gate->syncer = NULL;
-    ns_gate_acknowledge(gate);
+    ns_gate_acknowledge(gate, UINT32_MAX);
 }
 
 static void

@@ -364,10 +364,10 @@ ns_gate_ack(struct ns_gate *gate, const struct ns_gate_from *from, const struct 
 }
 
 void
-ns_gate_acknowledge(struct ns_gate *gate)
+ns_gate_acknowledge(struct ns_gate *gate, uint32_t most)
 {
     uint64_t durable = ns_journal_durable(gate->journal);
-    while (gate->ack_count > 0 && gate->failure == 0) {
+    for (uint32_t i = 0; i < most && gate->ack_count > 0 && gate->failure == 0; i++) {
         const struct ns_gate_ack *ack = &gate->ack[gate->ack_first];
         if (ack->sequence > durable) {
             break;
@@ -506,16 +506,20 @@ ns_gate_event(struct ns_gate *gate, uint32_t number)
 }
 
 /* Takes a batch. Returns whether the socket may have more: to see that it has none costs as much as
- * a message, so after a single one the answer goes out first. */
+ * a message, so after a single one that is answered the answer goes out first. */
 static bool
 take_batch(struct ns_gate *gate, uint8_t kind)
 {
     uint32_t limit = gate->batch_limit[kind] > 0 ? gate->batch_limit[kind] : 1;
+    uint32_t answered = gate->reply_count;
     uint32_t count = 0;
-    while (count < limit && gate->failure == 0 && take_message(gate, kind) >= 0) {
+    limit += answered;
+    while (count < NS_GATE_BATCH && gate->reply_count < limit && gate->failure == 0 &&
+           take_message(gate, kind) >= 0) {
         count++;
     }
-    bool full = count == limit;
+    bool full = count == NS_GATE_BATCH || gate->reply_count == limit;
+    limit -= answered;
     gate->batch_limit[kind] = !full ? 1 : limit < NS_GATE_BATCH / 2 ? 2 * limit : NS_GATE_BATCH;
     gate->counters.batches += count > 0;
     return full;
@@ -538,7 +542,7 @@ ns_gate_turn(struct ns_gate *gate)
         dry = !take_batch(gate, (uint8_t)kind) && dry;
     }
     ns_gate_flush(gate);
-    ns_gate_acknowledge(gate); /* of what was known and durable before */
+    ns_gate_acknowledge(gate, NS_GATE_ACKS_A_TURN); /* of what was known and durable before */
     if (dry) {
         ns_peers_reap(gate->peers, ns_monotonic_ns());
     }

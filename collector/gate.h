@@ -187,8 +187,8 @@ void ns_gate_event(struct ns_gate *gate, uint32_t number);
 /* Takes at most one batch, answers it. Returns whether there may be more at once. */
 bool ns_gate_turn(struct ns_gate *gate);
 
-/* Sends the acknowledgements whose records are durable. */
-void ns_gate_acknowledge(struct ns_gate *gate);
+/* Sends so many acknowledgements whose records are durable, at most. */
+void ns_gate_acknowledge(struct ns_gate *gate, uint32_t most);
 
 /* Once a second: TICK, counters, sync questions, snapshots, truncation. */
 void ns_gate_tick(struct ns_gate *gate, int64_t monotonic_ns);

@@ -19,14 +19,17 @@
 #define NS_GATE_BATCH 256
 /* Encoded replies of one batch; a verdict is 1.5 KiB at most. */
 #define NS_GATE_REPLY_BYTES (512 << 10)
+/* Acknowledgements that are sent before the next message is taken: who asks does not wait for more.
+ */
+#define NS_GATE_ACKS_A_TURN 16
 /* Acknowledgements that wait for the disk: a second of full load, several times over. */
 #define NS_GATE_ACKS_MAX (1 << 20)
 /* From the beginning of a sync to that of the next, while few acknowledgements wait for it. Nobody
  * waits for one but a program that ends; a sync for each report would keep disk and processors from
  * the checks that come meanwhile. */
-#define NS_SYNC_GAP_NS INT64_C(10000000)
-/* So many are a sync's worth at once: half of what a process posts of its spool before it waits. */
-#define NS_SYNC_ACKS 32
+#define NS_SYNC_GAP_NS INT64_C(25000000)
+/* So many are a sync's worth at once. */
+#define NS_SYNC_ACKS 512
 /* `sync` questions open at once, and how long one waits. */
 #define NS_GATE_SYNCS_MAX 64
 #define NS_GATE_SYNC_WAIT_NS INT64_C(5000000000)

@@ -12,8 +12,8 @@
 
 #include "protocol/protocol.h"
 
-/* Memory for unacknowledged reports of one process: some 200 of them. */
-#define NS_REPORTS_BYTES_MAX 131072
+/* Memory for unacknowledged reports of one process: some 600 of them. */
+#define NS_REPORTS_BYTES_MAX 393216
 
 /* Takes a REPORT or RELEASE, to be sent. */
 void ns_reports_add(const struct ns_message *message);

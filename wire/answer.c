@@ -75,7 +75,6 @@ ns_answer_begin(struct ns_answer *answer, const struct ns_http1 *parser,
                     ns_wire_text_is_nocase(coding.text, coding.bytes, "identity");
     ns_sse_init(&answer->sse);
     ns_repeat_spoil(&answer->repeat);
-    answer->facts.memos = answer->memos;
     ns_facts_init(&answer->facts, &family->response);
     if (answer->json == NULL) {
         answer->json = ns_json_new();

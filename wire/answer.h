@@ -24,7 +24,6 @@ struct ns_answer {
     struct ns_coding *coding;
     struct ns_json *json; /* kept from answer to answer */
     struct ns_facts facts;
-    struct ns_facts_memo memos[NS_FACTS_MEMOS];
     struct ns_sse sse;
     struct ns_repeat repeat;
     int heard;      /* the fact that the last value was; 0: none */

@@ -41,14 +41,67 @@ segment_offers(const char *segment, const char *key, size_t key_bytes, bool *las
     }
 }
 
+/* --- the index ------------------------------------------------------------------------------ */
+
+/* The deepest segments share a row. */
+static uint64_t *
+place_of(struct ns_fact_index *index, uint32_t segment, const char *key, size_t key_bytes)
+{
+    uint32_t hash = (uint32_t)key_bytes * 5;
+    if (key_bytes > 0) {
+        hash += (uint8_t)key[0] * 3U + (uint8_t)key[key_bytes - 1];
+    }
+    uint32_t row = segment < NS_FACTS_INDEX_SEGMENTS ? segment : NS_FACTS_INDEX_SEGMENTS - 1;
+    return &index->rules[row][hash % NS_FACTS_INDEX_HASHES];
+}
+
+/* Whoever makes it at the same time writes the same. */
 static void
-look_up(struct ns_facts *facts, const char *key, size_t key_bytes)
+make_index(const struct ns_fact_table *table)
+{
+    for (uint32_t rule = 0; rule < table->count; rule++) {
+        const char *key = table->rules[rule].path;
+        uint32_t segment = 0;
+        for (const char *end = key;; end++) {
+            if (!is_segment_end(*end)) {
+                continue;
+            }
+            __atomic_fetch_or(place_of(table->index, segment, key, (size_t)(end - key)),
+                              UINT64_C(1) << rule, __ATOMIC_RELAXED);
+            if (*end == '\0') {
+                break;
+            }
+            segment += *end == '/';
+            key = end + 1;
+        }
+    }
+    __atomic_store_n(&table->index->is_made, 1, __ATOMIC_RELEASE);
+}
+
+static uint64_t
+rules_of(const struct ns_fact_table *table, uint8_t segment, const char *key, size_t key_bytes)
+{
+    if (__atomic_load_n(&table->index->is_made, __ATOMIC_ACQUIRE) == 0) {
+        make_index(table);
+    }
+    return __atomic_load_n(place_of(table->index, segment, key, key_bytes), __ATOMIC_RELAXED);
+}
+
+/* --- matching ------------------------------------------------------------------------------- */
+
+/* What a member with this key (or "[]") of the innermost container matches. */
+static void
+match(struct ns_facts *facts, const char *key, size_t key_bytes)
 {
     const struct ns_facts_level *level = &facts->levels[facts->depth];
     const struct ns_fact_table *below = NULL;
     facts->next =
         (struct ns_facts_level){.table = level->table, .segment = (uint8_t)(level->segment + 1)};
-    for (uint64_t left = level->live; left != 0; left &= left - 1) {
+    if (level->live == 0) {
+        return;
+    }
+    uint64_t left = level->live & rules_of(level->table, level->segment, key, key_bytes);
+    for (; left != 0; left &= left - 1) {
         int index = __builtin_ctzll(left);
         const struct ns_fact_rule *rule = &level->table->rules[index];
         const char *segment = segment_at(rule->path, level->segment);
@@ -68,45 +121,6 @@ look_up(struct ns_facts *facts, const char *key, size_t key_bytes)
         facts->next.segment = 0;
         facts->next.live = UINT64_MAX >> (64 - below->count);
     }
-}
-
-static struct ns_facts_memo *
-memo_of(struct ns_facts *facts, const struct ns_facts_level *level, const char *key,
-        size_t key_bytes)
-{
-    if (facts->memos == NULL || key_bytes > NS_FACTS_MEMO_KEY_BYTES) {
-        return NULL;
-    }
-    uint32_t hash = (uint32_t)key_bytes * 7 + level->segment * 11U;
-    if (key_bytes > 0) {
-        hash += (uint8_t)key[0] * 5U + (uint8_t)key[key_bytes - 1];
-    }
-    return &facts->memos[hash % NS_FACTS_MEMOS];
-}
-
-/* What a member with this key (or "[]") of the innermost container matches. */
-static void
-match(struct ns_facts *facts, const char *key, size_t key_bytes)
-{
-    const struct ns_facts_level *level = &facts->levels[facts->depth];
-    struct ns_facts_memo *memo = memo_of(facts, level, key, key_bytes);
-    if (memo == NULL) {
-        look_up(facts, key, key_bytes);
-        return;
-    }
-    if (memo->table == level->table && memo->live == level->live &&
-        memo->segment == level->segment && memo->key_bytes == key_bytes &&
-        memcmp(memo->key, key, key_bytes) == 0) {
-        facts->next = memo->next;
-        return;
-    }
-    look_up(facts, key, key_bytes);
-    memo->table = level->table;
-    memo->live = level->live;
-    memo->segment = level->segment;
-    memo->key_bytes = (uint8_t)key_bytes;
-    memo->next = facts->next;
-    memcpy(memo->key, key, key_bytes);
 }
 
 void

@@ -26,14 +26,24 @@ struct ns_fact_rule {
     const struct ns_fact_table *below;
 };
 
+/* Which rules a key can match, by its place in their paths and a hash of it: nearly every key of a
+ * document matches none, and is seen to at once. Made at the table's first use, by any thread. */
+struct ns_fact_index {
+    uint64_t rules[NS_FACTS_INDEX_SEGMENTS][NS_FACTS_INDEX_HASHES]; /* a bit for each */
+    uint8_t is_made;
+};
+
 struct ns_fact_table {
     const struct ns_fact_rule *rules;
+    struct ns_fact_index *index;
     uint32_t count; /* at most NS_FACTS_RULES_MAX */
 };
 
+/* Of constant rules, at file scope. */
 #define NS_FACT_TABLE(rules_)                                                                      \
     {                                                                                              \
-        .rules = (rules_), .count = sizeof(rules_) / sizeof((rules_)[0])                           \
+        .rules = (rules_), .index = &(struct ns_fact_index){.is_made = 0},                         \
+        .count = sizeof(rules_) / sizeof((rules_)[0])                                              \
     }
 
 /* A value at the path of a rule: a scalar, or the BEGIN or END of a container. */
@@ -47,25 +57,14 @@ struct ns_facts_level {
     int fact;        /* told again at the container's end */
 };
 
-/* What a key was found to match, kept because documents of a stream have the same keys. */
-struct ns_facts_memo {
-    const struct ns_fact_table *table; /* of the level; NULL: nothing is kept */
-    uint64_t live;                     /* " */
-    struct ns_facts_level next;
-    uint8_t segment; /* of the level */
-    uint8_t key_bytes;
-    char key[NS_FACTS_MEMO_KEY_BYTES];
-};
-
 struct ns_facts {
     const struct ns_fact_table *table;
     uint32_t depth; /* levels in use: containers open whose members may be facts */
     struct ns_facts_level levels[NS_FACTS_DEPTH_MAX + 1];
-    struct ns_facts_level next;  /* what the coming value matches */
-    struct ns_facts_memo *memos; /* NS_FACTS_MEMOS of the caller's, zeroed at first; NULL: none */
+    struct ns_facts_level next; /* what the coming value matches */
 };
 
-/* At the start of a document. What memos is, is the caller's to set. */
+/* At the start of a document. */
 void ns_facts_init(struct ns_facts *facts, const struct ns_fact_table *table);
 
 /* One event of the document, all of them in order. Costs nothing inside values that no path leads

@@ -81,9 +81,9 @@
 /* Rules of one table of facts: their set is a 64-bit mask. */
 #define NS_FACTS_RULES_MAX 64
 
-/* Keys of which is kept what they match, by a hash: half of those of a stream's event find room. */
-#define NS_FACTS_MEMOS 8
-#define NS_FACTS_MEMO_KEY_BYTES 22
+/* The index of a table: 1.5 KiB. */
+#define NS_FACTS_INDEX_SEGMENTS 6
+#define NS_FACTS_INDEX_HASHES 32
 
 /* The path of a request target, decoded: longer ones are no calls of ours. */
 #define NS_PATH_BYTES_MAX 2048

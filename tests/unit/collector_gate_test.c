@@ -100,10 +100,10 @@ TEST(an_acknowledgement_waits_until_the_disk_has_its_record)
     CHECK_INT(ns_calls_count(bench.gate->state.calls), 0);
     CHECK_INT(bench.gate->ack_count, 1);
     CHECK_INT(ns_journal_write(bench.gate->journal), 0);
-    ns_gate_acknowledge(bench.gate);
+    ns_gate_acknowledge(bench.gate, UINT32_MAX);
     CHECK_INT(bench.gate->ack_count, 1);
     CHECK(ns_journal_sync(bench.gate->journal) == 2);
-    ns_gate_acknowledge(bench.gate);
+    ns_gate_acknowledge(bench.gate, UINT32_MAX);
     CHECK_INT(bench.gate->ack_count, 0);
     close_bench(&bench);
     remove_directory(bench.directory);
@@ -121,7 +121,7 @@ TEST(more_acknowledgements_wait_than_there_was_room_for)
     CHECK_INT(bench.gate->ack_count, 100);
     CHECK_INT(ns_journal_write(bench.gate->journal), 0);
     CHECK(ns_journal_sync(bench.gate->journal) == 100);
-    ns_gate_acknowledge(bench.gate);
+    ns_gate_acknowledge(bench.gate, UINT32_MAX);
     CHECK_INT(bench.gate->ack_count, 0);
     close_bench(&bench);
     remove_directory(bench.directory);
