@@ -31,6 +31,15 @@ ns_utf8_is_text(const void *text, size_t bytes)
 {
     const uint8_t *at = text;
     while (bytes > 0) {
+        size_t plain = 0; /* what nearly all of it is */
+        while (plain < bytes && at[plain] >= 0x20 && at[plain] < 0x7f) {
+            plain++;
+        }
+        at += plain;
+        bytes -= plain;
+        if (bytes == 0) {
+            return true;
+        }
         size_t count = ns_utf8_character(at, bytes);
         if (count == 0) {
             return false;

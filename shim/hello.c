@@ -37,10 +37,24 @@ ns_executable_name(const char *link, const char *otherwise, char name[static NS_
     keep_clean(name);
 }
 
+/* It stays the same as long as this library is there: looked up once. */
 void
 ns_process_name(char name[static NS_NAME_BYTES_MAX + 1])
 {
+    enum { UNKNOWN, BEING_WRITTEN, KNOWN };
+    static char known[NS_NAME_BYTES_MAX + 1];
+    static uint32_t state;
+    if (__atomic_load_n(&state, __ATOMIC_ACQUIRE) == KNOWN) {
+        memcpy(name, known, sizeof known);
+        return;
+    }
     ns_executable_name("/proc/self/exe", program_invocation_short_name, name);
+    uint32_t seen = UNKNOWN;
+    if (__atomic_compare_exchange_n(&state, &seen, BEING_WRITTEN, false, __ATOMIC_ACQUIRE,
+                                    __ATOMIC_RELAXED)) {
+        memcpy(known, name, sizeof known);
+        __atomic_store_n(&state, KNOWN, __ATOMIC_RELEASE);
+    }
 }
 
 /* Field 22 of /proc/self/stat: the comm in field 2 may hold anything, blanks and parentheses

@@ -10,8 +10,13 @@
 #include "shim/process.h"
 #include "shim/spool.h"
 
+struct queue {
+    struct ns_unacked *first, *last;
+};
+
 struct ns_unacked {
-    struct ns_unacked *next;
+    struct ns_unacked *next, *previous;
+    struct queue *in;
     struct ns_uuid call_id;
     enum ns_message_kind kind;
     uint64_t serial; /* of the link that it is on; 0: on none */
@@ -22,25 +27,51 @@ struct ns_unacked {
 };
 
 static struct ns_lock lock;
-static struct ns_unacked *first;
+static struct queue unsent; /* on no link */
+static struct queue sent; /* on one, or about to be; the collector acknowledges the oldest first */
 static size_t total_bytes;
 
 /* A report that is typical has some 400 bytes; most buffers are for such. */
-#define USUAL_BYTES 4096
+#define USUAL_BYTES 1024
 
-/* Lock held. */
+/* --- queues; the lock is held ---------------------------------------------------------------- */
+
 static void
-unlink_report(struct ns_unacked *report)
+put_last(struct queue *queue, struct ns_unacked *report)
 {
-    struct ns_unacked **link = &first;
-    while (*link != NULL && *link != report) {
-        link = &(*link)->next;
-    }
-    if (*link == report) {
-        *link = report->next;
-        total_bytes -= report->bytes;
-    }
+    report->in = queue;
+    report->next = NULL;
+    report->previous = queue->last;
+    *(queue->last == NULL ? &queue->first : &queue->last->next) = report;
+    queue->last = report;
 }
+
+static void
+take_out(struct ns_unacked *report)
+{
+    struct queue *queue = report->in;
+    *(report->previous == NULL ? &queue->first : &report->previous->next) = report->next;
+    *(report->next == NULL ? &queue->last : &report->next->previous) = report->previous;
+}
+
+static void
+forget(struct ns_unacked *report)
+{
+    take_out(report);
+    total_bytes -= report->bytes;
+}
+
+static struct ns_unacked *
+find(const struct queue *queue, const struct ns_uuid *call_id, enum ns_message_kind kind)
+{
+    struct ns_unacked *report = queue->first;
+    while (report != NULL && (report->kind != kind || !ns_uuid_equal(&report->call_id, call_id))) {
+        report = report->next;
+    }
+    return report;
+}
+
+/* --- reports -------------------------------------------------------------------------------- */
 
 static void
 spool(const void *message, size_t bytes)
@@ -75,11 +106,7 @@ keep(const struct ns_message *message, const uint8_t *bytes, size_t count)
     report->bytes = count;
     memcpy(report->message, bytes, count);
     ns_lock(&lock);
-    struct ns_unacked **link = &first;
-    while (*link != NULL) {
-        link = &(*link)->next;
-    }
-    *link = report;
+    put_last(&unsent, report);
     total_bytes += count;
     bool over = total_bytes > NS_REPORTS_BYTES_MAX;
     ns_unlock(&lock);
@@ -116,11 +143,10 @@ struct ns_unacked *
 ns_reports_take(uint64_t serial)
 {
     ns_lock(&lock);
-    struct ns_unacked *report = first;
-    while (report != NULL && (report->serial != 0 || report->busy)) {
-        report = report->next;
-    }
+    struct ns_unacked *report = unsent.first;
     if (report != NULL) {
+        take_out(report);
+        put_last(&sent, report);
         report->serial = serial;
         report->busy = true;
     }
@@ -140,10 +166,13 @@ ns_reports_sent(struct ns_unacked *report, bool ok)
 {
     ns_lock(&lock);
     report->busy = false;
-    report->serial = ok ? report->serial : 0;
     bool done = report->done;
     if (done) {
-        unlink_report(report);
+        forget(report);
+    } else if (!ok) {
+        report->serial = 0;
+        take_out(report);
+        put_last(&unsent, report);
     }
     ns_unlock(&lock);
     if (done) {
@@ -156,14 +185,14 @@ ns_reports_acked(const struct ns_uuid *call_id, enum ns_message_kind kind)
 {
     struct ns_unacked *gone = NULL;
     ns_lock(&lock);
-    struct ns_unacked *report = first;
-    while (report != NULL && (report->kind != kind || !ns_uuid_equal(&report->call_id, call_id))) {
-        report = report->next;
+    struct ns_unacked *report = find(&sent, call_id, kind);
+    if (report == NULL) {
+        report = find(&unsent, call_id, kind); /* it was sent on a link that was lost */
     }
     if (report != NULL) {
         report->done = true;
         if (!report->busy) {
-            unlink_report(report);
+            forget(report);
             gone = report;
         }
     }
@@ -178,9 +207,12 @@ void
 ns_reports_strand(uint64_t serial)
 {
     ns_lock(&lock);
-    for (struct ns_unacked *report = first; report != NULL; report = report->next) {
+    for (struct ns_unacked *report = sent.first, *next; report != NULL; report = next) {
+        next = report->next;
         if (report->serial == serial && !report->busy) {
             report->serial = 0;
+            take_out(report);
+            put_last(&unsent, report);
         }
     }
     ns_unlock(&lock);
@@ -190,7 +222,7 @@ bool
 ns_reports_waiting(uint64_t serial)
 {
     ns_lock(&lock);
-    struct ns_unacked *report = first;
+    const struct ns_unacked *report = serial == 0 ? unsent.first : sent.first;
     while (report != NULL && report->serial != serial) {
         report = report->next;
     }
@@ -203,12 +235,13 @@ ns_reports_spool(bool all)
 {
     for (;;) {
         ns_lock(&lock);
-        struct ns_unacked *report = first;
-        while (report != NULL && (report->busy || (report->serial != 0 && !all))) {
+        struct ns_unacked *report = all ? sent.first : NULL;
+        while (report != NULL && report->busy) {
             report = report->next;
         }
+        report = report == NULL ? unsent.first : report;
         if (report != NULL) {
-            unlink_report(report);
+            forget(report);
         }
         ns_unlock(&lock);
         if (report == NULL) {
@@ -224,7 +257,7 @@ ns_reports_after_fork(void)
 {
     /* They are the parent's to send. A thread of the parent may have been among them, so they are
      * left where they are: a child pays a few hundred bytes. */
-    first = NULL;
+    unsent = sent = (struct queue){0};
     total_bytes = 0;
     lock.held = 0;
 }

@@ -18,56 +18,81 @@ segment_at(const char *path, uint8_t number)
 static bool
 is_segment_end(char c)
 {
-    return c == '\0' || c == '|' || c == '/';
+    return c == '/' || c == '\0' || c == '|';
+}
+
+/* Does what begins here offer this key? */
+static bool
+alternative_is(const char *alternative, const char *key, size_t key_bytes)
+{
+    size_t i = 0;
+    while (i < key_bytes && alternative[i] == key[i] && !is_segment_end(key[i])) {
+        i++;
+    }
+    return i == key_bytes && is_segment_end(alternative[i]);
 }
 
 /* Does the segment offer this key? *last: it ends the path. */
 static bool
 segment_offers(const char *segment, const char *key, size_t key_bytes, bool *last)
 {
-    bool offered = false;
-    for (;; segment++) {
-        size_t i = 0;
-        while (i < key_bytes && segment[i] == key[i] && !is_segment_end(segment[i])) {
-            i++;
-        }
-        offered |= i == key_bytes && is_segment_end(segment[i]);
-        for (segment += i; !is_segment_end(*segment); segment++) {
-        }
-        if (*segment != '|') {
-            *last = *segment == '\0';
-            return offered;
-        }
+    bool offered = alternative_is(segment, key, key_bytes);
+    segment += offered ? key_bytes : 0;
+    for (; *segment != '/' && *segment != '\0'; segment++) {
+        offered |= *segment == '|' && alternative_is(segment + 1, key, key_bytes);
     }
+    *last = *segment == '\0';
+    return offered;
 }
 
 /* --- the index ------------------------------------------------------------------------------ */
 
-/* The deepest segments share a row. */
-static uint64_t *
-place_of(struct ns_fact_index *index, uint32_t segment, const char *key, size_t key_bytes)
+static uint32_t
+hash_of(uint32_t segment, const char *key, size_t key_bytes)
 {
-    uint32_t hash = (uint32_t)key_bytes * 5;
+    uint32_t hash = segment * 31 + (uint32_t)key_bytes * 5;
     if (key_bytes > 0) {
-        hash += (uint8_t)key[0] * 3U + (uint8_t)key[key_bytes - 1];
+        hash +=
+            (uint8_t)key[0] * 3U + (uint8_t)key[key_bytes / 2] * 7U + (uint8_t)key[key_bytes - 1];
     }
-    uint32_t row = segment < NS_FACTS_INDEX_SEGMENTS ? segment : NS_FACTS_INDEX_SEGMENTS - 1;
-    return &index->rules[row][hash % NS_FACTS_INDEX_HASHES];
+    return hash;
 }
 
-/* Whoever makes it at the same time writes the same. */
-static void
-make_index(const struct ns_fact_table *table)
+/* Where the key is, or would be. At least half of the places are free. */
+static struct ns_fact_key *
+place_of(struct ns_fact_index *index, uint32_t segment, const char *key, size_t key_bytes)
 {
+    for (uint32_t hash = hash_of(segment, key, key_bytes);; hash++) {
+        struct ns_fact_key *place = &index->keys[hash % NS_FACTS_KEYS_MAX];
+        if (place->text == NULL || (place->bytes == key_bytes && place->segment == segment &&
+                                    memcmp(place->text, key, key_bytes) == 0)) {
+            return place;
+        }
+    }
+}
+
+/* False: there is no room. */
+static bool
+fill_index(const struct ns_fact_table *table)
+{
+    uint32_t used = 0;
     for (uint32_t rule = 0; rule < table->count; rule++) {
         const char *key = table->rules[rule].path;
         uint32_t segment = 0;
-        for (const char *end = key;; end++) {
+        for (const char *end = key; used <= NS_FACTS_KEYS_MAX / 2; end++) {
             if (!is_segment_end(*end)) {
                 continue;
             }
-            __atomic_fetch_or(place_of(table->index, segment, key, (size_t)(end - key)),
-                              UINT64_C(1) << rule, __ATOMIC_RELAXED);
+            size_t bytes = (size_t)(end - key);
+            struct ns_fact_key *place = place_of(table->index, segment, key, bytes);
+            used += place->text == NULL;
+            place->text = key;
+            place->bytes = (uint32_t)bytes;
+            place->segment = segment;
+            place->rules |= UINT64_C(1) << rule;
+            if (strchr(end, '/') == NULL) {
+                place->ends |= UINT64_C(1) << rule;
+            }
             if (*end == '\0') {
                 break;
             }
@@ -75,19 +100,49 @@ make_index(const struct ns_fact_table *table)
             key = end + 1;
         }
     }
-    __atomic_store_n(&table->index->is_made, 1, __ATOMIC_RELEASE);
+    return used <= NS_FACTS_KEYS_MAX / 2;
 }
 
-static uint64_t
-rules_of(const struct ns_fact_table *table, uint8_t segment, const char *key, size_t key_bytes)
+static bool
+is_indexed(const struct ns_fact_table *table)
 {
-    if (__atomic_load_n(&table->index->is_made, __ATOMIC_ACQUIRE) == 0) {
-        make_index(table);
+    uint32_t *state = &table->index->state;
+    uint32_t seen = __atomic_load_n(state, __ATOMIC_ACQUIRE);
+    if (seen == NS_FACT_INDEX_NONE &&
+        __atomic_compare_exchange_n(state, &seen, NS_FACT_INDEX_BEGUN, false, __ATOMIC_ACQUIRE,
+                                    __ATOMIC_ACQUIRE)) {
+        seen = fill_index(table) ? NS_FACT_INDEX_MADE : NS_FACT_INDEX_TOO_SMALL;
+        __atomic_store_n(state, seen, __ATOMIC_RELEASE);
     }
-    return __atomic_load_n(place_of(table->index, segment, key, key_bytes), __ATOMIC_RELAXED);
+    return seen == NS_FACT_INDEX_MADE;
 }
 
 /* --- matching ------------------------------------------------------------------------------- */
+
+/* Which of the level's rules does this key lead on or fulfil? *ends: which it fulfils. */
+static uint64_t
+rules_of(const struct ns_facts_level *level, const char *key, size_t key_bytes, uint64_t *ends)
+{
+    uint64_t rules = 0;
+    *ends = 0;
+    if (is_indexed(level->table)) {
+        const struct ns_fact_key *found =
+            place_of(level->table->index, level->segment, key, key_bytes);
+        *ends = level->live & found->ends;
+        return level->live & found->rules;
+    }
+    for (uint64_t left = level->live; left != 0; left &= left - 1) {
+        const char *path = level->table->rules[__builtin_ctzll(left)].path;
+        const char *segment = segment_at(path, level->segment);
+        bool last;
+        if (segment != NULL && segment_offers(segment, key, key_bytes, &last)) {
+            uint64_t rule = left & -left;
+            rules |= rule;
+            *ends |= last ? rule : 0;
+        }
+    }
+    return rules;
+}
 
 /* What a member with this key (or "[]") of the innermost container matches. */
 static void
@@ -100,19 +155,11 @@ match(struct ns_facts *facts, const char *key, size_t key_bytes)
     if (level->live == 0) {
         return;
     }
-    uint64_t left = level->live & rules_of(level->table, level->segment, key, key_bytes);
-    for (; left != 0; left &= left - 1) {
-        int index = __builtin_ctzll(left);
-        const struct ns_fact_rule *rule = &level->table->rules[index];
-        const char *segment = segment_at(rule->path, level->segment);
-        bool last;
-        if (segment == NULL || !segment_offers(segment, key, key_bytes, &last)) {
-            continue;
-        }
-        if (!last) {
-            facts->next.live |= UINT64_C(1) << index;
-            continue;
-        }
+    uint64_t ends;
+    facts->next.live = rules_of(level, key, key_bytes, &ends);
+    facts->next.live &= ~ends;
+    for (; ends != 0; ends &= ends - 1) {
+        const struct ns_fact_rule *rule = &level->table->rules[__builtin_ctzll(ends)];
         facts->next.fact = rule->fact ? rule->fact : facts->next.fact;
         below = rule->below ? rule->below : below;
     }

@@ -26,11 +26,29 @@ struct ns_fact_rule {
     const struct ns_fact_table *below;
 };
 
-/* Which rules a key can match, by its place in their paths and a hash of it: nearly every key of a
- * document matches none, and is seen to at once. Made at the table's first use, by any thread. */
+/* What a key at one place of the paths means. */
+struct ns_fact_key {
+    const char *text; /* within a path; NULL: no key is here */
+    uint64_t rules;   /* a bit for each that it leads on, or fulfils */
+    uint64_t ends;    /* those that it fulfils */
+    uint32_t bytes;
+    uint32_t segment;
+};
+
+enum ns_fact_index_state {
+    NS_FACT_INDEX_NONE,
+    NS_FACT_INDEX_BEGUN,
+    NS_FACT_INDEX_MADE,
+    NS_FACT_INDEX_TOO_SMALL
+};
+
+/* The keys of all paths of a table, by a hash: nearly every key of a document is none of them,
+ * which shows at once. Made at the table's first use, by one thread; others go through the rules
+ * meanwhile, as everybody does where it was never finished (a fork came between) or does not fit.
+ */
 struct ns_fact_index {
-    uint64_t rules[NS_FACTS_INDEX_SEGMENTS][NS_FACTS_INDEX_HASHES]; /* a bit for each */
-    uint8_t is_made;
+    uint32_t state; /* enum ns_fact_index_state */
+    struct ns_fact_key keys[NS_FACTS_KEYS_MAX];
 };
 
 struct ns_fact_table {
@@ -42,7 +60,7 @@ struct ns_fact_table {
 /* Of constant rules, at file scope. */
 #define NS_FACT_TABLE(rules_)                                                                      \
     {                                                                                              \
-        .rules = (rules_), .index = &(struct ns_fact_index){.is_made = 0},                         \
+        .rules = (rules_), .index = &(struct ns_fact_index){.state = NS_FACT_INDEX_NONE},          \
         .count = sizeof(rules_) / sizeof((rules_)[0])                                              \
     }
 

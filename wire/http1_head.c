@@ -35,13 +35,15 @@ to_lower(char c)
 bool
 ns_http1_same_word(struct ns_http1_text text, const char *word)
 {
-    size_t i = 0;
-    for (; i < text.bytes && word[i] != '\0'; i++) {
+    if (text.bytes != strlen(word)) {
+        return false;
+    }
+    for (size_t i = 0; i < text.bytes; i++) {
         if (to_lower(text.text[i]) != to_lower(word[i])) {
             return false;
         }
     }
-    return i == text.bytes && word[i] == '\0';
+    return true;
 }
 
 /* A line's end within a value is that of a folded line: a blank too. */

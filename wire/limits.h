@@ -81,9 +81,8 @@
 /* Rules of one table of facts: their set is a 64-bit mask. */
 #define NS_FACTS_RULES_MAX 64
 
-/* The index of a table: 1.5 KiB. */
-#define NS_FACTS_INDEX_SEGMENTS 6
-#define NS_FACTS_INDEX_HASHES 32
+/* Room for the keys of the paths of a table, a power of two; half of it is used at most. */
+#define NS_FACTS_KEYS_MAX 128
 
 /* The path of a request target, decoded: longer ones are no calls of ours. */
 #define NS_PATH_BYTES_MAX 2048

@@ -9,7 +9,10 @@ static size_t
 character_bytes(const char *text, size_t bytes)
 {
     const uint8_t *t = (const uint8_t *)text;
-    size_t length = t[0] < 0x80 ? 1 : t[0] < 0xc2 ? 0 : t[0] < 0xe0 ? 2 : t[0] < 0xf0 ? 3 : 4;
+    if (t[0] < 0x80) {
+        return 1;
+    }
+    size_t length = t[0] < 0xc2 ? 0 : t[0] < 0xe0 ? 2 : t[0] < 0xf0 ? 3 : 4;
     if (length == 0 || length > bytes || t[0] > 0xf4) {
         return 0;
     }
