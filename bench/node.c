@@ -4,8 +4,8 @@
  * as bench/governed_call does, and at the program's start.
  *
  * node:https and undici's fetch over HTTP/1.1, node:http2 with one stream and with a hundred at a
- * time (each then counts as its share of the whole). The provider is in the program's own thread,
- * on loopback. Runs with the library and without take turns.
+ * time (each then counts as its share of the whole). The provider is a process of its own on
+ * loopback. Runs with the library and without take turns.
  *
  * usage: node [CALLS [ROUNDS]]      run from the repository's root; installs Node in build/clients
  */
@@ -19,16 +19,17 @@
 #define STARTS 15
 
 static const struct way {
-    const char *name, *client, *streams;
-} ways[] = {{"Node, node:https", "https", "1"},
-            {"Node, undici's fetch over HTTP/1.1", "fetch", "1"},
-            {"Node, node:http2, one stream", "http2", "1"},
-            {"Node, node:http2, 100 streams", "http2", "100"}};
+    const char *name, *client;
+    bool h2;
+    const char *streams;
+} ways[] = {{"Node, node:https", "https", false, "1"},
+            {"Node, undici's fetch over HTTP/1.1", "fetch", false, "1"},
+            {"Node, node:http2, one stream", "http2", true, "1"},
+            {"Node, node:http2, 100 streams", "http2", true, "100"}};
 #define WAYS (sizeof ways / sizeof ways[0])
 
 struct node {
     char program[512], modules[448];
-    char certificate[128]; /* and its key, of the provider */
 };
 
 static void
@@ -41,29 +42,17 @@ find_node(struct node *node)
 }
 
 static void
-measure(const struct node *node, const struct way *way, size_t calls,
+measure(const struct node *node, const struct way *way, uint16_t port, size_t calls,
         const struct bench_collector *collector, struct bench_calls *figures)
 {
-    char count[24];
+    char number[24], count[24];
+    snprintf(number, sizeof number, "%u", port);
     snprintf(count, sizeof count, "%zu", calls);
-    const char *arguments[] = {
-        node->program, "bench/lib/node_client.mjs", way->client, count, way->streams,
-        node->modules, node->certificate,           NULL};
+    const char *arguments[] = {node->program, "bench/lib/node_client.mjs",
+                               way->client,   number,
+                               count,         way->streams,
+                               node->modules, NULL};
     bench_calls_run(figures, collector, arguments, calls);
-}
-
-static void
-make_certificate(struct node *node, const struct bench_collector *collector)
-{
-    char command[1024];
-    snprintf(node->certificate, sizeof node->certificate, "%s/provider.pem", collector->directory);
-    snprintf(command, sizeof command,
-             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 "
-             "-subj /CN=" BENCH_HOST " -keyout %s -out %s.crt 2>/dev/null && cat %s.crt >> %s",
-             node->certificate, node->certificate, node->certificate, node->certificate);
-    if (system(command) != 0) { // NOLINT(cert-env33-c)
-        bench_fail(command);
-    }
 }
 
 /* Time of the processor from the start of `node` to its end, with nothing to do. */
@@ -89,23 +78,30 @@ main(int argc, char **argv)
     size_t rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 5;
     struct node node;
     struct bench_collector collector;
+    struct bench_answer answer = {0};
     struct bench_calls figures[WAYS];
+    uint16_t ports[2];
+    pid_t providers[2];
     find_node(&node);
     bench_collector_start(&collector);
-    make_certificate(&node, &collector);
     calls = calls < 100 ? 100 : calls - calls % 100;
+    for (int h2 = 0; h2 < 2; h2++) {
+        providers[h2] = bench_serve_port(h2 != 0, &answer, &ports[h2]);
+    }
     for (size_t way = 0; way < WAYS; way++) {
         bench_calls_new(&figures[way], calls * rounds);
     }
     for (size_t round = 0; round < rounds; round++) {
         for (size_t way = 0; way < WAYS; way++) {
-            measure(&node, &ways[way], calls, &collector, &figures[way]);
+            measure(&node, &ways[way], ports[ways[way].h2], calls, &collector, &figures[way]);
         }
     }
     for (size_t way = 0; way < WAYS; way++) {
         bench_calls_print(&figures[way], ways[way].name);
     }
     measure_start(&node, &collector);
+    bench_end(providers[0]);
+    bench_end(providers[1]);
     bench_collector_stop(&collector);
     return 0;
 }

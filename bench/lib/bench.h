@@ -63,8 +63,10 @@ int64_t bench_run(const struct bench_collector *collector, bool governed,
 void bench_line(const char *command, char *line, size_t bytes);
 
 /* Fills durations with round trips of 128 bytes from a bare libzmq DEALER to a ROUTER of another
- * thread, over ipc://: what governing is held against. */
-void bench_echo(const struct bench_collector *collector, int64_t *durations_ns, size_t count);
+ * process, over ipc://: what governing is held against. Before each the asker works so long, for a
+ * processor that has nothing to do falls asleep, and waking it is part of what asking costs. */
+void bench_echo(const struct bench_collector *collector, int64_t work_ns, int64_t *durations_ns,
+                size_t count);
 
 /* Durations of calls and echoes, of all rounds. */
 struct bench_calls {
@@ -74,7 +76,7 @@ struct bench_calls {
 
 void bench_calls_new(struct bench_calls *calls, size_t room);
 /* One round: runs a program that prints so many durations without the library and with it, then as
- * many echoes. */
+ * many echoes, with as much work between them as the program's own calls are. */
 void bench_calls_run(struct bench_calls *calls, const struct bench_collector *collector,
                      const char *const arguments[], size_t count);
 /* Prints them, and what governing adds: at p50 at most an echo, at p99 two. Frees them. */

@@ -2,11 +2,11 @@
 #include "bench/lib/bench.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -142,36 +142,53 @@ bench_run(const struct bench_collector *collector, bool governed, const char *co
 
 /* --- the reference -------------------------------------------------------------------------- */
 
-static void *
-echo_server(void *socket)
+/* Sends back what comes, in a process of its own, as a collector is one. */
+static pid_t
+start_echo(const char *endpoint)
 {
+    pid_t pid = fork();
+    if (pid != 0) {
+        return pid;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    void *router = zmq_socket(zmq_ctx_new(), ZMQ_ROUTER);
     zmq_msg_t part;
+    if (zmq_bind(router, endpoint) != 0) {
+        bench_fail("zmq_bind");
+    }
     for (;;) {
         bool more = true;
         while (more) {
             zmq_msg_init(&part);
-            if (zmq_msg_recv(&part, socket, 0) < 0) {
-                return NULL;
+            if (zmq_msg_recv(&part, router, 0) < 0) {
+                _exit(1);
             }
             more = zmq_msg_more(&part);
-            zmq_msg_send(&part, socket, more ? ZMQ_SNDMORE : 0);
+            zmq_msg_send(&part, router, more ? ZMQ_SNDMORE : 0);
         }
     }
 }
 
+static void
+be_busy(int64_t work_ns)
+{
+    for (int64_t end_ns = bench_now_ns() + work_ns; bench_now_ns() < end_ns;) {
+    }
+}
+
 void
-bench_echo(const struct bench_collector *collector, int64_t *durations_ns, size_t count)
+bench_echo(const struct bench_collector *collector, int64_t work_ns, int64_t *durations_ns,
+           size_t count)
 {
     char endpoint[128], message[ECHO_BYTES] = {0};
-    pthread_t thread;
     snprintf(endpoint, sizeof endpoint, "ipc://%s/echo", collector->directory);
-    void *context = zmq_ctx_new();
-    void *router = zmq_socket(context, ZMQ_ROUTER), *dealer = zmq_socket(context, ZMQ_DEALER);
-    if (zmq_bind(router, endpoint) != 0 || zmq_connect(dealer, endpoint) != 0) {
-        bench_fail("zmq");
+    pid_t server = start_echo(endpoint);
+    void *context = zmq_ctx_new(), *dealer = zmq_socket(context, ZMQ_DEALER);
+    if (zmq_connect(dealer, endpoint) != 0) {
+        bench_fail("zmq_connect");
     }
-    pthread_create(&thread, NULL, echo_server, router);
     for (size_t i = 0; i < ECHO_WARM_UP + count; i++) {
+        be_busy(work_ns);
         int64_t start_ns = bench_now_ns();
         zmq_send(dealer, message, sizeof message, 0);
         zmq_recv(dealer, message, sizeof message, 0);
@@ -180,8 +197,6 @@ bench_echo(const struct bench_collector *collector, int64_t *durations_ns, size_
         }
     }
     zmq_close(dealer);
-    zmq_ctx_shutdown(context);
-    pthread_join(thread, NULL);
-    zmq_close(router);
     zmq_ctx_term(context);
+    bench_end(server);
 }

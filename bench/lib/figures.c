@@ -80,7 +80,8 @@ bench_calls_run(struct bench_calls *calls, const struct bench_collector *collect
     }
     bench_run(collector, false, arguments, calls->plain_ns + calls->count, count);
     bench_run(collector, true, arguments, calls->governed_ns + calls->count, count);
-    bench_echo(collector, calls->echoes_ns + calls->count, count);
+    int64_t work_ns = bench_percentile(calls->plain_ns + calls->count, count, 50);
+    bench_echo(collector, work_ns, calls->echoes_ns + calls->count, count);
     calls->count += count;
 }
 

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Makes calls under Node and prints one duration a call, in ns. The provider is in the same thread:
- * with a process between them, where the scheduler puts that process would be most of what is
- * measured.
+ * Makes calls under Node and prints one duration a call, in ns.
  *
- * usage: node node_client.mjs WAY CALLS STREAMS NODE_MODULES CERTIFICATE
- * CERTIFICATE: a PEM file with its key
+ * usage: node node_client.mjs WAY PORT CALLS STREAMS NODE_MODULES
  */
-import fs from "node:fs";
 import http2 from "node:http2";
 import https from "node:https";
 
-const [way, calls, streams, modules, certificate] = process.argv.slice(2);
+const [way, port, calls, streams, modules] = process.argv.slice(2);
 const WARM_UP = 1000;
 const HOST = "api.openai.com";
 const BODY = JSON.stringify({
@@ -22,24 +18,6 @@ const BODY = JSON.stringify({
 const HEADERS = { authorization: "Bearer sk-bench-0001", "content-type": "application/json" };
 const PATH = "/v1/chat/completions";
 const TLS = { servername: HOST, rejectUnauthorized: false };
-
-const ANSWER = JSON.stringify({
-    id: "chatcmpl-bench", object: "chat.completion", created: 1764200000, model: "gpt-4o-mini",
-    choices: [{ index: 0, message: { role: "assistant", content: "What is left." },
-        finish_reason: "stop" }],
-    usage: { prompt_tokens: 20, completion_tokens: 5, total_tokens: 25 },
-});
-const pem = fs.readFileSync(certificate);
-const provider = way === "http2" ? http2.createSecureServer({ key: pem, cert: pem })
-    : https.createServer({ key: pem, cert: pem });
-provider.on("request", (request, response) => {
-    request.on("data", () => {}).on("end", () => {
-        response.writeHead(200, { "content-type": "application/json" });
-        response.end(ANSWER);
-    });
-});
-await new Promise((resolve) => provider.listen(0, "127.0.0.1", resolve));
-const port = provider.address().port;
 
 /* Ends when the answer has. */
 function ended(stream) {
