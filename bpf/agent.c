@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "bpf/capture.h"
 #include "bpf/guard.h"
@@ -21,21 +22,32 @@
 #include "shim/process.h"
 
 /* Programs that bring an OpenSSL of their own are looked for so often. */
-#define SCAN_MS 1000
+#define SCAN_NS INT64_C(1000000000)
 
 /* Beyond the longest that a call waits for its verdict. */
 #define GUARD_GRACE_NS INT64_C(2000000000)
+
+/* So many answers are waited for by poll(2); further ones are looked for at each turn. */
+#define QUESTIONS_POLLED 256
+#define TURN_MS 100
+
+/* A process that is stopped and has been looked at. */
+struct stopped {
+    struct stopped *next;
+    uint32_t pid;
+};
 
 struct agent {
     struct ns_capture *capture;
     struct ns_streams *streams;
     struct ns_targets *targets;
+    struct stopped *stopped;
     size_t files;
+    int64_t scan_at_ns;
 };
 
 /* --- records -------------------------------------------------------------------------------- */
 
-/* Replaces bytes of a process by blanks. */
 static void
 overwrite(uint32_t pid, uint64_t from, uint32_t bytes, char with)
 {
@@ -64,22 +76,47 @@ is_left_alone(struct agent *agent, const struct ns_record *record)
     return left;
 }
 
+/* The process may go on when nothing of it is in question. All its threads have stopped by the time
+ * that what they wrote before has been taken, too. */
+static void
+note_stopped(struct agent *agent, uint32_t pid)
+{
+    struct stopped *stopped = ns_mem_alloc(sizeof *stopped);
+    if (stopped == NULL) {
+        ns_capture_go_on(agent->capture, pid);
+        return;
+    }
+    *stopped = (struct stopped){agent->stopped, pid};
+    agent->stopped = stopped;
+}
+
+static void
+let_go(struct agent *agent)
+{
+    for (struct stopped **link = &agent->stopped; *link != NULL;) {
+        struct stopped *stopped = *link;
+        if (ns_streams_asks(agent->streams, stopped->pid)) {
+            link = &stopped->next;
+            continue;
+        }
+        *link = stopped->next;
+        ns_capture_go_on(agent->capture, stopped->pid);
+        ns_mem_free(stopped);
+    }
+}
+
 static void
 take_write(struct agent *agent, const struct ns_record *record, const uint8_t *bytes)
 {
-    struct ns_write_ruling ruling = {.state = NS_CONNECTION_IGNORED};
+    enum ns_connection_state state = NS_CONNECTION_IGNORED;
     if (!is_left_alone(agent, record)) {
-        ruling = ns_streams_write(agent->streams, record, bytes);
+        state = ns_streams_write(agent->streams, record, bytes);
     }
-    if (record->undecided || ruling.state == NS_CONNECTION_IGNORED) {
-        ns_capture_decide(agent->capture, record->connection, ruling.state);
-    }
-    if (ruling.denied && record->stopped) {
-        overwrite(record->pid, record->from + ruling.blank_at, ruling.blank_bytes, ' ');
-        overwrite(record->pid, record->from + ruling.secret_at, ruling.secret_bytes, 'x');
+    if (record->undecided || state == NS_CONNECTION_IGNORED) {
+        ns_capture_decide(agent->capture, record->connection, state);
     }
     if (record->stopped && record->offset + record->bytes >= record->total) {
-        ns_capture_go_on(agent->capture, record->pid);
+        note_stopped(agent, record->pid);
     }
 }
 
@@ -154,7 +191,7 @@ static bool
 start(struct agent *agent, bool this_network)
 {
     const struct ns_config *config = ns_process_config();
-    agent->streams = ns_streams_new(&config->hosts);
+    agent->streams = ns_streams_new(&config->hosts, overwrite);
     agent->targets = ns_targets_new();
     if (agent->streams == NULL || agent->targets == NULL) {
         fputs("nullspend-bpf: no memory\n", stderr);
@@ -181,6 +218,33 @@ start(struct agent *agent, bool this_network)
     return true;
 }
 
+/* Looks for programs at their time, however much there is to do. */
+static void
+look_around(struct agent *agent)
+{
+    int64_t now_ns = ns_clock_ns(CLOCK_MONOTONIC);
+    if (now_ns >= agent->scan_at_ns) {
+        agent->scan_at_ns = now_ns + SCAN_NS;
+        ns_targets_scan(agent->targets, attach, agent);
+        ns_gate_post();
+    }
+}
+
+/* Waits for something to do and does it. Returns false at the end. */
+static bool
+turn(struct agent *agent, int signals)
+{
+    struct pollfd polled[2 + QUESTIONS_POLLED] = {
+        {.fd = ns_capture_fd(agent->capture), .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    size_t count = 2 + ns_streams_poll(agent->streams, polled + 2, QUESTIONS_POLLED);
+    poll(polled, count, count > 2 ? TURN_MS : (int)(SCAN_NS / 1000000));
+    ns_capture_take(agent->capture);
+    ns_streams_listen(agent->streams);
+    let_go(agent);
+    look_around(agent);
+    return (polled[1].revents & POLLIN) == 0;
+}
+
 int
 ns_agent_run(bool this_network)
 {
@@ -197,18 +261,12 @@ ns_agent_run(bool this_network)
         fflush(stdout);
     }
     while (runs) {
-        struct pollfd polled[] = {{.fd = ns_capture_fd(agent.capture), .events = POLLIN},
-                                  {.fd = signals, .events = POLLIN}};
-        int count = poll(polled, 2, SCAN_MS);
-        if (count == 0) {
-            ns_targets_scan(agent.targets, attach, &agent);
-            ns_gate_post();
-        }
-        ns_capture_take(agent.capture);
-        runs = (polled[1].revents & POLLIN) == 0;
+        runs = turn(&agent, signals);
     }
+    ns_streams_free(agent.streams); /* asks for nobody any more */
+    agent.streams = NULL;
+    let_go(&agent);
     ns_capture_free(agent.capture);
-    ns_streams_free(agent.streams);
     ns_targets_free(agent.targets);
     ns_gate_flush();
     return status;

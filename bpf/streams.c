@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "shim/call.h"
 #include "shim/hello.h"
 #include "shim/http2_connection.h"
+#include "shim/process.h"
 #include "wire/text.h"
 
 #define BUCKETS 4096
@@ -30,8 +32,32 @@ struct stream {
     struct ns_origin origin;
 };
 
+/* Bytes of the process that must not leave as they are. */
+struct range {
+    uint64_t from;
+    uint32_t bytes;
+};
+
+/* What is done where a call is denied. */
+struct blanks {
+    struct range body, secret;
+};
+
+/* A call of a stopped process that the collector was asked about. */
+struct question {
+    struct question *next;
+    uint64_t connection;
+    uint32_t pid;
+    struct ns_wire_call *call;
+    struct ns_gate_question asked;
+    int64_t until_ns;
+    struct blanks blanks;
+};
+
 struct ns_streams {
     const struct ns_wire_hosts *hosts;
+    ns_streams_overwrite *overwrite;
+    struct question *questions;
     size_t count;
     struct stream *buckets[BUCKETS];
 };
@@ -49,11 +75,12 @@ place_of(struct ns_streams *streams, uint64_t connection)
 }
 
 struct ns_streams *
-ns_streams_new(const struct ns_wire_hosts *hosts)
+ns_streams_new(const struct ns_wire_hosts *hosts, ns_streams_overwrite *overwrite)
 {
     struct ns_streams *streams = ns_mem_alloc(sizeof *streams);
     if (streams != NULL) {
         streams->hosts = hosts;
+        streams->overwrite = overwrite;
     }
     return streams;
 }
@@ -92,11 +119,28 @@ is_denied(const struct ns_wire_call *call)
     return ticket != NULL && !ticket->sent;
 }
 
-/* A denied call is over with the provider's refusal, which is no call's answer. */
-static void
-finish(struct ns_wire_call *call, bool cut)
+/* Gives up the question about a call. Returns whether there was one. */
+static bool
+unask(struct ns_streams *streams, const struct ns_wire_call *call)
 {
-    if (is_denied(call)) {
+    for (struct question **link = &streams->questions; *link != NULL; link = &(*link)->next) {
+        struct question *question = *link;
+        if (question->call == call) {
+            *link = question->next;
+            ns_gate_unask(&question->asked);
+            ns_mem_free(question);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A denied call is over with the provider's refusal, which is no call's answer. One that ends
+ * before the collector has answered gives back what that may have reserved. */
+static void
+finish(struct ns_streams *streams, struct ns_wire_call *call, bool cut)
+{
+    if (!unask(streams, call) && is_denied(call)) {
         ns_call_drop(call);
     } else {
         ns_call_finish(call, cut);
@@ -104,14 +148,14 @@ finish(struct ns_wire_call *call, bool cut)
 }
 
 static void
-finish_all(struct stream *stream)
+finish_all(struct ns_streams *streams, struct stream *stream)
 {
     struct ns_wire_call *call;
     while (stream->wire != NULL && (call = ns_wire_take(stream->wire)) != NULL) {
-        finish(call, true);
+        finish(streams, call, true);
     }
     while (stream->http2 != NULL && (call = ns_http2_take(stream->http2)) != NULL) {
-        finish(call, true);
+        finish(streams, call, true);
     }
 }
 
@@ -121,7 +165,7 @@ close_stream(struct ns_streams *streams, struct stream **link)
     struct stream *stream = *link;
     *link = stream->next;
     streams->count--;
-    finish_all(stream);
+    finish_all(streams, stream);
     ns_wire_free(stream->wire);
     ns_http2_free(stream->http2);
     ns_bytes_free(&stream->held);
@@ -213,71 +257,149 @@ begin(const struct ns_streams *streams, struct stream *stream, const uint8_t *by
     return stream->wire != NULL;
 }
 
+/* --- asking ----------------------------------------------------------------------------------- */
+
+/* A denied call is answered by the provider all the same, and known by not being sent. */
+static void
+rule(const struct ns_streams *streams, uint32_t pid, struct ns_wire_call *call,
+     const struct blanks *blanks, enum ns_ruling ruling)
+{
+    struct ns_ticket *ticket = call->user;
+    if (ticket != NULL) {
+        ticket->sent = ruling == NS_RULING_ALLOW;
+    }
+    if (ruling == NS_RULING_DENY) {
+        streams->overwrite(pid, blanks->body.from, blanks->body.bytes, ' ');
+        streams->overwrite(pid, blanks->secret.from, blanks->secret.bytes, 'x');
+    }
+}
+
+/* A write that is looked at. */
+struct write {
+    struct ns_streams *streams;
+    struct stream *stream;
+    const struct ns_record *record;
+    const uint8_t *bytes; /* of the record, but those that were looked at before */
+    size_t count;
+    uint32_t offset; /* of them in the whole write */
+};
+
+static void
+judge(const struct write *write, struct ns_wire_call *call, const uint8_t *request, size_t bytes,
+      const struct blanks *blanks)
+{
+    struct ns_streams *streams = write->streams;
+    struct ns_gate_verdict verdict;
+    struct question *question = write->record->stopped ? ns_mem_alloc(sizeof *question) : NULL;
+    enum ns_ruling ruling = question == NULL
+                                ? ns_call_judge(call, request, bytes, &verdict)
+                                : ns_call_ask(call, request, bytes, &verdict, &question->asked);
+    struct ns_ticket *ticket = call->user;
+    if (ticket != NULL) {
+        ticket->origin = &write->stream->origin;
+    }
+    if (ruling == NS_RULING_ASKED) {
+        question->connection = write->stream->connection;
+        question->pid = write->stream->pid;
+        question->call = call;
+        question->until_ns = ns_clock_ns(CLOCK_MONOTONIC) + ns_process_config()->deadline_ns;
+        question->blanks = *blanks;
+        question->next = streams->questions;
+        streams->questions = question;
+        return;
+    }
+    ns_mem_free(question);
+    /* Bytes of a process that is not stopped may be gone already. */
+    struct blanks none = {0};
+    rule(streams, write->stream->pid, call, write->record->stopped ? blanks : &none, ruling);
+}
+
+bool
+ns_streams_asks(const struct ns_streams *streams, uint32_t pid)
+{
+    const struct question *question = streams == NULL ? NULL : streams->questions;
+    while (question != NULL && question->pid != pid) {
+        question = question->next;
+    }
+    return question != NULL;
+}
+
+size_t
+ns_streams_poll(const struct ns_streams *streams, struct pollfd *polled, size_t room)
+{
+    size_t count = 0;
+    for (const struct question *question = streams->questions; question != NULL && count < room;
+         question = question->next) {
+        polled[count++] =
+            (struct pollfd){.fd = ns_gate_question_fd(&question->asked), .events = POLLIN};
+    }
+    return count;
+}
+
+void
+ns_streams_listen(struct ns_streams *streams)
+{
+    int64_t now_ns = ns_clock_ns(CLOCK_MONOTONIC);
+    for (struct question **link = &streams->questions; *link != NULL;) {
+        struct question *question = *link;
+        struct ns_gate_verdict verdict;
+        enum ns_ruling ruling =
+            ns_call_heard(question->call, &question->asked, now_ns >= question->until_ns, &verdict);
+        if (ruling == NS_RULING_ASKED) {
+            link = &question->next;
+            continue;
+        }
+        *link = question->next;
+        rule(streams, question->pid, question->call, &question->blanks, ruling);
+        ns_mem_free(question);
+    }
+}
+
 /* --- what is written ----------------------------------------------------------------------------
  */
 
-/* Asks about a call. Returns whether it is denied; it is answered then by the provider all the
- * same, and known by not being sent. */
-static bool
-judge(struct stream *stream, struct ns_wire_call *call, const uint8_t *request, size_t bytes)
+/* Where the body and the credential of the request are that ends at `end` of the write, and began
+ * perhaps in an earlier one. */
+static struct blanks
+blanks_http1(const struct write *write, const struct ns_wire_call *call, uint32_t end)
 {
-    struct ns_gate_verdict verdict;
-    bool denied = ns_call_judge(call, request, bytes, &verdict) == NS_RULING_DENY;
-    struct ns_ticket *ticket = call->user;
-    if (ticket != NULL) {
-        ticket->origin = &stream->origin;
-        ticket->sent = !denied;
-    }
-    return denied;
-}
-
-/* These bytes of the write that is going on must not leave. */
-static void
-blank(struct ns_write_ruling *ruling, uint32_t at, uint32_t bytes)
-{
-    ruling->denied = true;
-    ruling->blank_at = at;
-    ruling->blank_bytes = bytes;
-}
-
-static void
-deny_http1(struct ns_write_ruling *ruling, const struct stream *stream,
-           const struct ns_wire_call *call, uint32_t end)
-{
-    /* The request began so many bytes before `end`, perhaps in an earlier write. */
-    size_t held = ns_bytes_count(&stream->held);
-    const uint8_t *bytes = ns_bytes_front(&stream->held);
+    const struct ns_bytes *all = &write->stream->held;
+    size_t held = ns_bytes_count(all);
+    const uint8_t *bytes = ns_bytes_front(all);
     const uint8_t *body = memmem(bytes, held, "\r\n\r\n", 4);
-    size_t body_at = body == NULL ? held : (size_t)(body - bytes) + 4;
     int64_t start = (int64_t)end - (int64_t)held;
-    int64_t from = start + (int64_t)body_at;
+    int64_t from = body == NULL ? end : start + (body - bytes) + 4;
     from = from < 0 ? 0 : from;
-    blank(ruling, (uint32_t)from, (uint32_t)((int64_t)end - from));
+    struct blanks blanks = {
+        .body = {write->record->from + (uint64_t)from, (uint32_t)((int64_t)end - from)}};
     struct ns_wire_range secret = call->request.credential_range;
     if (secret.bytes > 0 && start + (int64_t)secret.offset >= 0) {
-        ruling->secret_at = (uint32_t)(start + (int64_t)secret.offset);
-        ruling->secret_bytes = secret.bytes;
+        blanks.secret = (struct range){
+            write->record->from + (uint64_t)(start + (int64_t)secret.offset), secret.bytes};
     }
+    return blanks;
 }
 
 static void
-write_http1(struct stream *stream, const uint8_t *bytes, size_t count, uint32_t offset,
-            struct ns_write_ruling *ruling)
+write_http1(const struct write *write)
 {
-    for (size_t i = 0; i < count;) {
+    struct stream *stream = write->stream;
+    for (size_t i = 0; i < write->count;) {
         struct ns_wire_written written = {0};
+        const uint8_t *bytes = write->bytes + i;
+        size_t left = write->count - i;
         size_t used =
-            ns_wire_write(stream->wire, bytes + i, count - i, NS_WITHHOLD_BODY_BYTES_MAX, &written);
-        used = used == 0 || used > count - i ? count - i : used;
+            ns_wire_write(stream->wire, bytes, left, NS_WITHHOLD_BODY_BYTES_MAX, &written);
+        used = used == 0 || used > left ? left : used;
         bool holds = written.class == NS_WIRE_WITHHOLD || written.class == NS_WIRE_CALL;
-        if (holds && !ns_bytes_append(&stream->held, bytes + i, used)) {
+        if (holds && !ns_bytes_append(&stream->held, bytes, used)) {
             ns_bytes_free(&stream->held);
         }
         i += used;
-        if (written.class == NS_WIRE_CALL &&
-            judge(stream, written.call, ns_bytes_front(&stream->held),
-                  ns_bytes_count(&stream->held))) {
-            deny_http1(ruling, stream, written.call, offset + (uint32_t)i);
+        if (written.class == NS_WIRE_CALL) {
+            struct blanks blanks = blanks_http1(write, written.call, write->offset + (uint32_t)i);
+            judge(write, written.call, ns_bytes_front(&stream->held), ns_bytes_count(&stream->held),
+                  &blanks);
         }
         if (written.class != NS_WIRE_WITHHOLD) {
             ns_bytes_free(&stream->held);
@@ -286,22 +408,24 @@ write_http1(struct stream *stream, const uint8_t *bytes, size_t count, uint32_t 
 }
 
 static void
-finish_ended(struct stream *stream)
+finish_ended(struct ns_streams *streams, struct stream *stream)
 {
     struct ns_wire_call *call;
     bool cut;
     ns_bytes_free(ns_http2_to_server(stream->http2));
     ns_bytes_free(ns_http2_to_program(stream->http2));
     while ((call = ns_http2_take_ended(stream->http2, &cut)) != NULL) {
-        finish(call, cut);
+        finish(streams, call, cut);
     }
 }
 
-/* The DATA of the stream that was denied, as far as it lies in frames of this write: its last. */
-static void
-deny_http2(struct ns_write_ruling *ruling, uint32_t id, const uint8_t *bytes, size_t end,
-           uint32_t offset)
+/* The DATA of a stream, as far as it lies in frames of this write that end before `end`: its last.
+ */
+static struct blanks
+blanks_http2(const struct write *write, uint32_t id, size_t end)
 {
+    struct blanks blanks = {0};
+    const uint8_t *bytes = write->bytes;
     for (size_t i = 0; i + NS_HTTP2_HEADER_BYTES <= end;) {
         size_t length = (size_t)bytes[i] << 16 | (size_t)bytes[i + 1] << 8 | bytes[i + 2];
         size_t next = i + NS_HTTP2_HEADER_BYTES + length;
@@ -309,67 +433,66 @@ deny_http2(struct ns_write_ruling *ruling, uint32_t id, const uint8_t *bytes, si
         bool padded = (bytes[i + 4] & NS_HTTP2_PADDED) != 0;
         if (bytes[i] == 0 && bytes[i + 3] == NS_HTTP2_DATA && stream == id && next <= end &&
             length > padded) {
-            blank(ruling, offset + (uint32_t)(i + NS_HTTP2_HEADER_BYTES + padded),
-                  (uint32_t)(length - padded));
+            uint64_t at = write->offset + i + NS_HTTP2_HEADER_BYTES + padded;
+            blanks.body = (struct range){write->record->from + at, (uint32_t)(length - padded)};
         }
         i = next;
     }
+    return blanks;
 }
 
 static void
-write_http2(struct stream *stream, const uint8_t *bytes, size_t count, uint32_t offset,
-            struct ns_write_ruling *ruling)
+write_http2(const struct write *write)
 {
-    bool whole_frames = ns_http2_frames_idle(&stream->http2->writer);
-    for (size_t i = 0; i < count;) {
+    struct ns_http2 *http2 = write->stream->http2;
+    bool whole_frames = ns_http2_frames_idle(&http2->writer);
+    for (size_t i = 0; i < write->count;) {
         struct ns_http2_stream *asks = NULL;
-        i += ns_http2_write(stream->http2, bytes + i, count - i, false, &asks);
+        i += ns_http2_write(http2, write->bytes + i, write->count - i, false, &asks);
         if (asks != NULL) {
             const uint8_t *head;
             size_t head_bytes;
-            uint32_t id = asks->id;
             struct ns_wire_call *call = ns_http2_asking(asks, &head, &head_bytes);
-            if (judge(stream, call, head, head_bytes)) {
-                ruling->denied = true;
-                if (whole_frames) {
-                    deny_http2(ruling, id, bytes, i, offset);
-                }
+            struct blanks blanks = {0};
+            if (whole_frames) {
+                blanks = blanks_http2(write, asks->id, i);
             }
-            ns_http2_allow(stream->http2, asks); /* the provider answers it in either case */
+            judge(write, call, head, head_bytes, &blanks);
+            ns_http2_allow(http2, asks); /* the provider answers it in either case */
         }
     }
-    finish_ended(stream);
+    finish_ended(write->streams, write->stream);
 }
 
-struct ns_write_ruling
+enum ns_connection_state
 ns_streams_write(struct ns_streams *streams, const struct ns_record *record, const uint8_t *bytes)
 {
-    struct ns_write_ruling ruling = {.state = NS_CONNECTION_IGNORED};
     struct stream *stream = *place_of(streams, record->connection);
-    if (stream == NULL) {
-        if (record->offset != 0 || !asks_provider(streams, bytes, record->bytes)) {
-            return ruling;
-        }
+    if (stream == NULL && record->offset == 0 && asks_provider(streams, bytes, record->bytes)) {
         stream = open_stream(streams, record, "");
     }
     if (stream == NULL || !begin(streams, stream, bytes, record->bytes)) {
-        return ruling;
+        return NS_CONNECTION_IGNORED;
     }
-    ruling.state = NS_CONNECTION_PROVIDER;
     /* A write that OpenSSL did not take is made again, with the same bytes. */
     uint64_t end = (uint64_t)record->offset + record->bytes;
-    if (end <= stream->ahead) {
-        return ruling;
-    }
     uint64_t skip = stream->ahead > record->offset ? stream->ahead - record->offset : 0;
-    uint32_t offset = record->offset + (uint32_t)skip;
+    if (skip >= record->bytes) {
+        return NS_CONNECTION_PROVIDER;
+    }
+    struct write write = {.streams = streams,
+                          .stream = stream,
+                          .record = record,
+                          .bytes = bytes + skip,
+                          .count = record->bytes - skip,
+                          .offset = record->offset + (uint32_t)skip};
     if (stream->http2 != NULL) {
-        write_http2(stream, bytes + skip, record->bytes - skip, offset, &ruling);
+        write_http2(&write);
     } else {
-        write_http1(stream, bytes + skip, record->bytes - skip, offset, &ruling);
+        write_http1(&write);
     }
     stream->ahead = end;
-    return ruling;
+    return NS_CONNECTION_PROVIDER;
 }
 
 void
@@ -394,28 +517,28 @@ tell_progress(const struct ns_wire_call *call)
 }
 
 static void
-read_http1(struct stream *stream, const uint8_t *bytes, size_t count)
+read_http1(struct ns_streams *streams, struct stream *stream, const uint8_t *bytes, size_t count)
 {
     for (size_t i = 0; i < count;) {
         struct ns_wire_read read = {0};
         size_t used = ns_wire_read(stream->wire, bytes + i, count - i, &read);
         i += used == 0 || used > count - i ? count - i : used;
         if (read.event == NS_WIRE_READ_END && read.call != NULL) {
-            finish(read.call, false);
+            finish(streams, read.call, false);
         }
     }
     tell_progress(ns_wire_current(stream->wire));
 }
 
 static void
-read_http2(struct stream *stream, const uint8_t *bytes, size_t count)
+read_http2(struct ns_streams *streams, struct stream *stream, const uint8_t *bytes, size_t count)
 {
     uint32_t id;
     const struct ns_wire_call *call;
     for (size_t i = 0; i < count;) {
         bool pass;
         i += ns_http2_read(stream->http2, bytes + i, count - i, &pass);
-        finish_ended(stream);
+        finish_ended(streams, stream);
     }
     while ((call = ns_http2_take_grown(stream->http2, &id)) != NULL) {
         tell_progress(call);
@@ -430,8 +553,8 @@ ns_streams_read(struct ns_streams *streams, const struct ns_record *record, cons
         return;
     }
     if (stream->http2 != NULL) {
-        read_http2(stream, bytes, record->bytes);
+        read_http2(streams, stream, bytes, record->bytes);
     } else if (stream->wire != NULL) {
-        read_http1(stream, bytes, record->bytes);
+        read_http1(streams, stream, bytes, record->bytes);
     }
 }

@@ -7,6 +7,9 @@
 #ifndef NS_BPF_STREAMS_H
 #define NS_BPF_STREAMS_H
 
+#include <poll.h>
+#include <stdbool.h>
+
 #include "bpf/record.h"
 #include "wire/wire.h"
 
@@ -15,8 +18,12 @@
 
 struct ns_streams;
 
+/* Puts blanks, or another filler, in place of bytes of a process that is stopped. */
+typedef void ns_streams_overwrite(uint32_t pid, uint64_t from, uint32_t bytes, char with);
+
 /* hosts must outlive them. NULL without memory. */
-struct ns_streams *ns_streams_new(const struct ns_wire_hosts *hosts);
+struct ns_streams *ns_streams_new(const struct ns_wire_hosts *hosts,
+                                  ns_streams_overwrite *overwrite);
 
 /* Reports what is not over, and frees all. */
 void ns_streams_free(struct ns_streams *streams);
@@ -25,20 +32,20 @@ void ns_streams_free(struct ns_streams *streams);
 enum ns_connection_state ns_streams_name(struct ns_streams *streams, const struct ns_record *record,
                                          const char *server_name);
 
-/* What is to become of a write. */
-struct ns_write_ruling {
-    enum ns_connection_state state;
-    bool denied;       /* this part of the call's bytes must not reach the provider: */
-    uint32_t blank_at; /* from here in them, */
-    uint32_t blank_bytes;
-    uint32_t secret_at; /* and the credential, where it is in them */
-    uint32_t secret_bytes;
-};
+/* Bytes that a process is about to write. A call whose facts are complete with them is asked about:
+ * without waiting where the process is stopped, which must not go on then before ns_streams_asks is
+ * false. What is denied is overwritten. Returns what the connection is. */
+enum ns_connection_state ns_streams_write(struct ns_streams *streams,
+                                          const struct ns_record *record, const uint8_t *bytes);
 
-/* Bytes that a process is about to write. A call whose facts are complete with them is judged,
- * which waits for the collector at most its deadline. */
-struct ns_write_ruling ns_streams_write(struct ns_streams *streams, const struct ns_record *record,
-                                        const uint8_t *bytes);
+/* Does this process wait for an answer? (NULL: nobody does.) */
+bool ns_streams_asks(const struct ns_streams *streams, uint32_t pid);
+
+/* For poll(2), where answers arrive: fills at most `room`, returns how many. */
+size_t ns_streams_poll(const struct ns_streams *streams, struct pollfd *polled, size_t room);
+
+/* Takes the answers that are there, and rules where there was none within the deadline. */
+void ns_streams_listen(struct ns_streams *streams);
 
 /* That write is over. */
 void ns_streams_written(struct ns_streams *streams, const struct ns_record *record);

@@ -247,19 +247,68 @@ rule_verdict(struct ns_ticket *ticket, struct ns_gate_verdict *verdict)
     return NS_RULING_DENY;
 }
 
-static enum ns_ruling
-ask(struct ns_wire_call *call, struct ns_ticket *ticket, struct ns_gate_verdict *verdict)
+/* The CHECK of a call; NULL without memory. */
+static struct ns_message *
+new_check(const struct ns_wire_call *call, const struct ns_ticket *ticket)
 {
     struct ns_message *message = new_message(NS_MESSAGE_CHECK);
+    if (message != NULL) {
+        FILL_IDENTITY(&message->as.check, call, ticket);
+        message->as.check.denial_status = (uint32_t)ns_wire_denial_status(&call->request);
+        clean_check(&message->as.check);
+    }
+    return message;
+}
+
+/* question: NULL, and the verdict is waited for. */
+static enum ns_ruling
+ask(struct ns_wire_call *call, struct ns_ticket *ticket, struct ns_gate_verdict *verdict,
+    struct ns_gate_question *question)
+{
+    struct ns_message *message = new_check(call, ticket);
     if (message == NULL) {
         return rule_unreachable(ticket, verdict);
     }
-    FILL_IDENTITY(&message->as.check, call, ticket);
-    message->as.check.denial_status = (uint32_t)ns_wire_denial_status(&call->request);
-    clean_check(&message->as.check);
-    int error = ns_gate_check(message, verdict, &ticket->asked);
+    bool answered = false;
+    if (question == NULL) {
+        answered = ns_gate_check(message, verdict, &ticket->asked) == 0;
+    } else if (ns_gate_ask(message, question)) {
+        ticket->asked = true;
+    }
     ns_mem_free(message);
-    return error == 0 ? rule_verdict(ticket, verdict) : rule_unreachable(ticket, verdict);
+    if (question != NULL && question->link != NULL) {
+        return NS_RULING_ASKED;
+    }
+    return answered ? rule_verdict(ticket, verdict) : rule_unreachable(ticket, verdict);
+}
+
+static enum ns_ruling
+count_ruling(const struct ns_wire_call *call, enum ns_ruling ruling)
+{
+    if (ruling != NS_RULING_ASKED) {
+        ns_count(ruling == NS_RULING_ALLOW ? NS_COUNTER_CALLS_ALLOWED : NS_COUNTER_CALLS_DENIED);
+    }
+    if (ruling == NS_RULING_ALLOW && !call->request.body_complete) {
+        ns_count(NS_COUNTER_CALLS_PARTLY_SEEN);
+    }
+    return ruling;
+}
+
+static enum ns_ruling
+judge(struct ns_wire_call *call, const uint8_t *request, size_t request_bytes,
+      struct ns_gate_verdict *verdict, struct ns_gate_question *question)
+{
+    struct ns_ticket *ticket = new_ticket(call, request, request_bytes);
+    if (ticket == NULL && ns_unjudged_is_denied()) {
+        ns_unjudged_deny(NS_WIRE_NO_MEMORY, verdict);
+        return NS_RULING_DENY;
+    }
+    if (ticket == NULL) {
+        ns_count(NS_COUNTER_CALLS_UNWITHHELD);
+        return NS_RULING_ALLOW;
+    }
+    bool asks = ns_process_config()->mode != NS_MODE_OBSERVE;
+    return count_ruling(call, asks ? ask(call, ticket, verdict, question) : NS_RULING_ALLOW);
 }
 
 enum ns_ruling
@@ -267,27 +316,38 @@ ns_call_judge(struct ns_wire_call *call, const uint8_t *request, size_t request_
               struct ns_gate_verdict *verdict)
 {
     int saved = errno;
-    struct ns_ticket *ticket = new_ticket(call, request, request_bytes);
-    enum ns_ruling ruling = NS_RULING_ALLOW;
-    if (ticket == NULL && ns_unjudged_is_denied()) {
-        ns_unjudged_deny(NS_WIRE_NO_MEMORY, verdict);
-        errno = saved;
-        return NS_RULING_DENY;
-    }
-    if (ticket == NULL) {
-        errno = saved;
-        ns_count(NS_COUNTER_CALLS_UNWITHHELD);
-        return NS_RULING_ALLOW;
-    }
-    if (ns_process_config()->mode != NS_MODE_OBSERVE) {
-        ruling = ask(call, ticket, verdict);
+    enum ns_ruling ruling = judge(call, request, request_bytes, verdict, NULL);
+    errno = saved;
+    return ruling;
+}
+
+enum ns_ruling
+ns_call_ask(struct ns_wire_call *call, const uint8_t *request, size_t request_bytes,
+            struct ns_gate_verdict *verdict, struct ns_gate_question *question)
+{
+    int saved = errno;
+    *question = (struct ns_gate_question){0};
+    enum ns_ruling ruling = judge(call, request, request_bytes, verdict, question);
+    errno = saved;
+    return ruling;
+}
+
+enum ns_ruling
+ns_call_heard(struct ns_wire_call *call, struct ns_gate_question *question, bool last,
+              struct ns_gate_verdict *verdict)
+{
+    struct ns_ticket *ticket = call->user;
+    int saved = errno;
+    enum ns_ruling ruling = NS_RULING_ASKED;
+    int error = ns_gate_answer(question, &ticket->call_id, false, verdict);
+    if (error == 0) {
+        ruling = rule_verdict(ticket, verdict);
+    } else if (error != -EAGAIN || last) {
+        ns_gate_give_up(question);
+        ruling = rule_unreachable(ticket, verdict);
     }
     errno = saved;
-    ns_count(ruling == NS_RULING_ALLOW ? NS_COUNTER_CALLS_ALLOWED : NS_COUNTER_CALLS_DENIED);
-    if (ruling == NS_RULING_ALLOW && !call->request.body_complete) {
-        ns_count(NS_COUNTER_CALLS_PARTLY_SEEN);
-    }
-    return ruling;
+    return count_ruling(call, ruling);
 }
 
 void

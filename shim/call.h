@@ -48,7 +48,7 @@ struct ns_ticket {
 #define NS_PROGRESS_BODY_BYTES 1024
 
 /* What becomes of a call. */
-enum ns_ruling { NS_RULING_ALLOW, NS_RULING_DENY };
+enum ns_ruling { NS_RULING_ALLOW, NS_RULING_DENY, NS_RULING_ASKED };
 
 /*
  * Judges a call by the mode, the collector and the policy for when there is none: asks, waits at
@@ -58,6 +58,15 @@ enum ns_ruling { NS_RULING_ALLOW, NS_RULING_DENY };
  */
 enum ns_ruling ns_call_judge(struct ns_wire_call *call, const uint8_t *request,
                              size_t request_bytes, struct ns_gate_verdict *verdict);
+
+/* The same without waiting: NS_RULING_ASKED means that *question is under way. */
+enum ns_ruling ns_call_ask(struct ns_wire_call *call, const uint8_t *request, size_t request_bytes,
+                           struct ns_gate_verdict *verdict, struct ns_gate_question *question);
+
+/* What became of it: NS_RULING_ASKED as long as there is no answer. last: it is not waited for any
+ * longer. */
+enum ns_ruling ns_call_heard(struct ns_wire_call *call, struct ns_gate_question *question,
+                             bool last, struct ns_gate_verdict *verdict);
 
 /* Reports a call and frees it. cancelled: its answer was not read to the end. A call without a
  * ticket was never judged: nothing is told. */

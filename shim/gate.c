@@ -144,11 +144,19 @@ ns_gate_answer(struct ns_gate_question *question, const struct ns_uuid *call_id,
     } else {
         if (error == -ETIMEDOUT) {
             ns_breaker_open("no verdict in time");
+        } else if (error == 0) {
+            ns_breaker_close();
         }
         end_question(question);
     }
     ns_visit_end(visit);
     return error;
+}
+
+int
+ns_gate_question_fd(const struct ns_gate_question *question)
+{
+    return question->link == NULL ? -1 : question->link->zmtp.fd;
 }
 
 void
@@ -157,6 +165,15 @@ ns_gate_unask(struct ns_gate_question *question)
     struct ns_visit visit = ns_visit_begin();
     end_question(question);
     ns_visit_end(visit);
+}
+
+void
+ns_gate_give_up(struct ns_gate_question *question)
+{
+    if (question->link != NULL) {
+        ns_breaker_open("no verdict in time");
+    }
+    ns_gate_unask(question);
 }
 
 bool

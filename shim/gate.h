@@ -53,8 +53,14 @@ bool ns_gate_ask(const struct ns_message *message, struct ns_gate_question *ques
 int ns_gate_answer(struct ns_gate_question *question, const struct ns_uuid *call_id, bool wait,
                    struct ns_gate_verdict *verdict);
 
+/* For poll(2), where its answer arrives. */
+int ns_gate_question_fd(const struct ns_gate_question *question);
+
 /* Gives the question up. */
 void ns_gate_unask(struct ns_gate_question *question);
+
+/* The same because there was no answer in time: for a while nobody asks. */
+void ns_gate_give_up(struct ns_gate_question *question);
 
 /* Does a call that nobody could be asked about go through? The process's own policy, or some
  * budget's as the collector last told. */
