@@ -134,6 +134,9 @@ static void
 take(void *context, const struct ns_record *record, const uint8_t *bytes)
 {
     struct agent *agent = context;
+    if (record->lost) {
+        ns_streams_lost(agent->streams, record->connection);
+    }
     switch ((enum ns_record_kind)record->kind) {
     case NS_RECORD_NAME:
         take_name(agent, record, bytes);
@@ -218,6 +221,15 @@ start(struct agent *agent, bool this_network)
     return true;
 }
 
+static void
+tell_drops(uint32_t pid, const struct ns_drops *drops)
+{
+    fprintf(stderr,
+            "nullspend-bpf: process %u wrote and read faster than was looked at: %llu records with"
+            " %llu bytes are missing; its calls of that time are reported by what was seen\n",
+            pid, drops->records, drops->bytes);
+}
+
 /* Looks for programs at their time, however much there is to do. */
 static void
 look_around(struct agent *agent)
@@ -226,6 +238,7 @@ look_around(struct agent *agent)
     if (now_ns >= agent->scan_at_ns) {
         agent->scan_at_ns = now_ns + SCAN_NS;
         ns_targets_scan(agent->targets, attach, agent);
+        ns_capture_visit_drops(agent->capture, tell_drops);
         ns_gate_post();
     }
 }

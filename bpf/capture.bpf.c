@@ -100,6 +100,14 @@ struct {
     __type(value, struct ns_drops);
 } drops SEC(".maps");
 
+/* Connections of which something could not be told, and the agent does not know yet. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 65536);
+    __type(key, __u64);
+    __type(value, __u32);
+} lost SEC(".maps");
+
 /* A call of OpenSSL that a thread is in. */
 struct inside {
     __u64 connection;
@@ -133,9 +141,11 @@ __u32 only_network = 0;
 /* --- telling -------------------------------------------------------------------------------- */
 
 static __always_inline void
-drop(__u32 pid, __u32 bytes)
+drop(__u32 pid, __u64 connection, __u32 bytes)
 {
     struct ns_drops none = {0};
+    __u32 one = 1;
+    bpf_map_update_elem(&lost, &connection, &one, BPF_ANY);
     struct ns_drops *known_drops = bpf_map_lookup_elem(&drops, &pid);
     if (known_drops == NULL) {
         bpf_map_update_elem(&drops, &pid, &none, BPF_NOEXIST);
@@ -194,9 +204,12 @@ tell_one(const struct ns_record *head)
     }
     if (error == 0) {
         bpf_ringbuf_submit_dynptr(&record, 0);
+        if (head->lost) {
+            bpf_map_delete_elem(&lost, &head->connection);
+        }
     } else {
         bpf_ringbuf_discard_dynptr(&record, 0);
-        drop(head->pid, head->bytes);
+        drop(head->pid, head->connection, head->bytes);
     }
     return error;
 }
@@ -212,6 +225,7 @@ tell_next(__u32 index, void *context)
         return 1;
     }
     head->offset += head->bytes;
+    head->lost = 0; /* it is told once */
     return head->offset >= head->total;
 }
 
@@ -219,6 +233,7 @@ tell_next(__u32 index, void *context)
 static __always_inline int
 tell(struct ns_record *head)
 {
+    head->lost = bpf_map_lookup_elem(&lost, &head->connection) != NULL;
     bpf_loop(NS_RECORDS_A_CALL_MAX, tell_next, head, 0);
     return head->offset >= head->total;
 }
@@ -232,7 +247,7 @@ tell_event(__u32 kind, __u64 connection, __u32 total)
         .kind = kind, .pid = id >> 32, .tid = (__u32)id, .connection = connection, .total = total};
     struct ns_record *record = bpf_ringbuf_reserve(&records, sizeof head, 0);
     if (record == NULL) {
-        drop(head.pid, 0);
+        drop(head.pid, connection, 0);
         return;
     }
     *record = head;
@@ -292,7 +307,7 @@ on_ctrl(struct pt_regs *regs)
         char name[NS_RECORD_NAME_BYTES];
     } *record = bpf_ringbuf_reserve(&records, sizeof *record, 0);
     if (record == NULL) {
-        drop(pid, NS_RECORD_NAME_BYTES);
+        drop(pid, connection.number, NS_RECORD_NAME_BYTES);
         return 0;
     }
     record->head = (struct ns_record){.kind = NS_RECORD_NAME,

@@ -208,6 +208,20 @@ ns_capture_leave_alone(struct ns_capture *capture, uint32_t pid)
 }
 
 void
+ns_capture_visit_drops(struct ns_capture *capture, ns_capture_drops_visit *visit)
+{
+    int fd = bpf_map__fd(capture->skeleton->maps.drops);
+    uint32_t pid;
+    while (bpf_map_get_next_key(fd, NULL, &pid) == 0) {
+        struct ns_drops drops = {0};
+        if (bpf_map_lookup_elem(fd, &pid, &drops) != 0 || bpf_map_delete_elem(fd, &pid) != 0) {
+            return; /* it was replaced by a newer one meanwhile */
+        }
+        visit(pid, &drops);
+    }
+}
+
+void
 ns_capture_go_on(struct ns_capture *capture, uint32_t pid)
 {
     (void)bpf_map_delete_elem(bpf_map__fd(capture->skeleton->maps.stopped), &pid);

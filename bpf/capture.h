@@ -41,6 +41,10 @@ void ns_capture_decide(struct ns_capture *capture, uint64_t connection,
                        enum ns_connection_state state);
 void ns_capture_leave_alone(struct ns_capture *capture, uint32_t pid);
 
+/* Visits the processes of which something could not be told since the last visit. */
+typedef void ns_capture_drops_visit(uint32_t pid, const struct ns_drops *drops);
+void ns_capture_visit_drops(struct ns_capture *capture, ns_capture_drops_visit *visit);
+
 /* A process that was stopped goes on. */
 void ns_capture_go_on(struct ns_capture *capture, uint32_t pid);
 

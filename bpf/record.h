@@ -30,6 +30,8 @@ struct ns_record {
     unsigned int total;            /* bytes of the whole call */
     unsigned int bytes;            /* behind this head */
     unsigned int undecided;        /* the agent has not said yet what the connection is */
+    unsigned int lost;             /* something of the connection before this could not be told */
+    unsigned int zero;
 };
 
 /* What the agent says a connection is. Until it has, all of it is told. */

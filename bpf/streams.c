@@ -24,6 +24,7 @@ struct stream {
     struct stream *next;
     uint64_t connection;
     uint32_t pid;
+    bool lost; /* bytes of it are missing: the next request that shows its start is the next one */
     char server_name[NS_HOST_BYTES_MAX + 1]; /* "" where it was not told */
     struct ns_wire *wire;                    /* HTTP/1.x; NULL before the first bytes */
     struct ns_http2 *http2;
@@ -160,16 +161,35 @@ finish_all(struct ns_streams *streams, struct stream *stream)
 }
 
 static void
+forget_bytes(struct ns_streams *streams, struct stream *stream)
+{
+    finish_all(streams, stream);
+    ns_wire_free(stream->wire);
+    ns_http2_free(stream->http2);
+    ns_bytes_free(&stream->held);
+    stream->wire = NULL;
+    stream->http2 = NULL;
+    stream->ahead = 0;
+}
+
+static void
 close_stream(struct ns_streams *streams, struct stream **link)
 {
     struct stream *stream = *link;
     *link = stream->next;
     streams->count--;
-    finish_all(streams, stream);
-    ns_wire_free(stream->wire);
-    ns_http2_free(stream->http2);
-    ns_bytes_free(&stream->held);
+    forget_bytes(streams, stream);
     ns_mem_free(stream);
+}
+
+void
+ns_streams_lost(struct ns_streams *streams, uint64_t connection)
+{
+    struct stream *stream = *place_of(streams, connection);
+    if (stream != NULL) {
+        forget_bytes(streams, stream);
+        stream->lost = true;
+    }
 }
 
 void
@@ -298,7 +318,7 @@ judge(const struct write *write, struct ns_wire_call *call, const uint8_t *reque
     if (ticket != NULL) {
         ticket->origin = &write->stream->origin;
     }
-    if (ruling == NS_RULING_ASKED) {
+    if (question != NULL && ruling == NS_RULING_ASKED) {
         question->connection = write->stream->connection;
         question->pid = write->stream->pid;
         question->call = call;
@@ -470,6 +490,12 @@ ns_streams_write(struct ns_streams *streams, const struct ns_record *record, con
     struct stream *stream = *place_of(streams, record->connection);
     if (stream == NULL && record->offset == 0 && asks_provider(streams, bytes, record->bytes)) {
         stream = open_stream(streams, record, "");
+    }
+    if (stream != NULL && stream->lost) {
+        stream->lost = record->offset != 0 || !asks_provider(streams, bytes, record->bytes);
+        if (stream->lost) {
+            return NS_CONNECTION_PROVIDER;
+        }
     }
     if (stream == NULL || !begin(streams, stream, bytes, record->bytes)) {
         return NS_CONNECTION_IGNORED;

@@ -53,6 +53,10 @@ void ns_streams_written(struct ns_streams *streams, const struct ns_record *reco
 void ns_streams_read(struct ns_streams *streams, const struct ns_record *record,
                      const uint8_t *bytes);
 
+/* Bytes of a connection are missing. What was under way is reported by what was seen; over HTTP/1.x
+ * it is followed again from the next request that begins a write, over HTTP/2 no more. */
+void ns_streams_lost(struct ns_streams *streams, uint64_t connection);
+
 /* A connection, or all of a process, is over. */
 void ns_streams_end(struct ns_streams *streams, uint64_t connection);
 void ns_streams_exit(struct ns_streams *streams, uint32_t pid);
