@@ -47,7 +47,6 @@ struct blanks {
 /* A call of a stopped process that the collector was asked about. */
 struct question {
     struct question *next;
-    uint64_t connection;
     uint32_t pid;
     struct ns_wire_call *call;
     struct ns_gate_question asked;
@@ -319,7 +318,6 @@ judge(const struct write *write, struct ns_wire_call *call, const uint8_t *reque
         ticket->origin = &write->stream->origin;
     }
     if (question != NULL && ruling == NS_RULING_ASKED) {
-        question->connection = write->stream->connection;
         question->pid = write->stream->pid;
         question->call = call;
         question->until_ns = ns_clock_ns(CLOCK_MONOTONIC) + ns_process_config()->deadline_ns;
