@@ -227,7 +227,7 @@ $(B)/programs/%: $(B)/obj/tests/programs/%.o $(ROOMS)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
 
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
-$(B)/bench/governed_call $(B)/bench/node $(B)/bench/stream $(B)/bench/shim: TLS := -lssl -lcrypto
+$(addprefix $(B)/bench/,agent governed_call node shim stream): TLS := -lssl -lcrypto
 $(LIB)/libbench.a: $(call objects,$(wildcard bench/lib/*.c))
 $(B)/bench/%: $(B)/obj/bench/%.o $(LIB)/libbench.a $(ROOMS)
 	@mkdir -p $(@D)

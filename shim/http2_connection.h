@@ -24,6 +24,13 @@
  * which the server's account does not show. */
 #define NS_HTTP2_RESERVE_BYTES 4096
 
+/* What the server sent and the program did not get is room again. The server is told with the
+ * program's own updates, and by itself only when so much has gathered, of a connection, of a
+ * stream: what is written while a program reads comes out of turn for some (anyio's TLS refuses to
+ * write for a reader while another task writes), and no window waits for so little. */
+#define NS_HTTP2_SURPLUS_BYTES_MAX 8192
+#define NS_HTTP2_HIDDEN_BYTES_MAX 1024
+
 /* An event of an answer is kept until it is known what it is. With a window smaller than this the
  * server might wait for the program, which gives room only for what it has had. */
 #define NS_HTTP2_FILTER_WINDOW_BYTES_MIN (2 * NS_USAGE_EVENT_BYTES_MAX)
@@ -48,6 +55,7 @@ struct ns_http2_stream {
     int64_t advance;       /* given to the program and not yet by the server */
     int64_t credit;        /* dropped, and not yet given back to the program */
     int64_t receive_extra; /* what the program takes, beside its initial window */
+    int64_t hidden;        /* from it, and the server was not told that there is room again */
 
     int64_t length; /* of a withheld request's body, as its head says; 0 where it does not */
     struct ns_http2_call *call; /* NULL: no call, or it is over */
@@ -231,10 +239,14 @@ uint32_t ns_http2_server_takes(struct ns_http2 *http2, struct ns_http2_stream *s
                                uint32_t bytes);
 void ns_http2_server_initial(struct ns_http2 *http2, uint32_t bytes);
 
-/* The program takes more on its connection: returns what the server is to be told of it. */
+/* The program takes more on its connection, or of a stream: returns what the server is to be told
+ * of it. */
 uint32_t ns_http2_program_takes(struct ns_http2 *http2, uint32_t bytes);
+uint32_t ns_http2_stream_takes(struct ns_http2_stream *stream, uint32_t bytes);
 
-/* Bytes of the server that the program did not get. */
+/* Bytes of the server that the program did not get: noted for the connection; and for a stream that
+ * goes on. */
 void ns_http2_swallowed(struct ns_http2 *http2, uint32_t bytes);
+void ns_http2_hidden(struct ns_http2 *http2, struct ns_http2_stream *stream, uint32_t bytes);
 
 #endif

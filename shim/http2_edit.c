@@ -64,8 +64,7 @@ ns_http2_edit_padding(struct ns_http2 *http2, struct ns_http2_stream *stream, si
     ns_http2_swallowed(http2, (uint32_t)count);
     if (stream != NULL && !stream->severed &&
         (http2->reader.frame.flags & NS_HTTP2_END_STREAM) == 0) {
-        ns_http2_put_u32(http2, &http2->to_server, NS_HTTP2_WINDOW_UPDATE, stream->id,
-                         (uint32_t)count);
+        ns_http2_hidden(http2, stream, (uint32_t)count);
     }
 }
 

@@ -197,11 +197,9 @@ uint32_t
 ns_http2_program_takes(struct ns_http2 *http2, uint32_t bytes)
 {
     int64_t kept = least(NS_HTTP2_RESERVE_BYTES - http2->reserve, bytes);
-    if (kept < 0) {
-        kept = 0;
-    }
+    kept = bytes - kept > INT32_MAX ? (int64_t)bytes - INT32_MAX : kept;
     http2->reserve += kept;
-    return bytes - (uint32_t)kept;
+    return (uint32_t)(bytes - kept);
 }
 
 void
@@ -209,8 +207,27 @@ ns_http2_swallowed(struct ns_http2 *http2, uint32_t bytes)
 {
     http2->reserve += bytes;
     int64_t above = http2->reserve - NS_HTTP2_RESERVE_BYTES;
-    if (above > 0) {
+    if (above >= NS_HTTP2_SURPLUS_BYTES_MAX) {
         http2->reserve -= above;
         ns_http2_put_u32(http2, &http2->to_server, NS_HTTP2_WINDOW_UPDATE, 0, (uint32_t)above);
+    }
+}
+
+uint32_t
+ns_http2_stream_takes(struct ns_http2_stream *stream, uint32_t bytes)
+{
+    int64_t told = least((int64_t)bytes + stream->hidden, INT32_MAX);
+    stream->hidden -= told - bytes;
+    return (uint32_t)told;
+}
+
+void
+ns_http2_hidden(struct ns_http2 *http2, struct ns_http2_stream *stream, uint32_t bytes)
+{
+    stream->hidden += bytes;
+    if (stream->hidden >= NS_HTTP2_HIDDEN_BYTES_MAX) {
+        ns_http2_put_u32(http2, &http2->to_server, NS_HTTP2_WINDOW_UPDATE, stream->id,
+                         (uint32_t)stream->hidden);
+        stream->hidden = 0;
     }
 }

@@ -244,7 +244,12 @@ take_window_update(struct ns_http2 *http2)
         }
         return;
     }
-    uint32_t told = id == 0 ? ns_http2_program_takes(http2, bytes) : bytes;
+    uint32_t told = bytes;
+    if (id == 0) {
+        told = ns_http2_program_takes(http2, bytes);
+    } else if (stream != NULL && bytes > 0) {
+        told = ns_http2_stream_takes(stream, bytes);
+    }
     if (told > 0 || bytes == 0) {
         ns_http2_put_u32(http2, &http2->to_server, NS_HTTP2_WINDOW_UPDATE, id, told);
     }

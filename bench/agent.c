@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the agent costs programs beside what the preload library does: a governed call, of which the
+ * program is stopped for most; a write and a read on a connection to somebody else; the bytes that
+ * are told of a connection to a provider, and how many find no room; the agent when nothing
+ * happens.
+ *
+ * Both ends of a connection are in the client's own thread. Runs without the agent, with the
+ * library and with the agent follow each other. Only the machine's root may attach; without the
+ * facilities of `nullspend-bpf --probe` it says so and measures nothing.
+ *
+ * usage: agent [CALLS]      run from the repository's root
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/lib/bench.h"
+
+#define AGENT "build/nullspend-bpf"
+#define RECORD_BYTES 16384
+#define IDLE_S 5
+
+/* --- the clients: print one duration a write, in ns ------------------------------------------- */
+
+static void
+connect_ends(const char *host, SSL **near, SSL **far)
+{
+    BIO *one, *other;
+    if (BIO_new_bio_pair(&one, 1 << 17, &other, 1 << 17) != 1) {
+        bench_fail("BIO_new_bio_pair");
+    }
+    *near = SSL_new(bench_client_context(false));
+    *far = SSL_new(bench_server_context(false));
+    SSL_set_bio(*near, one, one);
+    SSL_set_bio(*far, other, other);
+    SSL_set_tlsext_host_name(*near, host);
+    SSL_set_connect_state(*near);
+    SSL_set_accept_state(*far);
+    for (int i = 0; i < 10; i++) {
+        SSL_do_handshake(*near);
+        SSL_do_handshake(*far);
+    }
+    if (!SSL_is_init_finished(*near) || !SSL_is_init_finished(*far)) {
+        bench_fail("no handshake");
+    }
+}
+
+static int
+client(const char *host, int bytes, size_t writes)
+{
+    static char text[RECORD_BYTES];
+    SSL *near, *far;
+    connect_ends(host, &near, &far);
+    int head = snprintf(text, sizeof text,
+                        "POST /v1/chat/completions HTTP/1.1\r\nHost: %s\r\n"
+                        "Content-Type: application/json\r\nContent-Length: 1000000000000\r\n\r\n",
+                        host);
+    bench_write(near, text, (size_t)head);
+    bench_read(far, text, sizeof text, false);
+    memset(text, ' ', sizeof text);
+    for (size_t i = 0; i < writes; i++) {
+        int64_t start_ns = bench_now_ns();
+        if (SSL_write(near, text, bytes) != bytes || SSL_read(far, text, bytes) != bytes) {
+            bench_fail("SSL_write or SSL_read");
+        }
+        printf("%lld\n", (long long)(bench_now_ns() - start_ns));
+    }
+    return 0;
+}
+
+/* --- the agent ------------------------------------------------------------------------------ */
+
+static pid_t
+start_agent(const struct bench_collector *collector, const char *mode)
+{
+    char line[256];
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        bench_fail("pipe2");
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        dup2(ends[1], 1);
+        setenv("NULLSPEND_COLLECTOR", collector->endpoint, 1);
+        setenv("NULLSPEND_SPOOL_DIR", collector->directory, 1);
+        setenv("NULLSPEND_MODE", mode, 1);
+        execl(AGENT, AGENT, "--attach", (char *)NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    FILE *said = fdopen(ends[0], "r");
+    if (said == NULL || fgets(line, sizeof line, said) == NULL || strstr(line, "ready") == NULL) {
+        bench_fail("the agent did not start");
+    }
+    fclose(said);
+    return pid;
+}
+
+/* What a process has used of the processor, user and system, in clock ticks. */
+static long
+ticks_of(pid_t pid)
+{
+    char path[64], text[1024];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "r");
+    size_t bytes = file == NULL ? 0 : fread(text, 1, sizeof text - 1, file);
+    text[bytes] = '\0';
+    const char *at = strrchr(text, ')');
+    long user = 0, system = 0;
+    if (at == NULL ||
+        sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user, &system) != 2) {
+        bench_fail(path);
+    }
+    fclose(file);
+    return user + system;
+}
+
+static void
+measure_idle(const struct bench_collector *collector)
+{
+    pid_t agent = start_agent(collector, "enforce");
+    sleep(1);
+    long before = ticks_of(agent);
+    sleep(IDLE_S);
+    double used = (double)(ticks_of(agent) - before) / (double)sysconf(_SC_CLK_TCK);
+    printf("%-58s %.2f %% of a core (at most 0.5 %%)\n", "the agent when nothing happens",
+           100 * used / IDLE_S);
+    bench_end(agent);
+}
+
+/* --- runs ------------------------------------------------------------------------------------- */
+
+enum { PLAIN, PRELOAD, ATTACHED, WAYS };
+static const char *const way_names[] = {"alone", "with the library", "with the agent"};
+
+/* p50 and p99 of what a client prints, each way. The library enforces, and withholds a request that
+ * has not ended: then it is left out. */
+static void
+measure(const char *name, const struct bench_collector *collector, const char *mode,
+        const char *const arguments[], size_t count)
+{
+    int64_t *durations_ns = bench_memory(count, sizeof *durations_ns);
+    for (int way = PLAIN; way < WAYS; way++) {
+        if (way == PRELOAD && strcmp(mode, "enforce") != 0) {
+            continue;
+        }
+        pid_t agent = way == ATTACHED ? start_agent(collector, mode) : 0;
+        bench_run(collector, way == PRELOAD, arguments, durations_ns, count);
+        if (way == ATTACHED) {
+            bench_end(agent);
+        }
+        double p50_us = (double)bench_percentile(durations_ns, count, 50) / 1e3;
+        double p99_us = (double)bench_percentile(durations_ns, count, 99) / 1e3;
+        printf("%-40s %-17s p50 %8.2f us   p99 %8.2f us\n", way == PLAIN ? name : "",
+               way_names[way], p50_us, p99_us);
+        fflush(stdout);
+    }
+    free(durations_ns);
+}
+
+int
+main(int argc, char **argv)
+{
+    char count[24];
+    struct bench_collector collector;
+    signal(SIGPIPE, SIG_IGN);
+    if (argc == 5 && strcmp(argv[1], "--client") == 0) {
+        return client(argv[2], atoi(argv[3]), strtoul(argv[4], NULL, 10));
+    }
+    if (system(AGENT " --probe >/dev/null") != 0) { // NOLINT(cert-env33-c)
+        puts("not measured: nullspend-bpf --probe names what this machine lacks");
+        return 0;
+    }
+    size_t calls = argc > 1 ? strtoul(argv[1], NULL, 10) : 3000;
+    snprintf(count, sizeof count, "%zu", calls);
+    bench_collector_start(&collector);
+    const char *call[] = {"build/bench/governed_call", "--client", "0", count, NULL};
+    measure("a governed call over HTTP/1.1", &collector, "enforce", call, calls);
+    const char *other[] = {argv[0], "--client", "example.com", "128", count, NULL};
+    measure("128 bytes to somebody else, and back", &collector, "enforce", other, calls);
+    const char *provider[] = {argv[0], "--client", BENCH_HOST, "16384", count, NULL};
+    measure("16 KiB of a request to a provider", &collector, "observe", provider, calls);
+    measure_idle(&collector);
+    bench_collector_stop(&collector);
+    return 0;
+}
