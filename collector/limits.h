@@ -24,10 +24,12 @@
 #define NS_GATE_ACKS_A_TURN 16
 /* Acknowledgements that wait for the disk: a second of full load, several times over. */
 #define NS_GATE_ACKS_MAX (1 << 20)
-/* From the beginning of a sync to that of the next, while few acknowledgements wait for it. Nobody
- * waits for one but a program that ends; a sync for each report would keep disk and processors from
- * the checks that come meanwhile. */
-#define NS_SYNC_GAP_NS INT64_C(25000000)
+/* From the beginning of a sync to that of the next, while few acknowledgements wait for it; and
+ * after one of so many records. Nobody waits for one but a program that ends; a sync for each
+ * report would keep disk and processors from the checks that come meanwhile. */
+#define NS_SYNC_GAP_NS INT64_C(10000000)
+#define NS_SYNC_BUSY_RECORDS 16
+#define NS_SYNC_BUSY_GAP_NS INT64_C(25000000)
 /* So many are a sync's worth at once. */
 #define NS_SYNC_ACKS 512
 /* `sync` questions open at once, and how long one waits. */

@@ -82,8 +82,8 @@ work(struct ns_syncer *syncer)
     }
 }
 
-/* Lets NS_SYNC_GAP_NS pass since the last sync began, so that what comes meanwhile shares the next
- * one; called and left with the lock held. */
+/* Lets a gap pass since the last sync began, so that what comes meanwhile shares the next one;
+ * called and left with the lock held. */
 static void
 gather(struct ns_syncer *syncer)
 {
@@ -94,7 +94,8 @@ gather(struct ns_syncer *syncer)
                                   &until) != ETIMEDOUT) {
     }
     syncer->gathering = syncer->urgent = false;
-    syncer->begin_ns = ns_monotonic_ns() + NS_SYNC_GAP_NS;
+    bool busy = syncer->wanted >= ns_journal_durable(syncer->journal) + NS_SYNC_BUSY_RECORDS;
+    syncer->begin_ns = ns_monotonic_ns() + (busy ? NS_SYNC_BUSY_GAP_NS : NS_SYNC_GAP_NS);
 }
 
 static void *
