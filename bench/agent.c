@@ -96,10 +96,14 @@ start_agent(const struct bench_collector *collector, const char *mode)
     }
     close(ends[1]);
     FILE *said = fdopen(ends[0], "r");
-    if (said == NULL || fgets(line, sizeof line, said) == NULL || strstr(line, "ready") == NULL) {
+    bool ready = false;
+    if (said != NULL) {
+        ready = fgets(line, sizeof line, said) != NULL && strstr(line, "ready") != NULL;
+        fclose(said);
+    }
+    if (!ready) {
         bench_fail("the agent did not start");
     }
-    fclose(said);
     return pid;
 }
 
@@ -110,7 +114,11 @@ ticks_of(pid_t pid)
     char path[64], text[1024];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     FILE *file = fopen(path, "r");
-    size_t bytes = file == NULL ? 0 : fread(text, 1, sizeof text - 1, file);
+    size_t bytes = 0;
+    if (file != NULL) {
+        bytes = fread(text, 1, sizeof text - 1, file);
+        fclose(file);
+    }
     text[bytes] = '\0';
     const char *at = strrchr(text, ')');
     long user = 0, system = 0;
@@ -118,7 +126,6 @@ ticks_of(pid_t pid)
         sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user, &system) != 2) {
         bench_fail(path);
     }
-    fclose(file);
     return user + system;
 }
 
@@ -172,7 +179,7 @@ main(int argc, char **argv)
     struct bench_collector collector;
     signal(SIGPIPE, SIG_IGN);
     if (argc == 5 && strcmp(argv[1], "--client") == 0) {
-        return client(argv[2], atoi(argv[3]), strtoul(argv[4], NULL, 10));
+        return client(argv[2], (int)strtol(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
     }
     if (system(AGENT " --probe >/dev/null") != 0) { // NOLINT(cert-env33-c)
         puts("not measured: nullspend-bpf --probe names what this machine lacks");
