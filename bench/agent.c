@@ -28,35 +28,12 @@
 
 /* --- the clients: print one duration a write, in ns ------------------------------------------- */
 
-static void
-connect_ends(const char *host, SSL **near, SSL **far)
-{
-    BIO *one, *other;
-    if (BIO_new_bio_pair(&one, 1 << 17, &other, 1 << 17) != 1) {
-        bench_fail("BIO_new_bio_pair");
-    }
-    *near = SSL_new(bench_client_context(false));
-    *far = SSL_new(bench_server_context(false));
-    SSL_set_bio(*near, one, one);
-    SSL_set_bio(*far, other, other);
-    SSL_set_tlsext_host_name(*near, host);
-    SSL_set_connect_state(*near);
-    SSL_set_accept_state(*far);
-    for (int i = 0; i < 10; i++) {
-        SSL_do_handshake(*near);
-        SSL_do_handshake(*far);
-    }
-    if (!SSL_is_init_finished(*near) || !SSL_is_init_finished(*far)) {
-        bench_fail("no handshake");
-    }
-}
-
 static int
 client(const char *host, int bytes, size_t writes)
 {
     static char text[RECORD_BYTES];
     SSL *near, *far;
-    connect_ends(host, &near, &far);
+    bench_connect_pair(host, false, &near, &far);
     int head = snprintf(text, sizeof text,
                         "POST /v1/chat/completions HTTP/1.1\r\nHost: %s\r\n"
                         "Content-Type: application/json\r\nContent-Length: 1000000000000\r\n\r\n",

@@ -115,7 +115,7 @@ client(const struct way *way, size_t calls)
 {
     struct bench_answer answer = {.waiting = way->waiting};
     SSL *near, *far;
-    bench_connect_pair(way->h2, &near, &far);
+    bench_connect_pair(BENCH_HOST, way->h2, &near, &far);
     if (way->h2) {
         struct bench_h2 *asking = bench_h2_new(near, NULL);
         struct bench_h2 *answering = bench_h2_new(far, &answer);

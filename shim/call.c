@@ -260,7 +260,6 @@ new_check(const struct ns_wire_call *call, const struct ns_ticket *ticket)
     return message;
 }
 
-/* question: NULL, and the verdict is waited for. */
 static enum ns_ruling
 ask(struct ns_wire_call *call, struct ns_ticket *ticket, struct ns_gate_verdict *verdict,
     struct ns_gate_question *question)
@@ -294,42 +293,40 @@ count_ruling(const struct ns_wire_call *call, enum ns_ruling ruling)
     return ruling;
 }
 
+/* question: NULL, and the verdict is waited for. */
 static enum ns_ruling
 judge(struct ns_wire_call *call, const uint8_t *request, size_t request_bytes,
       struct ns_gate_verdict *verdict, struct ns_gate_question *question)
 {
+    int saved = errno;
     struct ns_ticket *ticket = new_ticket(call, request, request_bytes);
+    enum ns_ruling ruling = NS_RULING_ALLOW;
     if (ticket == NULL && ns_unjudged_is_denied()) {
         ns_unjudged_deny(NS_WIRE_NO_MEMORY, verdict);
-        return NS_RULING_DENY;
-    }
-    if (ticket == NULL) {
+        ruling = NS_RULING_DENY;
+    } else if (ticket == NULL) {
         ns_count(NS_COUNTER_CALLS_UNWITHHELD);
-        return NS_RULING_ALLOW;
+    } else {
+        bool asks = ns_process_config()->mode != NS_MODE_OBSERVE;
+        ruling = count_ruling(call, asks ? ask(call, ticket, verdict, question) : NS_RULING_ALLOW);
     }
-    bool asks = ns_process_config()->mode != NS_MODE_OBSERVE;
-    return count_ruling(call, asks ? ask(call, ticket, verdict, question) : NS_RULING_ALLOW);
+    errno = saved;
+    return ruling;
 }
 
 enum ns_ruling
 ns_call_judge(struct ns_wire_call *call, const uint8_t *request, size_t request_bytes,
               struct ns_gate_verdict *verdict)
 {
-    int saved = errno;
-    enum ns_ruling ruling = judge(call, request, request_bytes, verdict, NULL);
-    errno = saved;
-    return ruling;
+    return judge(call, request, request_bytes, verdict, NULL);
 }
 
 enum ns_ruling
 ns_call_ask(struct ns_wire_call *call, const uint8_t *request, size_t request_bytes,
             struct ns_gate_verdict *verdict, struct ns_gate_question *question)
 {
-    int saved = errno;
     *question = (struct ns_gate_question){0};
-    enum ns_ruling ruling = judge(call, request, request_bytes, verdict, question);
-    errno = saved;
-    return ruling;
+    return judge(call, request, request_bytes, verdict, question);
 }
 
 enum ns_ruling

@@ -55,6 +55,13 @@ take_out(struct ns_unacked *report)
 }
 
 static void
+move_to(struct queue *queue, struct ns_unacked *report)
+{
+    take_out(report);
+    put_last(queue, report);
+}
+
+static void
 forget(struct ns_unacked *report)
 {
     take_out(report);
@@ -145,8 +152,7 @@ ns_reports_take(uint64_t serial)
     ns_lock(&lock);
     struct ns_unacked *report = unsent.first;
     if (report != NULL) {
-        take_out(report);
-        put_last(&sent, report);
+        move_to(&sent, report);
         report->serial = serial;
         report->busy = true;
     }
@@ -171,8 +177,7 @@ ns_reports_sent(struct ns_unacked *report, bool ok)
         forget(report);
     } else if (!ok) {
         report->serial = 0;
-        take_out(report);
-        put_last(&unsent, report);
+        move_to(&unsent, report);
     }
     ns_unlock(&lock);
     if (done) {
@@ -211,8 +216,7 @@ ns_reports_strand(uint64_t serial)
         next = report->next;
         if (report->serial == serial && !report->busy) {
             report->serial = 0;
-            take_out(report);
-            put_last(&unsent, report);
+            move_to(&unsent, report);
         }
     }
     ns_unlock(&lock);

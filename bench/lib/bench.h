@@ -94,9 +94,10 @@ SSL_CTX *bench_server_context(bool h2);
 /* A context that offers HTTP/2, or nothing. */
 SSL_CTX *bench_client_context(bool h2);
 
-/* Both ends of a connection within this thread, hands shaken: with a process or a network between
- * them, where the scheduler puts that process would be most of what is measured. */
-void bench_connect_pair(bool h2, SSL **client, SSL **provider);
+/* Both ends of a connection within this thread, hands shaken, to this host by name: with a process
+ * or a network between them, where the scheduler puts that process would be most of what is
+ * measured. */
+void bench_connect_pair(const char *host, bool h2, SSL **client, SSL **provider);
 
 struct bench_answer {
     size_t event_bytes;  /* of one event of the stream; 0: no stream but one JSON answer */

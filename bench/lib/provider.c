@@ -182,7 +182,7 @@ bench_client_context(bool h2)
 }
 
 void
-bench_connect_pair(bool h2, SSL **client, SSL **provider)
+bench_connect_pair(const char *host, bool h2, SSL **client, SSL **provider)
 {
     SSL_CTX *provider_context = bench_server_context(h2);
     SSL_CTX *client_context = bench_client_context(h2);
@@ -194,7 +194,7 @@ bench_connect_pair(bool h2, SSL **client, SSL **provider)
     }
     SSL_set_bio(*client, one, one);
     SSL_set_bio(*provider, other, other);
-    SSL_set_tlsext_host_name(*client, BENCH_HOST);
+    SSL_set_tlsext_host_name(*client, host);
     SSL_set_accept_state(*provider);
     for (int steps = 0; SSL_connect(*client) != 1 || SSL_do_handshake(*provider) != 1; steps++) {
         if (steps == 8) {
