@@ -231,8 +231,14 @@ ns_sse_feed(struct ns_sse *sse, const uint8_t *bytes, size_t count, struct ns_ss
 bool
 ns_sse_between(const struct ns_sse *sse)
 {
-    return (sse->flags & HAS_FIELD) == 0 && sse->state != NAME && sse->state != VALUE_SPACE &&
-           sse->state != VALUE;
+    return (sse->flags & HAS_FIELD) == 0 &&
+           (sse->state == BOM_FIRST || sse->state == LINE || sse->state == COMMENT);
+}
+
+bool
+ns_sse_in_mark(const struct ns_sse *sse)
+{
+    return sse->state <= BOM_THIRD;
 }
 
 bool

@@ -44,6 +44,9 @@ size_t ns_sse_feed(struct ns_sse *sse, const uint8_t *bytes, size_t count,
 /* Is this between events: no byte of the next one's fields was seen? Comments are between. */
 bool ns_sse_between(const struct ns_sse *sse);
 
+/* May the next byte still be one of the stream's byte order mark? */
+bool ns_sse_in_mark(const struct ns_sse *sse);
+
 /* The same, and no comment has begun either: other events may be put in here. */
 bool ns_sse_fresh(const struct ns_sse *sse);
 

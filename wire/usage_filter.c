@@ -158,11 +158,15 @@ content(struct ns_usage_filter *filter, const uint8_t *bytes, size_t count,
     return used;
 }
 
-/* Up to the end of a line, so that comments between events are seen as such. */
+/* Up to the end of a line, so that comments between events are seen as such; a byte order mark by
+ * the byte, for it is no part of the first event. */
 static size_t
-line_bytes(const uint8_t *bytes, size_t count)
+line_bytes(const struct ns_sse *sse, const uint8_t *bytes, size_t count)
 {
     size_t i = 0;
+    if (ns_sse_in_mark(sse)) {
+        return 1;
+    }
     while (i < count && bytes[i] != '\n' && bytes[i] != '\r') {
         i++;
     }
@@ -175,7 +179,7 @@ event(struct ns_usage_filter *filter, const uint8_t *bytes, size_t count,
       struct ns_usage_output *output)
 {
     size_t room = sizeof(filter->kept) - filter->kept_bytes;
-    size_t offered = line_bytes(bytes, count);
+    size_t offered = line_bytes(&filter->sse, bytes, count);
     if (offered > room) {
         offered = room;
     }

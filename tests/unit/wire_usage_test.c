@@ -366,6 +366,18 @@ TEST(the_order_of_keys_and_the_fields_of_the_event_do_not_matter)
     expect_left("data: " WORD("a") "\n\ndata: " USAGE_CHUNK "\n", "data: " WORD("a") "\n\n");
 }
 
+TEST(a_byte_order_mark_is_the_stream_s_and_half_of_one_the_first_field_s)
+{
+    expect_left("\xef\xbb\xbf"
+                "data: " USAGE_CHUNK "\n\ndata: [DONE]\n\n",
+                "\xef\xbb\xbf"
+                "data: [DONE]\n\n");
+    expect_left("\xef\xbb"
+                ": x\ndata: " USAGE_CHUNK "\n\ndata: [DONE]\n\n",
+                "data: [DONE]\n\n");
+    expect_left("\xef: x\ndata: " USAGE_CHUNK "\n\n: after\n\n", ": after\n\n");
+}
+
 TEST(what_only_looks_like_the_usage_chunk_stays)
 {
     static const char *const bodies[] = {
