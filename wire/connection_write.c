@@ -265,7 +265,8 @@ classify(struct ns_wire *wire, const uint8_t *bytes, size_t count, uint64_t body
             return count;
         }
         consumed = write_head(wire, bytes, count, written);
-        if (wire->write_state != NS_WRITE_BODY || consumed == count) {
+        if (wire->opaque != NS_WIRE_CLEAR || wire->write_state != NS_WRITE_BODY ||
+            consumed == count) {
             return consumed;
         }
         /* A call's head and body may come in one write. */

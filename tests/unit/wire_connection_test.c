@@ -446,6 +446,23 @@ TEST(more_pipelined_requests_than_the_limit_are_opaque)
     ns_wire_free(wire);
 }
 
+TEST(the_request_that_is_one_too_many_may_have_no_body_and_others_behind_it_in_its_write)
+{
+    static const char bodyless[] =
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nContent-Length: 0\r\n\r\n";
+    struct ns_wire *wire = connection();
+    struct ns_wire_written written;
+    char text[2048];
+    for (int i = 0; i < NS_EXCHANGES_MAX; i++) {
+        (void)write_text(wire, free_text, &written);
+    }
+    (void)snprintf(text, sizeof(text), "%s%s", bodyless, call_text);
+    (void)write_text(wire, text, &written);
+    CHECK_INT(written.class, NS_WIRE_OPAQUE);
+    CHECK_INT(ns_wire_opaque_reason(wire), NS_WIRE_TOO_DEEP);
+    ns_wire_free(wire);
+}
+
 TEST(answers_come_in_the_order_of_their_requests)
 {
     struct ns_wire *wire = connection();
