@@ -265,7 +265,7 @@ fuzz-build: $(patsubst %,$(B)/fuzz_%,$(FUZZERS))
 
 fuzz: ## every fuzz target for FUZZ_SECONDS seconds (default 5) from its seed corpus
 	$(MAKE) --no-print-directory -j $(JOBS) MODE=fuzz fuzz-build
-	tests/fuzz/run $(FUZZ_SECONDS)
+	tests/fuzz/run $(FUZZ_OPTIONS) $(FUZZ_SECONDS)
 
 lint: ## clang-format, clang-tidy, cppcheck, the house rules, and the ABI of the preload object
 	@$(MAKE) --no-print-directory -s MODE=release build/libnullspend.so
