@@ -51,7 +51,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t count)
     struct end whole = listen(SPLIT_WHOLE, name, data + 1, count - 1);
     struct end random = listen(SPLIT_RANDOM, name, data + 1, count - 1);
     /* How much comes out before an error depends on how much the libraries look ahead. */
-    if (whole.status != NS_CODING_BOMB && random.status != NS_CODING_BOMB) {
+    bool bomb = whole.status == NS_CODING_BOMB || random.status == NS_CODING_BOMB;
+    /* Whether an empty frame of zstd that claims to have content is corrupt depends on whether the
+     * library has it in one piece. */
+    bool zstd = strstr(name, "zstd") != NULL &&
+                (whole.status == NS_CODING_CORRUPT || random.status == NS_CODING_CORRUPT);
+    if (!bomb && !zstd) {
         FUZZ_REQUIRE(whole.status == random.status);
     }
     if (whole.status == NS_CODING_MORE || whole.status == NS_CODING_END) {
