@@ -55,17 +55,15 @@ ns_answer_begin(struct ns_answer *answer, const struct ns_http1 *parser,
 {
     struct ns_wire_response *response = &call->response;
     struct ns_http1_text coding = ns_http1_find(parser, "content-encoding");
-    struct ns_http1_text tier = ns_http1_find(parser, "x-gemini-service-tier");
     response->status = ns_http1_status(parser);
     response->error = response->status >= 400;
     response->date_unix_s = parse_date(ns_http1_find(parser, "date"));
-    if (tier.text != NULL && !response->error) {
-        ns_wire_text_copy(response->service_tier, sizeof(response->service_tier), tier.text,
-                          tier.bytes);
-    }
     memset(&answer->reading, 0, sizeof(answer->reading));
     answer->reading.call = call;
     answer->reading.quirks = quirks;
+    if (family->response_head != NULL && !response->error) {
+        family->response_head(&answer->reading, parser);
+    }
     answer->family = family;
     answer->framing = NS_ANSWER_UNKNOWN;
     answer->document_complete = false;
@@ -74,6 +72,7 @@ ns_answer_begin(struct ns_answer *answer, const struct ns_http1 *parser,
     answer->plain = coding.text == NULL || coding.bytes == 0 ||
                     ns_wire_text_is_nocase(coding.text, coding.bytes, "identity");
     ns_sse_init(&answer->sse);
+    answer->messages = (struct ns_event_stream){0};
     ns_repeat_spoil(&answer->repeat);
     ns_facts_init(&answer->facts, &family->response);
     if (answer->json == NULL) {
@@ -255,6 +254,58 @@ read_events(struct ns_answer *answer, const uint8_t *bytes, size_t count)
     }
 }
 
+/* --- AWS event streams ---------------------------------------------------------------------- */
+
+/* A piece of a message that wraps the model's own document. */
+static void
+feed_wrapped(struct ns_answer *answer, const uint8_t *payload, size_t count)
+{
+    uint8_t bytes[NS_EVENT_BYTES_ROOM];
+    while (count > 0 && !answer->event_bad) {
+        size_t made;
+        size_t used =
+            ns_event_bytes_feed(&answer->wrapped, payload, count, bytes, sizeof(bytes), &made);
+        feed_event(answer, bytes, made);
+        answer->event_bad |= answer->wrapped.base64.bad;
+        answer->reading.call->response.unreadable |= answer->wrapped.base64.bad;
+        payload += used;
+        count -= used;
+    }
+}
+
+static void
+read_messages(struct ns_answer *answer, const uint8_t *bytes, size_t count)
+{
+    struct ns_event_stream *stream = &answer->messages;
+    for (size_t i = 0;;) {
+        struct ns_event_stream_input input;
+        i += ns_event_stream_feed(stream, bytes + i, count - i, &input);
+        switch (input.event) {
+        case NS_EVENT_STREAM_MORE:
+            return;
+        case NS_EVENT_STREAM_BEGIN:
+            answer->wrapped = (struct ns_event_bytes){0};
+            answer->reading.call->response.error |= stream->exception;
+            answer->reading.last_event |= stream->exception;
+            break;
+        case NS_EVENT_STREAM_PAYLOAD:
+            if (strcmp(stream->type, "chunk") == 0) {
+                feed_wrapped(answer, input.payload, input.payload_bytes);
+            } else {
+                feed_event(answer, input.payload, input.payload_bytes);
+            }
+            break;
+        case NS_EVENT_STREAM_END:
+            event_end(answer);
+            break;
+        case NS_EVENT_STREAM_ERROR:
+            answer->reading.call->response.unreadable = true;
+            answer->framing = NS_ANSWER_UNREADABLE;
+            return;
+        }
+    }
+}
+
 /* --- the body ------------------------------------------------------------------------------ */
 
 /* The first byte tells more than Content-Type: errors come as application/octet-stream, and JSON
@@ -268,7 +319,8 @@ find_framing(struct ns_answer *answer, const uint8_t *bytes, size_t count)
     }
     if (i < count) {
         bool json = bytes[i] == '{' || bytes[i] == '[';
-        answer->framing = json ? NS_ANSWER_JSON : NS_ANSWER_EVENTS;
+        bool messages = bytes[i] < 2; /* of a length below 32 MiB */
+        answer->framing = json ? NS_ANSWER_JSON : messages ? NS_ANSWER_MESSAGES : NS_ANSWER_EVENTS;
         answer->event_fed = false;
         answer->event_bad = false;
         answer->done_matched = 0;
@@ -289,6 +341,8 @@ read_decoded(struct ns_answer *answer, const uint8_t *bytes, size_t count)
         answer->framing = NS_ANSWER_UNREADABLE;
     } else if (answer->framing == NS_ANSWER_EVENTS) {
         read_events(answer, bytes, count);
+    } else if (answer->framing == NS_ANSWER_MESSAGES) {
+        read_messages(answer, bytes, count);
     }
 }
 
@@ -448,8 +502,9 @@ message_complete(const struct ns_answer *answer)
     const struct ns_wire_response *response = &answer->reading.call->response;
     switch (answer->framing) {
     case NS_ANSWER_JSON:
-        return answer->document_complete;
+        return answer->document_complete && !answer->reading.goes_on;
     case NS_ANSWER_EVENTS:
+    case NS_ANSWER_MESSAGES:
         /* An error ends a stream too, but usage that came before it is not final. */
         return answer->reading.finished || response->events == 0 ||
                (response->error && !response->has_usage);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The body of one answer to a call, as it passes: content coding, then JSON documents or
- * server-sent events of them, then facts. Work per event does not grow with the stream. */
+/* The body of one answer to a call, as it passes: content coding, then JSON documents, bare or as
+ * server-sent events or AWS messages, then facts. Work per event does not grow with the stream. */
 #ifndef NS_WIRE_ANSWER_H
 #define NS_WIRE_ANSWER_H
 
 #include "wire/coding.h"
+#include "wire/event_bytes.h"
+#include "wire/event_stream.h"
 #include "wire/http1.h"
 #include "wire/json.h"
 #include "wire/providers/family.h"
@@ -12,9 +14,10 @@
 #include "wire/sse.h"
 
 enum ns_answer_framing {
-    NS_ANSWER_UNKNOWN, /* before the first byte that is not blank */
-    NS_ANSWER_JSON,    /* one document or many: JSON, NDJSON, an array of chunks */
-    NS_ANSWER_EVENTS,  /* server-sent events */
+    NS_ANSWER_UNKNOWN,  /* before the first byte that is not blank */
+    NS_ANSWER_JSON,     /* one document or many: JSON, NDJSON, an array of chunks */
+    NS_ANSWER_EVENTS,   /* server-sent events */
+    NS_ANSWER_MESSAGES, /* an AWS event stream */
     NS_ANSWER_UNREADABLE
 };
 
@@ -25,6 +28,8 @@ struct ns_answer {
     struct ns_json *json; /* kept from answer to answer */
     struct ns_facts facts;
     struct ns_sse sse;
+    struct ns_event_stream messages;
+    struct ns_event_bytes wrapped; /* within a message of type "chunk" */
     struct ns_repeat repeat;
     int heard;      /* the fact that the last value was; 0: none */
     bool unsettled; /* facts were told since the usage was settled */

@@ -26,6 +26,12 @@ static const struct ns_denial_word google_words[] = {
     {0, "FAILED_PRECONDITION"},
 };
 
+static const struct ns_denial_word aws_words[] = {
+    {403, "AccessDeniedException"},
+    {429, "ThrottlingException"},
+    {0, "ServiceQuotaExceededException"},
+};
+
 #define OPENAI_BODY                                                                                \
     "{\"error\":{\"message\":\"%m\",\"type\":\"insufficient_quota\",\"param\":null,"               \
     "\"code\":\"project_spend_limit_exceeded\"}}"
@@ -44,14 +50,20 @@ static const struct ns_denial_word google_words[] = {
     "\"@type\":\"type.googleapis.com/google.rpc.ErrorInfo\",\"reason\":\"BUDGET_EXHAUSTED\","      \
     "\"domain\":\"nullspend\"}]}}"
 
+#define MESSAGE_BODY "{\"message\":\"%m\"}"
+#define OLLAMA_BODY "{\"error\":\"%m\"}"
+
 static const struct ns_denial_shape shapes[] = {
-    {"openai", "xai", "responses", 402, "x-request-id", XAI_BODY, NULL},
-    {"openai", "openrouter", NULL, 402, "x-request-id", OPENROUTER_BODY, NULL},
-    {"openai", "perplexity", NULL, 402, "x-request-id", PERPLEXITY_BODY, NULL},
-    {"openai", "mistral", NULL, 402, "x-request-id", MISTRAL_BODY, NULL},
-    {"openai", NULL, NULL, 402, "x-request-id", OPENAI_BODY, NULL},
-    {"anthropic", NULL, NULL, 402, "request-id", ANTHROPIC_BODY, anthropic_words},
-    {"gemini", NULL, NULL, 403, "x-request-id", GOOGLE_BODY, google_words},
+    {"openai", "xai", "responses", 402, "x-request-id", XAI_BODY, NULL, NULL},
+    {"openai", "openrouter", NULL, 402, "x-request-id", OPENROUTER_BODY, NULL, NULL},
+    {"openai", "perplexity", NULL, 402, "x-request-id", PERPLEXITY_BODY, NULL, NULL},
+    {"openai", "mistral", NULL, 402, "x-request-id", MISTRAL_BODY, NULL, NULL},
+    {"openai", NULL, NULL, 402, "x-request-id", OPENAI_BODY, NULL, NULL},
+    {"anthropic", NULL, NULL, 402, "request-id", ANTHROPIC_BODY, anthropic_words, NULL},
+    {"gemini", NULL, NULL, 403, "x-request-id", GOOGLE_BODY, google_words, NULL},
+    {"bedrock", NULL, NULL, 400, "x-amzn-requestid", MESSAGE_BODY, aws_words, "x-amzn-errortype"},
+    {"cohere", NULL, NULL, 402, "x-debug-trace-id", MESSAGE_BODY, NULL, NULL},
+    {"ollama", NULL, NULL, 402, "x-request-id", OLLAMA_BODY, NULL, NULL},
 };
 
 const struct ns_denial_shape *
@@ -228,6 +240,9 @@ put_head(struct output *output, const struct ns_denial_shape *shape,
     put_number(output, body_bytes);
     put(output, "\r\nx-should-retry: false\r\n");
     put_header(output, shape->request_id_header, denial->denial_id);
+    if (shape->word_header != NULL) {
+        put_header(output, shape->word_header, word_of(shape->words, status));
+    }
     put_header(output, "X-NullSpend-Denied", "1");
     put_header(output, "X-NullSpend-Denial-Id", denial->denial_id);
     put_header(output, "X-NullSpend-Reason", denial->reason);
@@ -294,6 +309,9 @@ static const struct {
 } cuts[] = {
     {"gemini", NULL, true, ",\r\n%b\r\n]"},
     {"gemini", NULL, false, "\r\ndata: %b\r\n\r\n"},
+    {"cohere", NULL, false,
+     "\nevent: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":"
+     "\"ERROR\",\"error\":\"%m\"}}\n\ndata: [DONE]\n\n"},
     {"anthropic", NULL, false, "\nevent: error\ndata: %b\n\n"},
     {"openai", "chat", false, "\ndata: %b\n\ndata: [DONE]\n\n"},
     {"openai", "completions", false, "\ndata: %b\n\ndata: [DONE]\n\n"},

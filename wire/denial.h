@@ -18,6 +18,7 @@ struct ns_denial_shape {
     const char *request_id_header;
     const char *body;
     const struct ns_denial_word *words; /* of %t: by status, the last one (0) for any other */
+    const char *word_header;            /* says the same; NULL: none does */
 };
 
 struct ns_denial_word {

@@ -9,6 +9,9 @@
 #define OPENAI NS_SPEAKS_OPENAI
 #define ANTHROPIC NS_SPEAKS_ANTHROPIC
 #define GEMINI NS_SPEAKS_GEMINI
+#define BEDROCK NS_SPEAKS_BEDROCK
+#define COHERE NS_SPEAKS_COHERE
+#define OLLAMA NS_SPEAKS_OLLAMA
 
 /* Names of the contract, and what is particular about each. Whose documentation does not name
  * stream_options is not asked: a server may refuse what it does not know. */
@@ -23,6 +26,7 @@ static const struct {
     {"vertex", NS_QUIRK_HIDDEN_OUTPUT},
     {"bedrock", 0},
     {"mistral", NS_QUIRK_USAGE_UNASKED},
+    {"cohere", 0},
     {"xai", NS_QUIRK_USAGE_UNASKED | NS_QUIRK_COST_TICKS | NS_QUIRK_CODE_FEE},
     {"groq", NS_QUIRK_USAGE_UNASKED},
     {"deepseek", NS_QUIRK_USAGE_UNASKED},
@@ -64,9 +68,16 @@ static const struct {
     {"*-aiplatform.googleapis.com", "vertex", GEMINI | ANTHROPIC | OPENAI},
     {"aiplatform.*.rep.googleapis.com", "vertex", GEMINI | ANTHROPIC | OPENAI},
     {"claude.googleapis.com", "vertex", ANTHROPIC},
+    {"bedrock-runtime.*.amazonaws.com", "bedrock", BEDROCK},
+    {"bedrock-runtime-fips.*.amazonaws.com", "bedrock", BEDROCK},
+    {"bedrock-runtime.*.amazonaws.com.cn", "bedrock", BEDROCK},
+    {"bedrock-runtime.*.api.aws", "bedrock", BEDROCK},
+    {"bedrock-runtime-fips.*.api.aws", "bedrock", BEDROCK},
     {"bedrock-mantle.*.api.aws", "bedrock", OPENAI | ANTHROPIC},
     {"api.mistral.ai", "mistral", OPENAI},
     {"codestral.mistral.ai", "mistral", OPENAI},
+    {"api.cohere.com", "cohere", COHERE | OPENAI},
+    {"api.cohere.ai", "cohere", COHERE | OPENAI},
     {"api.deepseek.com", "deepseek", OPENAI | ANTHROPIC},
     {"api.x.ai", "xai", OPENAI | ANTHROPIC},
     {"*.api.x.ai", "xai", OPENAI | ANTHROPIC},
@@ -81,7 +92,7 @@ static const struct {
     {"api.moonshot.cn", "moonshot", OPENAI | ANTHROPIC},
     {"api.z.ai", "zai", OPENAI | ANTHROPIC},
     {"open.bigmodel.cn", "zai", OPENAI | ANTHROPIC},
-    {"ollama.com", "ollama", OPENAI},
+    {"ollama.com", "ollama", OPENAI | OLLAMA},
     {"api.voyageai.com", "voyage", OPENAI},
     {"router.huggingface.co", "huggingface", OPENAI},
     {"*.endpoints.huggingface.cloud", "huggingface", OPENAI},
@@ -113,9 +124,8 @@ static const struct {
     const char *name;
     uint8_t speaks;
 } dialects[] = {
-    {"openai", OPENAI},
-    {"anthropic", ANTHROPIC},
-    {"gemini", GEMINI},
+    {"openai", OPENAI},   {"anthropic", ANTHROPIC}, {"gemini", GEMINI},
+    {"bedrock", BEDROCK}, {"cohere", COHERE},       {"ollama", OLLAMA},
 };
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))

@@ -14,6 +14,9 @@ enum {
     NS_SPEAKS_OPENAI = 1,
     NS_SPEAKS_ANTHROPIC = 2,
     NS_SPEAKS_GEMINI = 4,
+    NS_SPEAKS_COHERE = 8,
+    NS_SPEAKS_OLLAMA = 16,
+    NS_SPEAKS_BEDROCK = 32,
 };
 
 /* What is particular about a provider within its dialect. */

@@ -28,6 +28,14 @@
 /* One field of one SSE event ("data: …") is streamed, never kept; only its name is. */
 #define NS_SSE_FIELD_BYTES_MAX 64
 
+/* One message of an AWS event stream, as botocore bounds it, and what is kept of one header. */
+#define NS_EVENT_STREAM_HEADER_BYTES_MAX (128 << 10)
+#define NS_EVENT_STREAM_PAYLOAD_BYTES_MAX (24 << 20)
+#define NS_EVENT_STREAM_TEXT_BYTES_MAX 32
+
+/* What is decoded at once of the base64 in a message. */
+#define NS_EVENT_BYTES_ROOM 768
+
 /* What is kept of an event to compare the next one with, its texts left out, and how many of its
  * values may differ. Those of long streams have some 400 bytes and ten values. */
 #define NS_REPEAT_BYTES_MAX 640

@@ -46,6 +46,22 @@ decode_path(struct ns_http1_text target, char path[NS_PATH_BYTES_MAX])
     return used;
 }
 
+/* AWS may name a model by its ARN, which ends in the model's own name. An application's profile is
+ * called by its owner: that name alone would say nothing. */
+static const char *
+resource_of_arn(const char *model, const char *end)
+{
+    static const char *const kinds[] = {":foundation-model/", ":inference-profile/"};
+    size_t bytes = (size_t)(end - model);
+    for (size_t i = 0; ns_wire_text_begins(model, bytes, "arn:") && i < 2; i++) {
+        const char *kind = memmem(model, bytes, kinds[i], strlen(kinds[i]));
+        if (kind != NULL) {
+            return kind + strlen(kinds[i]);
+        }
+    }
+    return model;
+}
+
 /* Where a path names the model. */
 static void
 model_of_path(struct ns_wire_request *request, const char *path, size_t bytes)
@@ -53,7 +69,11 @@ model_of_path(struct ns_wire_request *request, const char *path, size_t bytes)
     static const struct {
         const char *before;
         char after;
-    } places[] = {{"/models/", ':'}, {"/tunedModels/", ':'}, {"/deployments/", '/'}};
+        bool last; /* the model's name may itself contain what stands after it */
+    } places[] = {{"/models/", ':', true},
+                  {"/tunedModels/", ':', true},
+                  {"/deployments/", '/', false},
+                  {"/model/", '/', true}};
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         size_t before = strlen(places[i].before);
         const char *place = memmem(path, bytes, places[i].before, before);
@@ -62,10 +82,10 @@ model_of_path(struct ns_wire_request *request, const char *path, size_t bytes)
         }
         const char *model = place + before;
         size_t left = bytes - (size_t)(model - path);
-        /* The verb stands after the last colon: a model's name may contain one. */
-        const char *end = places[i].after == ':' ? memrchr(model, ':', left)
-                                                 : memchr(model, places[i].after, left);
+        const char *end = places[i].last ? memrchr(model, places[i].after, left)
+                                         : memchr(model, places[i].after, left);
         if (end != NULL) {
+            model = resource_of_arn(model, end);
             ns_wire_text_copy(request->model, sizeof(request->model), model, (size_t)(end - model));
         }
     }
@@ -203,6 +223,7 @@ open_body(struct ns_request *request, const struct ns_http1 *parser)
     request->readable = result == 0 && !is_form(parser);
     request->content_length = ns_http1_content_length(parser);
     request->sent_bytes = 0;
+    request->call->request.streamed = (request->route->flags & NS_ROUTE_STREAMS_UNASKED) != 0;
     request->askable = is_askable(request, parser);
     memset(&request->ask, 0, sizeof(request->ask));
     ns_facts_init(&request->facts, &request->family->request);

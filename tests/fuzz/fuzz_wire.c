@@ -84,6 +84,9 @@ read_side(struct ns_wire *wire, const uint8_t *bytes, size_t count)
     }
 }
 
+static const char *const families[] = {"openai",  "anthropic", "gemini", "anthropic",
+                                       "bedrock", "cohere",    "ollama", "bedrock"};
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -93,7 +96,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t mode = data[0];
     struct ns_wire_hosts hosts = {.count = 1};
     memcpy(hosts.extra[0].host, "h", 2);
-    hosts.extra[0].family = (mode & 2) != 0 ? "anthropic" : (mode & 4) != 0 ? "gemini" : "openai";
+    hosts.extra[0].family = families[mode >> 1 & 7];
     struct ns_wire *wire = ns_wire_new(&hosts, "h");
     bool writing = true;
     for (size_t i = 1; i < size;) {

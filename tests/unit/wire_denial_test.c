@@ -96,6 +96,9 @@ TEST(each_family_reads_its_own_shape)
          "{\"error\":{\"code\":403,\"message\":\"" MESSAGE "\",\"status\":\"PERMISSION_DENIED\","
          "\"details\":[{\"@type\":\"type.googleapis.com/google.rpc.ErrorInfo\","
          "\"reason\":\"BUDGET_EXHAUSTED\",\"domain\":\"nullspend\"}]}}"},
+        {"bedrock", "bedrock", "converse", 400, "{\"message\":\"" MESSAGE "\"}"},
+        {"cohere", "cohere", "chat", 402, "{\"message\":\"" MESSAGE "\"}"},
+        {"ollama", "ollama", "chat", 402, "{\"error\":\"" MESSAGE "\"}"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct ns_wire_request request =

@@ -2,66 +2,7 @@
 /* What requests ask for and what answers say, family by family, on exchanges written for it. */
 #include <zlib.h>
 
-#include "tests/harness.h"
-#include "wire/wire.h"
-
-#define BOUND (1 << 20)
-
-struct exchange {
-    struct ns_wire *wire;
-    struct ns_wire_call *call;
-};
-
-/* A request is written; its call is NULL where it is none. */
-static struct exchange
-ask(const char *host, const char *path, const char *headers, const void *body, size_t body_bytes)
-{
-    struct exchange exchange = {.wire = ns_wire_new(NULL, NULL)};
-    struct ns_wire_written written = {.class = NS_WIRE_PASS};
-    char *text = malloc(4096 + body_bytes);
-    size_t bytes = (size_t)snprintf(text, 4096,
-                                    "POST %s HTTP/1.1\r\nHost: %s\r\n%sContent-Length: %zu\r\n\r\n",
-                                    path, host, headers, body_bytes);
-    memcpy(text + bytes, body, body_bytes);
-    bytes += body_bytes;
-    for (size_t i = 0; i < bytes;) {
-        size_t piece = 1 + ns_test_random() % 13;
-        piece = piece < bytes - i ? piece : bytes - i;
-        i += ns_wire_write(exchange.wire, (const uint8_t *)text + i, piece, BOUND, &written);
-    }
-    exchange.call = written.class == NS_WIRE_CALL ? written.call : NULL;
-    free(text);
-    return exchange;
-}
-
-static struct exchange
-ask_json(const char *host, const char *path, const char *json)
-{
-    return ask(host, path, "", json, strlen(json));
-}
-
-static void
-close_exchange(struct exchange *exchange)
-{
-    ns_wire_free(exchange->wire);
-}
-
-/* An answer that says how long it is, of which only so much arrives. */
-static struct ns_wire_call *
-answer(struct exchange *exchange, int status, const char *body, size_t arrives)
-{
-    struct ns_wire_read read = {0};
-    char head[128];
-    (void)snprintf(head, sizeof(head), "HTTP/1.1 %d X\r\nContent-Length: %zu\r\n\r\n", status,
-                   strlen(body));
-    (void)ns_wire_read(exchange->wire, (const uint8_t *)head, strlen(head), &read);
-    for (size_t i = 0; i < arrives && read.event != NS_WIRE_READ_END;) {
-        size_t piece = 1 + ns_test_random() % 13;
-        piece = piece < arrives - i ? piece : arrives - i;
-        i += ns_wire_read(exchange->wire, (const uint8_t *)body + i, piece, &read);
-    }
-    return read.event == NS_WIRE_READ_END ? read.call : ns_wire_take(exchange->wire);
-}
+#include "tests/unit/exchange.h"
 
 TEST(paths_that_cost_money_are_calls_and_the_others_are_not)
 {
@@ -110,6 +51,30 @@ TEST(paths_that_cost_money_are_calls_and_the_others_are_not)
          ""},
         {"generativelanguage.googleapis.com", "/v1beta/models/e:batchEmbedContents", "gemini",
          "embed_content", "e"},
+        {"api.cohere.com", "/v2/chat", "cohere", "chat", ""},
+        {"api.cohere.ai", "/v1/generate", "cohere", "completions", ""},
+        {"api.cohere.com", "/v2/embed", "cohere", "embeddings", ""},
+        {"api.cohere.com", "/v2/rerank", "cohere", "rerank", ""},
+        {"api.cohere.ai", "/compatibility/v1/chat/completions", "openai", "chat", ""},
+        {"api.cohere.com", "/v1/tokenize", NULL, NULL, NULL},
+        {"ollama.com", "/api/chat", "ollama", "chat", ""},
+        {"ollama.com", "/v1/chat/completions", "openai", "chat", ""},
+        {"ollama.com", "/api/tags", NULL, NULL, NULL},
+        {"bedrock-runtime.eu-west-1.amazonaws.com", "/model/anthropic.claude-v2%3A1/converse",
+         "bedrock", "converse", "anthropic.claude-v2:1"},
+        {"bedrock-runtime-fips.us-east-1.amazonaws.com", "/model/m/invoke-with-response-stream",
+         "bedrock", "invoke", "m"},
+        {"bedrock-runtime.us-east-1.amazonaws.com",
+         "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fus.amazon.nova-v1%3A0/"
+         "converse-stream",
+         "bedrock", "converse", "us.amazon.nova-v1:0"},
+        {"bedrock-runtime.us-east-1.amazonaws.com",
+         "/model/arn:aws:bedrock:us-east-1:1:application-inference-profile/a1b2/invoke", "bedrock",
+         "invoke", "arn:aws:bedrock:us-east-1:1:application-inference-profile/a1b2"},
+        {"bedrock-runtime.us-east-1.amazonaws.com", "/model/m/count-tokens", NULL, NULL, NULL},
+        {"bedrock-runtime.us-east-1.amazonaws.com", "/guardrail/g/version/1/apply", NULL, NULL,
+         NULL},
+        {"bedrock.us-east-1.amazonaws.com", "/model/m/invoke", NULL, NULL, NULL},
         {"example.com", "/v1/chat/completions", NULL, NULL, NULL},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -405,30 +370,6 @@ TEST(a_request_in_a_content_coding_is_read)
 
 /* --- answers ------------------------------------------------------------------------------- */
 
-struct meter {
-    enum ns_meter meter;
-    uint64_t count;
-};
-
-static void
-expect_meters(const struct ns_wire_call *call, const struct meter *meters, size_t count)
-{
-    uint64_t listed = 0;
-    for (size_t i = 0; i < count; i++) {
-        listed |= UINT64_C(1) << meters[i].meter;
-        if (ns_usage_get(&call->response.usage, meters[i].meter) != meters[i].count) {
-            NS_FAIL("%s is %" PRIu64 ", not %" PRIu64, ns_meter_name(meters[i].meter),
-                    ns_usage_get(&call->response.usage, meters[i].meter), meters[i].count);
-        }
-    }
-    for (unsigned m = 0; m < NS_METER_COUNT; m++) {
-        if ((listed >> m & 1) == 0 && call->response.usage.count[m] != 0) {
-            NS_FAIL("%s is %" PRIu64, ns_meter_name((enum ns_meter)m),
-                    call->response.usage.count[m]);
-        }
-    }
-}
-
 #define EXPECT(host, path, body, ...)                                                              \
     do {                                                                                           \
         const struct meter meters[] = {__VA_ARGS__};                                               \
@@ -492,6 +433,23 @@ TEST(classes_of_usage_are_made_disjoint)
            {NS_METER_INPUT, 36}, {NS_METER_INPUT_AUDIO, 20}, {NS_METER_INPUT_IMAGE, 9},
            {NS_METER_CACHE_READ, 30}, {NS_METER_CACHE_AUDIO_READ, 10}, {NS_METER_OUTPUT, 7},
            {NS_METER_OUTPUT_REASONING, 6});
+}
+
+TEST(what_cohere_bills_counts_and_not_what_it_reads)
+{
+    EXPECT("api.cohere.com", "/v2/chat",
+           "{\"usage\":{\"billed_units\":{\"input_tokens\":7,\"output_tokens\":2},"
+           "\"tokens\":{\"input_tokens\":69,\"output_tokens\":3},\"cached_tokens\":64}}",
+           {NS_METER_INPUT, 7}, {NS_METER_OUTPUT, 2});
+    EXPECT("api.cohere.com", "/v1/rerank", "{\"meta\":{\"billed_units\":{\"search_units\":2}}}",
+           {NS_METER_SEARCH_UNITS, 2});
+    EXPECT("api.cohere.com", "/v2/embed",
+           "{\"meta\":{\"billed_units\":{\"input_tokens\":4,\"image_tokens\":30}}}",
+           {NS_METER_INPUT, 4}, {NS_METER_INPUT_IMAGE, 30});
+    EXPECT("api.cohere.com", "/v2/chat",
+           "event: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":"
+           "\"COMPLETE\",\"usage\":{\"billed_units\":{\"input_tokens\":5}}}}\n\n",
+           {NS_METER_INPUT, 5});
 }
 
 TEST(a_chunk_without_a_prompt_count_does_not_undo_the_usage_before_it)
@@ -723,6 +681,16 @@ TEST(evidence_says_what_was_seen_of_an_answer)
         "data: {\"type\":\"response.failed\",\"response\":{\"status\":\"failed\",\"error\":{},"
         "\"usage\":{\"input_tokens\":3}}}\n\n",
         0, NS_EVIDENCE_REPORTED);
+    /* Streams of lines: whole with the one that says so. */
+    expect_evidence("ollama.com", "/api/chat", 200,
+                    "{\"message\":{\"content\":\"hi\"},\"done\":false}\n"
+                    "{\"done\":true,\"prompt_eval_count\":3,\"eval_count\":1}\n",
+                    0, NS_EVIDENCE_REPORTED);
+    expect_evidence("ollama.com", "/api/chat", 200,
+                    "{\"message\":{\"content\":\"hi\"},\"eval_count\":1,\"done\":false}\n", 0,
+                    NS_EVIDENCE_PARTIAL);
+    expect_evidence("api.cohere.com", "/v1/chat", 200, "{\"is_finished\":false,\"text\":\"hi\"}\n",
+                    0, NS_EVIDENCE_COUNTED);
     expect_evidence("generativelanguage.googleapis.com", "/v1beta/models/g:streamGenerateContent",
                     200,
                     "[{\"usageMetadata\":{\"promptTokenCount\":3}},\n"

@@ -56,6 +56,7 @@ enum {
     SOCIAL_SEARCHES,
     CODE_EXECUTIONS,
     PAGES,
+    SEARCH_UNITS,
     COUNTS
 };
 
@@ -92,6 +93,7 @@ static const struct ns_fact_rule usage_rules[] = {
     {"social_searches", COUNT + SOCIAL_SEARCHES, NULL},
     {"code_executions", COUNT + CODE_EXECUTIONS, NULL},
     {"pages", COUNT + PAGES, NULL},
+    {"search_units", COUNT + SEARCH_UNITS, NULL},
     {"iterations/[]", ITERATION, NULL},
     {"iterations/[]/model", ITERATION_MODEL, NULL},
     {"iterations/[]/input|cache_read|cache_write|cache_write_1h|output", ITERATION_COUNT, NULL},
@@ -266,26 +268,27 @@ invent_request(const struct record *record)
         {"gemini-interactions", "/v1beta/interactions"},
         {"total-only", "/v1/embeddings"},
         {"openai-chat", "/v1/chat/completions"},
+        {"cohere", "/v2/chat"},
     };
     static const struct {
-        const char *provider, *host;
+        const char *provider, *host, *path;
     } hosts[] = {
-        {"azure", "x.openai.azure.com"},
-        {"anthropic", "api.anthropic.com"},
-        {"alibaba", "dashscope-intl.aliyuncs.com"},
-        {"bedrock", "bedrock-runtime.us-east-1.amazonaws.com"},
-        {"cerebras", "api.cerebras.ai"},
-        {"cohere", "api.cohere.com"},
-        {"deepseek", "api.deepseek.com"},
-        {"gemini", "generativelanguage.googleapis.com"},
-        {"groq", "api.groq.com"},
-        {"mistral", "api.mistral.ai"},
-        {"moonshot", "api.moonshot.ai"},
-        {"openai", "api.openai.com"},
-        {"perplexity", "api.perplexity.ai"},
-        {"together", "api.together.xyz"},
-        {"voyage", "api.voyageai.com"},
-        {"xai", "api.x.ai"},
+        {"azure", "x.openai.azure.com", NULL},
+        {"anthropic", "api.anthropic.com", NULL},
+        {"alibaba", "dashscope-intl.aliyuncs.com", NULL},
+        {"bedrock", "bedrock-runtime.us-east-1.amazonaws.com", "/model/m/converse"},
+        {"cerebras", "api.cerebras.ai", NULL},
+        {"cohere", "api.cohere.com", NULL},
+        {"deepseek", "api.deepseek.com", NULL},
+        {"gemini", "generativelanguage.googleapis.com", NULL},
+        {"groq", "api.groq.com", NULL},
+        {"mistral", "api.mistral.ai", NULL},
+        {"moonshot", "api.moonshot.ai", NULL},
+        {"openai", "api.openai.com", NULL},
+        {"perplexity", "api.perplexity.ai", NULL},
+        {"together", "api.together.xyz", NULL},
+        {"voyage", "api.voyageai.com", NULL},
+        {"xai", "api.x.ai", NULL},
     };
     const char *path = "/v1/chat/completions";
     const char *host = "localhost";
@@ -293,7 +296,9 @@ invent_request(const struct record *record)
         path = strcmp(paths[i].format, record->format) == 0 ? paths[i].path : path;
     }
     for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
-        host = strcmp(hosts[i].provider, record->provider) == 0 ? hosts[i].host : host;
+        bool here = strcmp(hosts[i].provider, record->provider) == 0;
+        host = here ? hosts[i].host : host;
+        path = here && hosts[i].path != NULL ? hosts[i].path : path;
     }
     char text[512];
     int bytes = snprintf(text, sizeof(text),
@@ -455,6 +460,7 @@ check_usage(const struct record *record, const struct ns_usage *usage)
     SAME("file searches", ns_usage_get(usage, NS_METER_STORAGE_SEARCHES), want[STORAGE_SEARCHES]);
     SAME("x searches", ns_usage_get(usage, NS_METER_SOCIAL_SEARCHES), want[SOCIAL_SEARCHES]);
     SAME("code", ns_usage_get(usage, NS_METER_CODE_EXECUTIONS), want[CODE_EXECUTIONS]);
+    SAME("search units", ns_usage_get(usage, NS_METER_SEARCH_UNITS), want[SEARCH_UNITS]);
     SAME("pages", ns_usage_get(usage, NS_METER_INPUT_DOCUMENT_PAGES), want[PAGES]);
     /* The manifest's audio and image are of cached and uncached input together. */
     SAME("audio",
@@ -522,15 +528,13 @@ check_call(const struct record *record, const struct ns_wire_call *call)
 static bool
 is_out_of_scope(const struct record *record, const struct bytes *request)
 {
-    static const char *const providers[] = {"cohere",    "bedrock",   "alephalpha",
-                                            "replicate", "sagemaker", "watsonx"};
+    static const char *const providers[] = {"alephalpha", "replicate", "sagemaker", "watsonx"};
     for (size_t i = 0; i < sizeof(providers) / sizeof(providers[0]); i++) {
         if (strcmp(record->provider, providers[i]) == 0) {
             return strstr((const char *)request->data, "bedrock-mantle") == NULL;
         }
     }
-    return strcmp(record->format, "ollama") == 0 ||
-           memmem(request->data, request->count, "POST /api/chat", 14) == request->data;
+    return false;
 }
 
 static void
@@ -591,7 +595,9 @@ static void
 run_all(unsigned largest, int framing)
 {
     size_t bad;
-    CHECK_INT(ns_wire_hosts_parse(&hosts, "localhost=openai,localhost:8787=anthropic", &bad), 0);
+    CHECK_INT(ns_wire_hosts_parse(
+                  &hosts, "localhost=openai,localhost:8787=anthropic,127.0.0.1:11434=ollama", &bad),
+              0);
     /* A host that the recorder blanked out. */
     (void)snprintf(hosts.extra[hosts.count].host, NS_HOST_BYTES_MAX, "<ollama_api_base>");
     hosts.extra[hosts.count].port = 0;

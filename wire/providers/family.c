@@ -6,11 +6,9 @@
 
 #include "wire/text.h"
 
-static const struct ns_family *const families[] = {
-    &ns_family_anthropic,
-    &ns_family_gemini,
-    &ns_family_openai,
-};
+static const struct ns_family *const families[] = {&ns_family_anthropic, &ns_family_gemini,
+                                                   &ns_family_bedrock,   &ns_family_cohere,
+                                                   &ns_family_ollama,    &ns_family_openai};
 
 /* Does the path end so? What stands before a '*' may stand anywhere earlier in it. */
 static bool
@@ -57,6 +55,18 @@ ns_family_text(char *field, size_t field_bytes, const struct ns_json_input *valu
 {
     if (value->event == NS_JSON_STRING && value->text_bytes > 0) {
         ns_wire_text_copy(field, field_bytes, value->text, value->text_bytes);
+    }
+}
+
+/* The tier that was served, where Gemini tells it in the head. */
+void
+ns_family_tier_of_head(struct ns_reading *reading, const struct ns_http1 *head)
+{
+    struct ns_wire_response *response = &reading->call->response;
+    struct ns_http1_text tier = ns_http1_find(head, "x-gemini-service-tier");
+    if (tier.text != NULL) {
+        ns_wire_text_copy(response->service_tier, sizeof(response->service_tier), tier.text,
+                          tier.bytes);
     }
 }
 

@@ -9,14 +9,16 @@
 
 #include "wire/facts.h"
 #include "wire/hosts.h"
+#include "wire/http1.h"
 #include "wire/prompt.h"
 #include "wire/wire.h"
 
 enum {
-    NS_ROUTE_STREAMS = 1, /* a path that always streams */
-    NS_ROUTE_USAGE = 2,   /* a stream of it carries its usage unasked */
-    NS_ROUTE_ARRAY = 4,   /* its stream is one JSON array unless SSE is asked for */
-    NS_ROUTE_FORM = 8     /* the request's body may be a form with a file, not JSON */
+    NS_ROUTE_STREAMS = 1,         /* a path that always streams */
+    NS_ROUTE_USAGE = 2,           /* a stream of it carries its usage unasked */
+    NS_ROUTE_ARRAY = 4,           /* its stream is one JSON array unless SSE is asked for */
+    NS_ROUTE_FORM = 8,            /* the request's body may be a form with a file, not JSON */
+    NS_ROUTE_STREAMS_UNASKED = 16 /* streams unless the request says that it should not */
 };
 
 /* A POST path that costs money. */
@@ -50,6 +52,7 @@ struct ns_reading {
     uint32_t detail_first; /* which list it is in: the first raw counter of its kind */
     uint64_t detail_count;
     bool finished;         /* the family's own end of a message was seen */
+    bool goes_on;          /* the document that was read last said that others follow */
     bool last_event;       /* the event after which a stream has no other */
     uint64_t tool_uses[4]; /* billed tools seen in the output that is passing */
     int64_t cost_nanousd;
@@ -64,6 +67,8 @@ struct ns_family {
     struct ns_fact_table response;
     void (*request_fact)(struct ns_wire_request *request, int fact,
                          const struct ns_json_input *value);
+    /* What the head of an answer that is no error tells; NULL: nothing of this family's. */
+    void (*response_head)(struct ns_reading *reading, const struct ns_http1 *head);
     void (*response_fact)(struct ns_reading *reading, int fact, const struct ns_json_input *value);
     /* NULL: no event of a stream is known to repeat another. Otherwise text_fact is the fact of
      * which only the number of bytes counts, in sum, where it is a string; and `repeats` says of
@@ -78,6 +83,9 @@ struct ns_family {
 extern const struct ns_family ns_family_openai;
 extern const struct ns_family ns_family_anthropic;
 extern const struct ns_family ns_family_gemini;
+extern const struct ns_family ns_family_bedrock;
+extern const struct ns_family ns_family_cohere;
+extern const struct ns_family ns_family_ollama;
 
 /* Finds the family and route of a POST to this path on a host. NULL: no call. */
 const struct ns_family *ns_family_find(const struct ns_host *host, const char *path, size_t bytes,
@@ -102,6 +110,7 @@ void ns_family_asked(struct ns_wire_request *request, int asked, const struct ns
 /* Facts as most families need them. */
 void ns_family_text(char *field, size_t field_bytes, const struct ns_json_input *value);
 uint64_t ns_family_count(const struct ns_json_input *value, uint64_t otherwise);
+void ns_family_tier_of_head(struct ns_reading *reading, const struct ns_http1 *head);
 void ns_raw_set(struct ns_raw *raw, unsigned index, const struct ns_json_input *value);
 void ns_raw_add(struct ns_raw *raw, unsigned index, uint64_t count);
 bool ns_raw_has(const struct ns_raw *raw, unsigned index);

@@ -353,6 +353,7 @@ const struct ns_family ns_family_gemini = {
     .prompt_roots = prompt_roots,
     .response = NS_FACT_TABLE(response_rules),
     .request_fact = request_fact,
+    .response_head = ns_family_tier_of_head,
     .response_fact = response_fact,
     .settle = settle,
 };

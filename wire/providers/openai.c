@@ -588,6 +588,7 @@ const struct ns_family ns_family_openai = {
     .prompt_roots = prompt_roots,
     .response = NS_FACT_TABLE(response_rules),
     .request_fact = ns_family_asked,
+    .response_head = ns_family_tier_of_head, /* Gemini speaks it, too */
     .response_fact = response_fact,
     .repeats = repeats,
     .text_fact = TOLD_TEXT,
