@@ -273,36 +273,46 @@ feed_wrapped(struct ns_answer *answer, const uint8_t *payload, size_t count)
     }
 }
 
+/* Bytes up to the next thing that the stream says. Returns how many; *end: a message's end. */
+static size_t
+read_message(struct ns_answer *answer, const uint8_t *bytes, size_t count, bool *end)
+{
+    struct ns_event_stream *stream = &answer->messages;
+    struct ns_event_stream_input input;
+    size_t used = ns_event_stream_feed(stream, bytes, count, &input);
+    *end = input.event == NS_EVENT_STREAM_END;
+    switch (input.event) {
+    case NS_EVENT_STREAM_BEGIN:
+        answer->wrapped = (struct ns_event_bytes){0};
+        answer->reading.call->response.error |= stream->exception;
+        answer->reading.last_event |= stream->exception;
+        break;
+    case NS_EVENT_STREAM_PAYLOAD:
+        if (strcmp(stream->type, "chunk") == 0) {
+            feed_wrapped(answer, input.payload, input.payload_bytes);
+        } else {
+            feed_event(answer, input.payload, input.payload_bytes);
+        }
+        break;
+    case NS_EVENT_STREAM_END:
+        event_end(answer);
+        break;
+    case NS_EVENT_STREAM_ERROR:
+        answer->reading.call->response.unreadable = true;
+        answer->framing = NS_ANSWER_UNREADABLE;
+        return count;
+    case NS_EVENT_STREAM_MORE:
+        break;
+    }
+    return used;
+}
+
 static void
 read_messages(struct ns_answer *answer, const uint8_t *bytes, size_t count)
 {
-    struct ns_event_stream *stream = &answer->messages;
-    for (size_t i = 0;;) {
-        struct ns_event_stream_input input;
-        i += ns_event_stream_feed(stream, bytes + i, count - i, &input);
-        switch (input.event) {
-        case NS_EVENT_STREAM_MORE:
-            return;
-        case NS_EVENT_STREAM_BEGIN:
-            answer->wrapped = (struct ns_event_bytes){0};
-            answer->reading.call->response.error |= stream->exception;
-            answer->reading.last_event |= stream->exception;
-            break;
-        case NS_EVENT_STREAM_PAYLOAD:
-            if (strcmp(stream->type, "chunk") == 0) {
-                feed_wrapped(answer, input.payload, input.payload_bytes);
-            } else {
-                feed_event(answer, input.payload, input.payload_bytes);
-            }
-            break;
-        case NS_EVENT_STREAM_END:
-            event_end(answer);
-            break;
-        case NS_EVENT_STREAM_ERROR:
-            answer->reading.call->response.unreadable = true;
-            answer->framing = NS_ANSWER_UNREADABLE;
-            return;
-        }
+    bool end;
+    for (size_t i = 0; i < count;) {
+        i += read_message(answer, bytes + i, count - i, &end);
     }
 }
 
@@ -452,9 +462,14 @@ ns_answer_event(struct ns_answer *answer, const uint8_t *bytes, size_t count, bo
         ns_answer_body(answer, bytes, count);
         return count;
     }
-    size_t used = answer->framing == NS_ANSWER_EVENTS
-                      ? read_event(answer, bytes, count, boundary)
-                      : read_element(answer, bytes, count, boundary);
+    size_t used = 0;
+    if (answer->framing == NS_ANSWER_EVENTS) {
+        used = read_event(answer, bytes, count, boundary);
+    } else if (answer->framing == NS_ANSWER_MESSAGES) {
+        used = read_message(answer, bytes, count, boundary);
+    } else {
+        used = read_element(answer, bytes, count, boundary);
+    }
     answer->reading.call->response.body_bytes += used;
     *boundary &= !is_generated(answer);
     return used;
@@ -470,6 +485,9 @@ ns_answer_may_cut(const struct ns_answer *answer, bool *now)
     switch (answer->framing) {
     case NS_ANSWER_EVENTS:
         *now = ns_sse_fresh(&answer->sse) && !is_generated(answer);
+        return true;
+    case NS_ANSWER_MESSAGES:
+        *now = ns_event_stream_between(&answer->messages) && !is_generated(answer);
         return true;
     case NS_ANSWER_JSON:
         return answer->reading.call->request.array;

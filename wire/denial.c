@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/words.h"
+#include "wire/event_stream.h"
 #include "wire/text.h"
 #include "wire/wire.h"
 
@@ -320,6 +321,20 @@ static const struct {
      "\"param\":null,\"sequence_number\":%n}\n\n"},
 };
 
+/* Within an AWS event stream. */
+static int
+write_exception(const struct ns_denial_shape *shape, const struct ns_wire_denial *denial,
+                char *buffer, size_t buffer_bytes)
+{
+    char text[1024];
+    struct output body = {.bytes = text, .room = sizeof(text)};
+    put_body(&body, shape, denial, choose_status(shape, denial));
+    size_t written = body.full ? 0
+                               : ns_event_stream_exception("validationException", text, body.used,
+                                                           (uint8_t *)buffer, buffer_bytes);
+    return written == 0 ? -ENOSPC : (int)written;
+}
+
 int
 ns_wire_cut_write(const struct ns_wire_call *call, const struct ns_wire_denial *denial,
                   char *buffer, size_t buffer_bytes)
@@ -328,6 +343,9 @@ ns_wire_cut_write(const struct ns_wire_call *call, const struct ns_wire_denial *
     const struct ns_denial_shape *shape = shape_of(request);
     struct output output = {.bytes = buffer, .room = buffer_bytes};
     size_t row = 0;
+    if (same("bedrock", request->family)) {
+        return write_exception(shape, denial, buffer, buffer_bytes);
+    }
     while (row + 1 < LENGTH(cuts) &&
            !(same(cuts[row].family, request->family) && cuts[row].array == request->array &&
              same(cuts[row].operation, request->operation))) {

@@ -246,3 +246,48 @@ ns_event_stream_between(const struct ns_event_stream *stream)
 {
     return stream->state == PRELUDE && stream->kept_bytes == 0;
 }
+
+/* --- writing -------------------------------------------------------------------------------- */
+
+static void
+put_u32(uint8_t *to, uint32_t value)
+{
+    for (int i = 0; i < 4; i++) {
+        to[i] = (uint8_t)(value >> (24 - 8 * i));
+    }
+}
+
+size_t
+ns_event_stream_exception(const char *type, const void *payload, size_t payload_bytes,
+                          uint8_t *buffer, size_t room)
+{
+    const char *const headers[][2] = {{":exception-type", type},
+                                      {":content-type", "application/json"},
+                                      {":message-type", "exception"}};
+    size_t header_bytes = 0;
+    for (size_t i = 0; i < 3; i++) {
+        header_bytes += 1 + strlen(headers[i][0]) + 1 + LENGTH_BYTES + strlen(headers[i][1]);
+    }
+    size_t total = NS_EVENT_STREAM_PRELUDE_BYTES + header_bytes + payload_bytes + CHECKSUM_BYTES;
+    if (total > room) {
+        return 0;
+    }
+    put_u32(buffer, (uint32_t)total);
+    put_u32(buffer + 4, (uint32_t)header_bytes);
+    put_u32(buffer + 8, (uint32_t)crc32(0, buffer, 8));
+    uint8_t *at = buffer + NS_EVENT_STREAM_PRELUDE_BYTES;
+    for (size_t i = 0; i < 3; i++) {
+        size_t name = strlen(headers[i][0]), value = strlen(headers[i][1]);
+        *at++ = (uint8_t)name;
+        memcpy(at, headers[i][0], name);
+        at += name;
+        *at++ = TYPE_STRING;
+        *at++ = (uint8_t)(value >> 8);
+        *at++ = (uint8_t)value;
+        memcpy(at, headers[i][1], value);
+        at += value;
+    }
+    memcpy(at, payload, payload_bytes);
+    put_u32(at + payload_bytes, (uint32_t)crc32(0, buffer, (uInt)(total - CHECKSUM_BYTES)));
+    return total;
+}

@@ -49,6 +49,11 @@ struct ns_event_stream_input {
 size_t ns_event_stream_feed(struct ns_event_stream *stream, const uint8_t *bytes, size_t count,
                             struct ns_event_stream_input *input);
 
+/* Writes a message that says that the stream ends with an exception of this type. Returns its
+ * bytes, 0 where there is not so much room. */
+size_t ns_event_stream_exception(const char *type, const void *payload, size_t payload_bytes,
+                                 uint8_t *buffer, size_t room);
+
 /* Is this between messages? */
 bool ns_event_stream_between(const struct ns_event_stream *stream);
 

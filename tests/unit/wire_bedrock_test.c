@@ -156,3 +156,33 @@ TEST(what_is_no_stream_is_unreadable_and_the_connection_stays_in_step)
     ns_wire_call_free(call);
     close_exchange(&exchange);
 }
+
+TEST(a_stream_is_cut_between_its_messages)
+{
+    uint8_t body[4096];
+    size_t bytes = put_event(body, "contentBlockDelta", "{\"delta\":{\"text\":\"one\"}}");
+    size_t first = bytes;
+    bytes += put_event(body + bytes, "contentBlockDelta", "{\"delta\":{\"text\":\"two\"}}");
+    for (size_t from = 1; from < first; from++) {
+        struct exchange exchange = ask_json(HOST, "/model/m/converse-stream", "{}");
+        static const char head[] = "HTTP/1.1 200 X\r\n\r\n";
+        struct ns_wire_read read = {0};
+        (void)ns_wire_read(exchange.wire, (const uint8_t *)head, strlen(head), &read);
+        size_t at = 0;
+        while (at < from) {
+            at += ns_wire_read(exchange.wire, body + at, from - at, &read);
+        }
+        CHECK_INT(ns_wire_may_cut(exchange.wire), NS_WIRE_CUT_LATER);
+        ns_wire_stop(exchange.wire);
+        while (at < bytes && read.event != NS_WIRE_READ_BOUNDARY) {
+            at += ns_wire_read(exchange.wire, body + at, bytes - at, &read);
+        }
+        CHECK_INT(at, first);
+        struct ns_wire_denial denial = {.message = "no", .denial_id = "id"};
+        uint8_t text[512];
+        int made = ns_wire_cut_write(read.call, &denial, (char *)text, sizeof text);
+        REQUIRE(made > 0);
+        CHECK(memmem(text, (size_t)made, "{\"message\":\"no\"}", 16) != NULL);
+        close_exchange(&exchange);
+    }
+}

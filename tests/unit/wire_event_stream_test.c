@@ -125,6 +125,18 @@ TEST(what_is_no_message_is_an_error)
     }
 }
 
+TEST(an_exception_of_ours_is_read_as_one)
+{
+    uint8_t text[256];
+    size_t bytes = ns_event_stream_exception("validationException", "{}", 2, text, sizeof text);
+    expect(text, bytes, "!{p={}}");
+    uint32_t sum = (uint32_t)crc32(0, text, (uInt)bytes - 4);
+    uint8_t told[4];
+    put_u32(told, sum);
+    CHECK(memcmp(told, text + bytes - 4, 4) == 0);
+    CHECK_INT(ns_event_stream_exception("validationException", "{}", 2, text, bytes - 1), 0);
+}
+
 /* --- what they wrap ------------------------------------------------------------------------- */
 
 static void
