@@ -99,6 +99,7 @@ static void
 finish_calls(struct ns_engine *engine)
 {
     struct ns_wire_call *call;
+    ns_backlog_look(engine);
     while ((call = take_call(engine)) != NULL) {
         if (engine->life == ns_process_life()) {
             ns_call_finish(call, true);
@@ -116,6 +117,7 @@ ns_engine_abandon(struct ns_engine *engine)
     }
     engine->blind = true;
     engine->leaving = NULL;
+    ns_backlog_look(engine);
     struct ns_wire_call *call = take_call(engine);
     while (call != NULL) {
         ns_unlock(&engine->lock);
@@ -139,6 +141,7 @@ ns_engine_free(struct ns_engine *engine)
         ns_mem_free(denial);
     }
     ns_mem_free(engine->cut);
+    ns_mem_free(engine->backlog);
     ns_http1_filter_free(engine->filter);
     ns_wire_free(engine->wire);
     ns_http2_free(engine->http2);

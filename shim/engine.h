@@ -29,6 +29,16 @@
  * that this comes first, the call is judged there. */
 #define NS_WITHHOLD_BYTES_MAX (NS_WITHHOLD_BODY_BYTES_MAX + (1 << 20))
 
+/* Bytes that may be looked at later, and for how long the first of them may wait: so that what is
+ * told while a stream runs is about what it is. */
+#define NS_BACKLOG_BYTES 4096
+#define NS_BACKLOG_NS INT64_C(250000000)
+
+/* HTTP/2: so long a read leaves to the program's own writes what became due by reading. */
+#define NS_NUDGE_NS INT64_C(100000000)
+
+struct ns_backlog;
+
 /* A denied request: its substitute is on its way, and its answer is to be replaced. */
 struct ns_denial {
     struct ns_denial *next;
@@ -76,10 +86,13 @@ struct ns_engine {
     bool reading;                /* as writing */
     bool grown;                  /* something came since progress was thought of */
     bool owes_server;            /* HTTP/2: something was due to leave when that was last seen */
+    int64_t nudged_ns; /* HTTP/2: since when the program is to write it; 0: not. Under the lock */
     bool owes_program; /* HTTP/2: the server's end may bring forth what the program can read */
     struct ns_http1_filter *filter; /* of the answer that is being read; NULL: it passes as it is */
     bool unfiltered;                /* there was no memory for one */
     struct ns_bytes tentative;      /* the beginning of an answer that may be a 100 to swallow */
+    struct ns_backlog *backlog;     /* what the program had and nobody looked at; under the lock */
+    uint32_t backlog_room;          /* so much may come to it */
 
     /* both */
     struct ns_denial *denials; /* oldest first */
@@ -182,6 +195,19 @@ int ns_engine_shake_hands(struct ns_engine *engine);
 
 /* Whether the handshake, which is over, agreed on HTTP/2. */
 bool ns_engine_speaks_http2(struct ns_engine *engine);
+
+/* --- what is looked at later (engine_backlog.c)
+ * ---------------------------------------------------- */
+
+/* The program has read these bytes: may they be looked at later? Then they are kept. */
+bool ns_backlog_keep(struct ns_engine *engine, const uint8_t *bytes, size_t count);
+
+/* Looks at what was kept; nothing more is, until that is allowed. Lock held, and without. */
+void ns_backlog_look(struct ns_engine *engine);
+void ns_backlog_catch_up(struct ns_engine *engine);
+
+/* Notes how many bytes may be kept from now on. The reader's, after it has looked at a read. */
+void ns_backlog_allow(struct ns_engine *engine);
 
 /* --- HTTP/2 (engine_http2.c) */
 

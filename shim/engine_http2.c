@@ -4,12 +4,16 @@
  * here they are read and written.
  *
  * All that the program writes is taken; what is due to leave is written at once, from `out`, and
- * where OpenSSL does not take it the program comes again as it does over HTTP/1.1. What becomes due
- * while the program reads (room for a body, an answer to what was dropped) is written by the read,
- * before OpenSSL is asked for more, so that its last word is about the read.
+ * where OpenSSL does not take it the program comes again as it does over HTTP/1.1.
+ *
+ * What becomes due while the program reads (room for a body, an answer to what was dropped) leaves
+ * with its next write: some programs (anyio's) fail where a read writes while another task does. It
+ * is pinged, so that it writes; where it does not soon, its next read does, before OpenSSL is asked
+ * for more, so that its last word is about the read.
  */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "shim/call.h"
 #include "shim/counters.h"
@@ -106,6 +110,7 @@ flush(struct ns_engine *engine)
         engine->unflushed = ns_bytes_count(out) > 0;
         if (!engine->unflushed) {
             ns_http2_flushed(engine->http2);
+            engine->nudged_ns = 0;
         }
         ns_unlock(&engine->lock);
         if (ns_bytes_count(out) == 0) {
@@ -165,13 +170,21 @@ ns_engine_write_http2(struct ns_engine *engine, const uint8_t *bytes, size_t cou
 
 /* --- reading -------------------------------------------------------------------------------- */
 
-/* Writes what became due by reading; mostly nothing, and then OpenSSL's errors, which are dear to
- * look after, are left alone. Where OpenSSL does not take it now, the next read or write
- * tries again; an error is left for the read to find. */
+/* Writes what became due by an earlier read and the program did not come to write. Mostly there is
+ * nothing, and then OpenSSL's errors, which are dear to look after, are left alone. Where OpenSSL
+ * does not take it now, the next read or write tries again; an error is left for the read to find.
+ */
 static void
 flush_quietly(struct ns_engine *engine)
 {
-    if (engine->owes_server && !engine->broken && ns_lock_try(&engine->flushing)) {
+    if (!engine->owes_server || engine->broken) {
+        return;
+    }
+    ns_lock(&engine->lock);
+    int64_t since_ns = engine->nudged_ns;
+    ns_unlock(&engine->lock);
+    bool waits = since_ns != 0 && ns_clock_ns(CLOCK_MONOTONIC_COARSE) - since_ns < NS_NUDGE_NS;
+    if (!waits && ns_lock_try(&engine->flushing)) {
         bool marked = ns_engine_mark_errors(engine);
         int result = flush(engine);
         ns_engine_unmark_errors(engine, marked, result <= 0);
@@ -218,6 +231,7 @@ feed(struct ns_engine *engine, const uint8_t *bytes, size_t count, bool peek)
     size_t in_place = 0;
     size_t done = 0;
     ns_lock(&engine->lock);
+    ns_backlog_look(engine);
     while (done < count && !engine->broken) {
         bool pass = false;
         size_t used = ns_http2_read(engine->http2, bytes + done, count - done, &pass);
@@ -231,6 +245,11 @@ feed(struct ns_engine *engine, const uint8_t *bytes, size_t count, bool peek)
         check_failed(engine);
     }
     see_due(engine);
+    if (engine->owes_server && engine->nudged_ns == 0 && !peek && !engine->broken) {
+        engine->nudged_ns = ns_clock_ns(CLOCK_MONOTONIC_COARSE);
+        ns_http2_nudge(engine->http2);
+        take_due(engine);
+    }
     bool ended = ns_http2_has_ended(engine->http2);
     ns_unlock(&engine->lock);
     if (ended) {
@@ -244,6 +263,7 @@ static bool
 close_reading(struct ns_engine *engine)
 {
     ns_lock(&engine->lock);
+    ns_backlog_look(engine);
     ns_http2_close_reading(engine->http2);
     ns_unlock(&engine->lock);
     ns_engine_give_due_http2(engine);
@@ -265,9 +285,12 @@ ns_engine_pull_http2(struct ns_engine *engine, uint8_t *bytes, size_t count, boo
     if (owes) {
         ns_engine_unmark_errors(engine, marked, more);
     }
-    if (result > 0) {
+    if (result > 0 && !peek && ns_backlog_keep(engine, bytes, got)) {
+        *in_place = got;
+    } else if (result > 0) {
         *in_place = feed(engine, bytes, got, peek);
-        flush_quietly(engine);
+        ns_backlog_allow(engine);
+        engine->grown = true;
     }
     return more ? 1 : result;
 }

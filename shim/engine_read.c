@@ -299,6 +299,7 @@ feed(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, 
 static bool
 close_reading(struct ns_engine *engine)
 {
+    ns_backlog_catch_up(engine);
     for (;;) {
         struct ns_wire_read read = {0};
         ns_lock(&engine->lock);
@@ -434,10 +435,15 @@ pull_http1(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, si
     if (result > 0 && engine->ended) { /* a libssl that reads on all the same */
         return ns_engine_fail(engine);
     }
-    if (result > 0) {
+    if (result > 0 && !peek && ns_backlog_keep(engine, bytes, got)) {
+        *in_place = got;
+    } else if (result > 0) {
         struct delivery delivery = {.buffer = bytes, .diverted = peek};
+        ns_backlog_catch_up(engine);
         feed(engine, &delivery, bytes, got);
+        ns_backlog_allow(engine);
         *in_place = delivery.in_place;
+        engine->grown = true;
     }
     return result;
 }
@@ -450,10 +456,8 @@ pull_http1(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, si
 static int
 pull(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *in_place)
 {
-    int result = engine->http2 != NULL ? ns_engine_pull_http2(engine, bytes, count, peek, in_place)
-                                       : pull_http1(engine, bytes, count, peek, in_place);
-    engine->grown |= result > 0;
-    return result;
+    return engine->http2 != NULL ? ns_engine_pull_http2(engine, bytes, count, peek, in_place)
+                                 : pull_http1(engine, bytes, count, peek, in_place);
 }
 
 /* A peek after a shorter one must see as much as SSL_pending told (Perl's IO::Socket::SSL then
@@ -503,6 +507,9 @@ read_governed(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek,
         }
         if (in_place > 0) {
             *got = in_place;
+            if (!peek && in_place < count && ns_bytes_count(&engine->in) > 0) {
+                *got += give(engine, bytes + in_place, count - in_place, false);
+            }
             return 1;
         }
     }

@@ -387,6 +387,8 @@ ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, si
         return result;
     }
     engine->writing = true;
+    /* What the program does, it does after what it has read. */
+    ns_backlog_catch_up(engine);
     result = ns_engine_speaks_http2(engine) ? ns_engine_write_http2(engine, bytes, count, written)
                                             : write_http1(engine, bytes, count, written);
     engine->writing = false;

@@ -144,6 +144,16 @@ ns_http2_wake(struct ns_http2 *http2)
     }
 }
 
+void
+ns_http2_nudge(struct ns_http2 *http2)
+{
+    uint64_t payload = ns_http2_nudge_payload(http2);
+    if (!http2->nudged) {
+        http2->nudged = true;
+        ns_http2_put_frame(http2, &http2->inject, NS_HTTP2_PING, 0, 0, &payload, sizeof payload);
+    }
+}
+
 /* --- streams -------------------------------------------------------------------------------- */
 
 /* The place of the first stream that is not below id. */
@@ -484,6 +494,20 @@ ns_http2_take_grown(struct ns_http2 *http2, uint32_t *id)
         }
     }
     return call;
+}
+
+const struct ns_wire_call *
+ns_http2_going_on(struct ns_http2 *http2, uint32_t *id)
+{
+    struct ns_http2_stream *stream = http2->reading;
+    if (http2->failed || http2->reader_blind || http2->opaque || !http2->settings_seen ||
+        ns_http2_has_meddled(http2) || !ns_http2_frames_idle(&http2->reader) ||
+        http2->reader.frame.type != NS_HTTP2_DATA || stream == NULL || stream->call == NULL ||
+        stream->over || !ns_http2_call_repeats(stream->call)) {
+        return NULL;
+    }
+    *id = stream->id;
+    return ns_http2_call_current(stream->call);
 }
 
 const struct ns_wire_call *

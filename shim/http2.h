@@ -69,6 +69,10 @@ void ns_http2_close_reading(struct ns_http2 *http2);
 struct ns_bytes *ns_http2_to_server(struct ns_http2 *http2);
 struct ns_bytes *ns_http2_to_program(struct ns_http2 *http2);
 
+/* Has the program asked whether it is there (a ping), so that it writes: what is to be written can
+ * go with that. It goes to the program as the rest does; its answer stays here. */
+void ns_http2_nudge(struct ns_http2 *http2);
+
 /* All that was to be written has been taken by OpenSSL: what was let go has left. */
 void ns_http2_flushed(struct ns_http2 *http2);
 
@@ -82,6 +86,14 @@ struct ns_wire_call *ns_http2_take(struct ns_http2 *http2);
 /* A call of whose answer something came since this was asked last, with the usage told so far: for
  * progress. NULL: there is none (any more). */
 const struct ns_wire_call *ns_http2_take_grown(struct ns_http2 *http2, uint32_t *stream);
+
+/* The call in the midst of whose stream of events the reader is, between two frames and two events
+ * of which one is like the other, where nothing on this connection is other than as program and
+ * server said it; with its stream. NULL: there is none. */
+const struct ns_wire_call *ns_http2_going_on(struct ns_http2 *http2, uint32_t *stream);
+
+/* More of that answer's body, of whole frames that were not read here; nothing else was since. */
+void ns_http2_more_body(struct ns_http2 *http2, uint32_t stream, const uint8_t *body, size_t count);
 
 /* The call of a stream, NULL where it is over or is being cut. */
 const struct ns_wire_call *ns_http2_call(const struct ns_http2 *http2, uint32_t stream);

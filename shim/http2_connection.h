@@ -96,6 +96,7 @@ struct ns_http2 {
     struct ns_bytes to_server;
     struct ns_bytes to_program;
     struct ns_bytes inject; /* to the program, at the next boundary */
+    bool nudged;            /* a ping of ours is on its way to the program, and its answer back */
 
     /* writer */
     struct ns_http2_frames writer;
@@ -248,5 +249,12 @@ uint32_t ns_http2_stream_takes(struct ns_http2_stream *stream, uint32_t bytes);
  * goes on. */
 void ns_http2_swallowed(struct ns_http2 *http2, uint32_t bytes);
 void ns_http2_hidden(struct ns_http2 *http2, struct ns_http2_stream *stream, uint32_t bytes);
+
+/* No number that the server is sent: those count up from ping_base. */
+static inline uint64_t
+ns_http2_nudge_payload(const struct ns_http2 *http2)
+{
+    return ~http2->ping_base;
+}
 
 #endif

@@ -295,6 +295,17 @@ begin_frame(struct ns_http2 *http2)
     }
 }
 
+/* Something came of its answer since progress was thought of. */
+static void
+note_grown(struct ns_http2 *http2, struct ns_http2_stream *stream)
+{
+    if (!stream->grown) {
+        stream->grown = true;
+        stream->next_grown = http2->grown;
+        http2->grown = stream;
+    }
+}
+
 static void
 take_content(struct ns_http2 *http2, const struct ns_http2_input *input)
 {
@@ -313,10 +324,19 @@ take_content(struct ns_http2 *http2, const struct ns_http2_input *input)
     } else if (stream != NULL && stream->call != NULL) {
         ns_http2_call_answer_body(stream->call, input->bytes, input->count);
     }
-    if (stream != NULL && stream->call != NULL && !stream->grown) {
-        stream->grown = true;
-        stream->next_grown = http2->grown;
-        http2->grown = stream;
+    if (stream != NULL && stream->call != NULL) {
+        note_grown(http2, stream);
+    }
+}
+
+void
+ns_http2_more_body(struct ns_http2 *http2, uint32_t id, const uint8_t *body, size_t count)
+{
+    struct ns_http2_stream *stream = ns_http2_find(http2, id);
+    if (stream != NULL && stream->call != NULL) {
+        stream->receive_extra -= (int64_t)count;
+        ns_http2_call_answer_body(stream->call, body, count);
+        note_grown(http2, stream);
     }
 }
 

@@ -255,6 +255,22 @@ take_window_update(struct ns_http2 *http2)
     }
 }
 
+/* What answers our nudge is ours. */
+static void
+take_ping(struct ns_http2 *http2)
+{
+    const struct ns_http2_frames *frames = &http2->writer;
+    uint64_t payload;
+    memcpy(&payload, frames->control, sizeof payload);
+    if (http2->nudged && (frames->frame.flags & NS_HTTP2_ACK) != 0 &&
+        payload == ns_http2_nudge_payload(http2)) {
+        http2->nudged = false;
+        return;
+    }
+    ns_http2_put(http2, &http2->to_server, frames->header, sizeof frames->header);
+    ns_http2_put(http2, &http2->to_server, frames->control, frames->control_bytes);
+}
+
 /* The program gives a stream up. */
 static void
 take_reset(struct ns_http2 *http2)
@@ -303,6 +319,7 @@ begin_frame(struct ns_http2 *http2)
         break;
     case NS_HTTP2_RST_STREAM:
     case NS_HTTP2_WINDOW_UPDATE:
+    case NS_HTTP2_PING:
         break; /* when they are complete */
     default:
         http2->writer_passes = true;
@@ -365,6 +382,9 @@ end_frame(struct ns_http2 *http2, struct ns_http2_stream **asks)
         break;
     case NS_HTTP2_RST_STREAM:
         take_reset(http2);
+        break;
+    case NS_HTTP2_PING:
+        take_ping(http2);
         break;
     default:
         break;

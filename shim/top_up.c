@@ -13,21 +13,48 @@ tokens_of(const struct ns_wire_response *response)
     return ns_usage_output_so_far(&response->usage, response->text_bytes);
 }
 
+/* A hold that covers so much and no more. */
+static bool
+is_bounded(const struct ns_wire_call *call)
+{
+    const struct ns_ticket *ticket = call->user;
+    return ticket != NULL && ticket->checked && call->request.streamed &&
+           ticket->top_up.held_tokens > 0 && ns_process_config()->mode == NS_MODE_ENFORCE;
+}
+
+/* Where more is asked for, ahead of need. */
+static uint64_t
+asked_at(const struct ns_top_up *top_up)
+{
+    return top_up->held_tokens - top_up->held_tokens / 4;
+}
+
+uint64_t
+ns_top_up_room(const struct ns_wire_call *call)
+{
+    if (!is_bounded(call)) {
+        return UINT64_MAX;
+    }
+    const struct ns_top_up *top_up = &((const struct ns_ticket *)call->user)->top_up;
+    uint64_t used = tokens_of(&call->response);
+    uint64_t end = top_up->refused ? top_up->held_tokens : asked_at(top_up);
+    return top_up->question.link != NULL || used >= end ? 0 : end - used;
+}
+
 bool
 ns_top_up_due(const struct ns_wire_call *call, struct ns_top_up_turn *turn)
 {
-    struct ns_ticket *ticket = call->user;
-    if (ticket == NULL || !ticket->checked || !call->request.streamed ||
-        ticket->top_up.held_tokens == 0 || ns_process_config()->mode != NS_MODE_ENFORCE) {
+    if (!is_bounded(call)) {
         return false;
     }
+    struct ns_ticket *ticket = call->user;
     struct ns_top_up *top_up = &ticket->top_up;
     uint64_t used = tokens_of(&call->response);
     if (used >= top_up->held_tokens) {
         turn->need = NS_TOP_UP_NOW;
     } else if (top_up->question.link != NULL) {
         turn->need = NS_TOP_UP_LOOK;
-    } else if (!top_up->refused && used >= top_up->held_tokens - top_up->held_tokens / 4) {
+    } else if (!top_up->refused && used >= asked_at(top_up)) {
         turn->need = NS_TOP_UP_ASK;
     } else {
         return false;

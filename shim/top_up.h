@@ -28,6 +28,9 @@ struct ns_top_up_turn {
     struct ns_gate_verdict verdict;
 };
 
+/* How many tokens may come before there is: no byte brings more than one. */
+uint64_t ns_top_up_room(const struct ns_wire_call *call);
+
 /* Is there anything to ask or to look for? */
 bool ns_top_up_due(const struct ns_wire_call *call, struct ns_top_up_turn *turn);
 

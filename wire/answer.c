@@ -393,6 +393,13 @@ is_generated(const struct ns_answer *answer)
            (answer->reading.finished && answer->reading.call->request.choices <= 1);
 }
 
+/* Is a body being read as it stands, without content coding? */
+static bool
+is_plain(const struct ns_answer *answer)
+{
+    return answer->family != NULL && answer->plain && answer->coding != NULL;
+}
+
 /* --- one event at a time ------------------------------------------------------------------- */
 
 static size_t
@@ -479,7 +486,7 @@ bool
 ns_answer_may_cut(const struct ns_answer *answer, bool *now)
 {
     *now = false;
-    if (answer->family == NULL || !answer->plain || answer->coding == NULL) {
+    if (!is_plain(answer)) {
         return false;
     }
     switch (answer->framing) {
@@ -494,6 +501,13 @@ ns_answer_may_cut(const struct ns_answer *answer, bool *now)
     default:
         return answer->framing == NS_ANSWER_UNKNOWN;
     }
+}
+
+bool
+ns_answer_repeats(const struct ns_answer *answer)
+{
+    return is_plain(answer) && answer->framing == NS_ANSWER_EVENTS && !answer->stream_over &&
+           ns_sse_fresh(&answer->sse) && ns_repeat_is_known(&answer->repeat);
 }
 
 const struct ns_wire_call *

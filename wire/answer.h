@@ -56,6 +56,10 @@ size_t ns_answer_event(struct ns_answer *answer, const uint8_t *bytes, size_t co
 /* Can this body be cut at all, and (*now) here? */
 bool ns_answer_may_cut(const struct ns_answer *answer, bool *now);
 
+/* Is a stream being read, between two events, of which the last was one like many, as the next one
+ * may be? */
+bool ns_answer_repeats(const struct ns_answer *answer);
+
 /* The call whose answer is being read, its usage settled so far; NULL: none is. */
 const struct ns_wire_call *ns_answer_current(struct ns_answer *answer);
 

@@ -400,6 +400,12 @@ ns_http1_idle(const struct ns_http1 *parser)
     return parser->state == START || parser->state == START_LF;
 }
 
+bool
+ns_http1_between_chunks(const struct ns_http1 *parser)
+{
+    return parser->state == CHUNK_SIZE_FIRST;
+}
+
 struct ns_http1_text
 ns_http1_method(const struct ns_http1 *parser)
 {

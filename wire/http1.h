@@ -94,6 +94,9 @@ enum ns_http1_problem ns_http1_error(const struct ns_http1 *parser);
 /* True between messages: no byte of the next one has been seen. */
 bool ns_http1_idle(const struct ns_http1 *parser);
 
+/* Between two chunks of a body? */
+bool ns_http1_between_chunks(const struct ns_http1 *parser);
+
 /* From HEAD until the next message begins. */
 struct ns_http1_text ns_http1_method(const struct ns_http1 *parser);
 struct ns_http1_text ns_http1_target(const struct ns_http1 *parser); /* as in the request line */

@@ -126,6 +126,12 @@ ns_http2_call_answer_event(struct ns_http2_call *call, const uint8_t *bytes, siz
     return ns_answer_event(&call->answer, bytes, count, boundary);
 }
 
+bool
+ns_http2_call_repeats(const struct ns_http2_call *call)
+{
+    return call->answered && ns_answer_repeats(&call->answer);
+}
+
 const struct ns_wire_call *
 ns_http2_call_current(struct ns_http2_call *call)
 {

@@ -47,6 +47,9 @@ size_t ns_http2_call_answer_event(struct ns_http2_call *call, const uint8_t *byt
 /* The call, still not the caller's. */
 struct ns_wire_call *ns_http2_call_of(const struct ns_http2_call *call);
 
+/* As ns_answer_repeats. */
+bool ns_http2_call_repeats(const struct ns_http2_call *call);
+
 /* The call with the usage told so far, for progress; NULL before its answer. */
 const struct ns_wire_call *ns_http2_call_current(struct ns_http2_call *call);
 

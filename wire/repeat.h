@@ -35,6 +35,13 @@ struct ns_repeat {
     uint8_t event[NS_REPEAT_BYTES_MAX];
 };
 
+/* Is there an event to compare the next one with? */
+static inline bool
+ns_repeat_is_known(const struct ns_repeat *repeat)
+{
+    return repeat->bytes > 0;
+}
+
 /* Is what begins here the event again that is kept? Returns its bytes, and how many bytes of text
  * it has; 0 where it is not, or not all of it is here. */
 size_t ns_repeat_match(struct ns_repeat *repeat, const uint8_t *bytes, size_t count,

@@ -222,6 +222,21 @@ ns_wire_current(struct ns_wire *wire)
 }
 
 const struct ns_wire_call *
+ns_wire_going_on(struct ns_wire *wire)
+{
+    bool midst = wire->opaque == NS_WIRE_CLEAR && wire->count == 1 && wire->reading &&
+                 !wire->stopping && ns_answer_repeats(&wire->answer) &&
+                 ns_http1_between_chunks(wire->reader);
+    return midst ? ns_answer_current(&wire->answer) : NULL;
+}
+
+void
+ns_wire_more_body(struct ns_wire *wire, const uint8_t *body, size_t count)
+{
+    ns_answer_body(&wire->answer, body, count);
+}
+
+const struct ns_wire_call *
 ns_wire_due(const struct ns_wire *wire)
 {
     return wire->count > 0 ? wire->exchanges[wire->first].call : NULL;

@@ -275,6 +275,13 @@ enum ns_wire_cut ns_wire_may_cut(const struct ns_wire *wire);
 bool ns_wire_cut(const struct ns_wire *wire, const char *text, size_t count, struct ns_bytes *out);
 
 /* Answers that are outstanding, substitutes included. */
+/* The call in the midst of whose stream the reader is, between two chunks and two events of which
+ * one is like the other, where no other request is under way. NULL: there is none. */
+const struct ns_wire_call *ns_wire_going_on(struct ns_wire *wire);
+
+/* More of that body, of whole chunks that were not read here; nothing else was since. */
+void ns_wire_more_body(struct ns_wire *wire, const uint8_t *body, size_t count);
+
 size_t ns_wire_outstanding(const struct ns_wire *wire);
 bool ns_wire_is_opaque(const struct ns_wire *wire);
 enum ns_wire_opaque ns_wire_opaque_reason(const struct ns_wire *wire);

@@ -150,7 +150,7 @@ with httpx.Client(http2=True, timeout=60) as client:
 
 # --- many streams -----------------------------------------------------------------------------------
 
-MANY = """
+MANY = shimlab.WATCHED_READS + """
 import asyncio, json, sys
 import httpx
 
@@ -171,6 +171,7 @@ async def main():
         await client.get(url) # streams that fill their windows before SETTINGS come are reset
         for turn in range(2):
             print(json.dumps(await asyncio.gather(*(one(i) for i in range(count)))))
+    print("wrote", written, file=sys.stderr)
 
 asyncio.run(main())
 """
@@ -183,6 +184,7 @@ def a_hundred_streams_at_once_are_judged_one_by_one():
             shim.collector.rule = of_model("gpt-4o")
             done = shim.python(MANY, URL, "100", str(size))
             equal(done.returncode, 0, "exit status: " + done.stderr)
+            check("wrote []" in done.stderr, "reads that wrote: " + done.stderr)
             for line in done.stdout.splitlines():
                 for model, status, version, text in json.loads(line):
                     equal(version, "HTTP/2", "version")

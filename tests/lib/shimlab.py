@@ -53,6 +53,24 @@ def chat(text="Say hello.", model="gpt-4o-mini", path="/v1/chat/completions", ho
     return request(json.dumps(body).encode(), path, host=host, headers=headers, chunked=chunked)
 
 
+# Anyio sends for a reader what a read has written, and fails where another task is sending: no read
+# may write. Where one does, `written` says how much.
+WATCHED_READS = """
+from anyio.streams.tls import TLSStream
+call = TLSStream._call_sslobject_method
+written = []
+async def watched(self, function, *arguments):
+    def once(*arguments):
+        before = self._write_bio.pending
+        result = function(*arguments)
+        if function.__name__ == "read" and self._write_bio.pending > before:
+            written.append(self._write_bio.pending - before)
+        return result
+    return await call(self, once, *arguments)
+TLSStream._call_sslobject_method = watched
+"""
+
+
 class Shim(lab.Lab):
     """A laboratory with a fake collector in place of nullspendd."""
 

@@ -157,9 +157,14 @@ connect_to_host(void)
         fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     }
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-    SSL_CTX_set_default_verify_paths(context);
-    ssl = SSL_new(context);
-    SSL_CTX_free(context);
+    if (context != NULL) {
+        SSL_CTX_set_default_verify_paths(context);
+        ssl = SSL_new(context);
+        SSL_CTX_free(context);
+    }
+    if (ssl == NULL) {
+        fail(7, "no memory for a connection");
+    }
     const char *name = options.name != NULL ? options.name : options.host;
     if (name[0] != '\0') {
         SSL_set_tlsext_host_name(ssl, name);

@@ -683,13 +683,16 @@ client_takes(void)
     ns_bytes_take(&world.in, count);
 }
 
-/* As an event loop does: the program reads because something arrived, and all that there is. */
+/* As an event loop does: the program reads because something arrived, and all that there is. What
+ * became due by that leaves with its next write, for which it is nudged, or before its next read.
+ */
 static bool
 client_reads(void)
 {
     if (ns_bytes_count(&world.to_client) == 0) {
         return false;
     }
+    take_due();
     look_at_growth();
     take_to_program();
     uint8_t *copy;
@@ -706,7 +709,12 @@ client_reads(void)
     free(copy);
     ns_bytes_take(&world.to_client, size);
     finish_ended();
-    take_due();
+    if (one_in(2)) {
+        ns_http2_nudge(world.http2);
+        take_to_program();
+    } else {
+        take_due();
+    }
     client_takes();
     return true;
 }
