@@ -178,7 +178,7 @@ RUN := $(if $(filter tsan,$(MODE)),setarch -R )tests/run -j $(JOBS) --log-dir $(
 HARNESS := $(B)/obj/tests/harness.o
 
 # Tests of the preload object's own parts link it first, for its memory.
-$(B)/tests/shim_engine_test: TLS := -lssl -lcrypto
+$(B)/tests/shim_engine_test $(B)/tests/shim_backlog_test: TLS := -lssl -lcrypto
 $(B)/tests/shim_%: $(B)/obj/tests/unit/shim_%.o $(HARNESS) $(LIB)/libshim.a $(ROOMS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
