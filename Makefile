@@ -154,7 +154,7 @@ BPF_SHARED := $(patsubst %,$(B)/obj/shim/%.o,call config counters denial gate ga
 $(B)/nullspend-bpf: $(call objects,$(filter-out %.bpf.c,$(wildcard bpf/*.c))) $(BPF_SHARED) $(LIB)/libwire.a \
     $(LIB)/libprotocol.a $(LIB)/libbase.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CODINGS) -lbpf
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CODINGS) -lbpf -lZydis
 
 # --- tests -----------------------------------------------------------------------------------
 

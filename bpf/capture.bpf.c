@@ -113,6 +113,7 @@ struct inside {
     __u64 connection;
     __u64 bytes;
     __u64 count_at; /* of the _ex forms: where they say how many; 0 for the others */
+    __u64 stack;    /* where that thread's stack was */
 };
 
 struct {
@@ -290,17 +291,17 @@ new_connection(const struct place *place, __u64 named)
     return connection;
 }
 
-SEC("uprobe")
-int
-on_ctrl(struct pt_regs *regs)
+/* A client names the server of a connection, which begins with that. bytes: without a NUL, or 0
+ * where one ends it. */
+static __always_inline int
+begin_named(__u64 ssl, __u64 name, __u64 bytes)
 {
     __u64 id = bpf_get_current_pid_tgid();
     __u32 pid = id >> 32;
-    if ((__u32)PT_REGS_PARM2(regs) != SET_SERVER_NAME || PT_REGS_PARM4(regs) == 0 ||
-        is_left_alone(pid)) {
+    if (name == 0 || is_left_alone(pid)) {
         return 0;
     }
-    struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = pid};
+    struct place place = {.ssl = ssl, .pid = pid};
     struct connection connection = new_connection(&place, 1);
     struct {
         struct ns_record head;
@@ -315,10 +316,47 @@ on_ctrl(struct pt_regs *regs)
                                       .tid = (__u32)id,
                                       .connection = connection.number,
                                       .undecided = 1};
-    long bytes = bpf_probe_read_user_str(record->name, sizeof record->name,
-                                         (const void *)PT_REGS_PARM4(regs));
-    record->head.bytes = bytes > 0 ? (__u32)bytes : 0;
+    __u32 size = bytes == 0 || bytes >= sizeof record->name ? sizeof record->name : bytes + 1;
+    long got = bpf_probe_read_user_str(record->name, size, (const void *)name);
+    record->head.bytes = got > 0 ? (__u32)got : 0;
     bpf_ringbuf_submit(record, 0);
+    return 0;
+}
+
+SEC("uprobe")
+int
+on_ctrl(struct pt_regs *regs)
+{
+    if ((__u32)PT_REGS_PARM2(regs) != SET_SERVER_NAME) {
+        return 0;
+    }
+    return begin_named(PT_REGS_PARM1(regs), PT_REGS_PARM4(regs), 0);
+}
+
+SEC("uprobe")
+int
+on_name(struct pt_regs *regs)
+{
+    return begin_named(PT_REGS_PARM1(regs), PT_REGS_PARM2(regs), 0);
+}
+
+SEC("uprobe")
+int
+on_name_sized(struct pt_regs *regs)
+{
+    return begin_named(PT_REGS_PARM1(regs), PT_REGS_PARM3(regs), PT_REGS_PARM4(regs));
+}
+
+/* A descriptor becomes TLS: it is known from here on, as no other is. */
+SEC("uprobe")
+int
+on_import(struct pt_regs *regs)
+{
+    __u32 pid = bpf_get_current_pid_tgid() >> 32;
+    struct place place = {.ssl = PT_REGS_PARM2(regs), .pid = pid};
+    if (!is_left_alone(pid)) {
+        new_connection(&place, 0);
+    }
     return 0;
 }
 
@@ -373,12 +411,20 @@ stop(__u32 pid, const struct connection *connection, __u32 state, __u64 bytes)
     return bpf_send_signal(SIGSTOP) == 0;
 }
 
+/* Does a function that is probed call another one with the same bytes? Then it has been told. One
+ * that the thread has left in no usual way is no such one: its stack has gone further up since. */
+static __always_inline int
+is_nested(const struct inside *outer, struct pt_regs *regs)
+{
+    return outer != NULL && outer->bytes == PT_REGS_PARM2(regs) && PT_REGS_SP(regs) < outer->stack;
+}
+
 static __always_inline int
 begin_write(struct pt_regs *regs, __u64 count, __u64 count_at)
 {
     __u64 id = bpf_get_current_pid_tgid();
     __u32 pid = id >> 32;
-    if (count == 0 || is_left_alone(pid)) {
+    if (count == 0 || is_left_alone(pid) || is_nested(bpf_map_lookup_elem(&writes, &id), regs)) {
         return 0;
     }
     struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = pid};
@@ -388,8 +434,10 @@ begin_write(struct pt_regs *regs, __u64 count, __u64 count_at)
     if (state == NS_CONNECTION_IGNORED) {
         return 0;
     }
-    struct inside inside = {
-        .connection = connection.number, .bytes = PT_REGS_PARM2(regs), .count_at = count_at};
+    struct inside inside = {.connection = connection.number,
+                            .bytes = PT_REGS_PARM2(regs),
+                            .count_at = count_at,
+                            .stack = PT_REGS_SP(regs)};
     __u32 one = 1;
     bpf_map_update_elem(&known, &pid, &one, BPF_ANY);
     bpf_map_update_elem(&writes, &id, &inside, BPF_ANY);
@@ -409,9 +457,8 @@ begin_write(struct pt_regs *regs, __u64 count, __u64 count_at)
     return 0;
 }
 
-SEC("uprobe")
-int
-on_write(struct pt_regs *regs)
+static __always_inline int
+begin_plain_write(struct pt_regs *regs)
 {
     int count = (int)PT_REGS_PARM3(regs);
     return begin_write(regs, count > 0 ? (__u64)count : 0, 0);
@@ -419,9 +466,32 @@ on_write(struct pt_regs *regs)
 
 SEC("uprobe")
 int
+on_write(struct pt_regs *regs)
+{
+    return begin_plain_write(regs);
+}
+
+SEC("uprobe")
+int
 on_write_ex(struct pt_regs *regs)
 {
     return begin_write(regs, PT_REGS_PARM3(regs), PT_REGS_PARM4(regs));
+}
+
+SEC("uprobe")
+int
+on_write_sized(struct pt_regs *regs)
+{
+    return begin_write(regs, PT_REGS_PARM3(regs), 0);
+}
+
+/* A function for descriptors of every kind: most are none of those that are known. */
+SEC("uprobe")
+int
+on_write_known(struct pt_regs *regs)
+{
+    struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = bpf_get_current_pid_tgid() >> 32};
+    return bpf_map_lookup_elem(&connections, &place) == NULL ? 0 : begin_plain_write(regs);
 }
 
 /* How many bytes a call took or brought. */
@@ -462,9 +532,12 @@ begin_read(struct pt_regs *regs, __u64 count_at)
     __u64 id = bpf_get_current_pid_tgid();
     struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = id >> 32};
     const struct connection *connection = bpf_map_lookup_elem(&connections, &place);
-    if (connection != NULL && state_of(connection) != NS_CONNECTION_IGNORED) {
-        struct inside inside = {
-            .connection = connection->number, .bytes = PT_REGS_PARM2(regs), .count_at = count_at};
+    if (connection != NULL && state_of(connection) != NS_CONNECTION_IGNORED &&
+        !is_nested(bpf_map_lookup_elem(&reads, &id), regs)) {
+        struct inside inside = {.connection = connection->number,
+                                .bytes = PT_REGS_PARM2(regs),
+                                .count_at = count_at,
+                                .stack = PT_REGS_SP(regs)};
         bpf_map_update_elem(&reads, &id, &inside, BPF_ANY);
     }
     return 0;

@@ -13,14 +13,7 @@
 
 #include <capture.skel.h>
 
-/* Functions by their names; those of a file that has none of a name are left out. */
-#define POINTS_MAX 16
-
-struct point {
-    const char *symbol;
-    struct bpf_program *program;
-    bool at_return;
-};
+#include "bpf/libraries.h"
 
 struct ns_capture {
     struct capture_bpf *skeleton;
@@ -28,8 +21,7 @@ struct ns_capture {
     struct bpf_link *exit;
     struct bpf_link **links;
     size_t link_count, link_capacity;
-    struct point points[POINTS_MAX];
-    size_t point_count;
+    struct bpf_program *programs[NS_HOOKS];
     ns_capture_handler *handler;
     void *context;
 };
@@ -46,24 +38,25 @@ take(void *context, void *data, size_t bytes)
 }
 
 static void
-list_points(struct ns_capture *capture)
+list_programs(struct ns_capture *capture)
 {
-    struct capture_bpf *skeleton = capture->skeleton;
-    const struct point points[] = {
-        {"SSL_ctrl", skeleton->progs.on_ctrl, false},
-        {"SSL_write", skeleton->progs.on_write, false},
-        {"SSL_write", skeleton->progs.on_written, true},
-        {"SSL_write_ex", skeleton->progs.on_write_ex, false},
-        {"SSL_write_ex", skeleton->progs.on_written, true},
-        {"SSL_read", skeleton->progs.on_read, false},
-        {"SSL_read", skeleton->progs.on_have_read, true},
-        {"SSL_read_ex", skeleton->progs.on_read_ex, false},
-        {"SSL_read_ex", skeleton->progs.on_have_read, true},
-        {"SSL_free", skeleton->progs.on_free, false},
+    const struct capture_bpf *skeleton = capture->skeleton;
+    struct bpf_program *const programs[NS_HOOKS] = {
+        [NS_HOOK_CTRL] = skeleton->progs.on_ctrl,
+        [NS_HOOK_NAME] = skeleton->progs.on_name,
+        [NS_HOOK_NAME_SIZED] = skeleton->progs.on_name_sized,
+        [NS_HOOK_IMPORT] = skeleton->progs.on_import,
+        [NS_HOOK_WRITE] = skeleton->progs.on_write,
+        [NS_HOOK_WRITE_SIZED] = skeleton->progs.on_write_sized,
+        [NS_HOOK_WRITE_TELLING] = skeleton->progs.on_write_ex,
+        [NS_HOOK_WRITE_KNOWN] = skeleton->progs.on_write_known,
+        [NS_HOOK_WRITTEN] = skeleton->progs.on_written,
+        [NS_HOOK_READ] = skeleton->progs.on_read,
+        [NS_HOOK_READ_TELLING] = skeleton->progs.on_read_ex,
+        [NS_HOOK_HAVE_READ] = skeleton->progs.on_have_read,
+        [NS_HOOK_FREE] = skeleton->progs.on_free,
     };
-    _Static_assert(sizeof points / sizeof points[0] <= POINTS_MAX, "there is room for them");
-    memcpy(capture->points, points, sizeof points);
-    capture->point_count = sizeof points / sizeof points[0];
+    memcpy(capture->programs, programs, sizeof programs);
 }
 
 /* What fails is told by who asked for it. */
@@ -97,7 +90,7 @@ ns_capture_load(bool stops, uint32_t only_network, ns_capture_handler *handler, 
         ns_capture_free(capture);
         return NULL;
     }
-    list_points(capture);
+    list_programs(capture);
     capture->exit = bpf_program__attach(capture->skeleton->progs.on_exit);
     capture->ring =
         ring_buffer__new(bpf_map__fd(capture->skeleton->maps.records), take, capture, NULL);
@@ -152,32 +145,30 @@ has_room(struct ns_capture *capture)
 int
 ns_capture_attach(struct ns_capture *capture, const char *path)
 {
+    struct ns_point points[NS_POINTS_MAX];
     size_t before = capture->link_count;
-    int found = 0;
-    for (size_t i = 0; i < capture->point_count; i++) {
-        const struct point *point = &capture->points[i];
-        struct bpf_uprobe_opts options = {
-            .sz = sizeof options, .func_name = point->symbol, .retprobe = point->at_return};
+    int count = ns_library_points(path, points);
+    if (count < 0) {
+        errno = -count;
+        return -1;
+    }
+    for (int i = 0; i < count; i++) {
+        struct bpf_uprobe_opts options = {.sz = sizeof options,
+                                          .retprobe = ns_hook_is_at_return(points[i].hook)};
         struct bpf_link *link =
             has_room(capture)
-                ? bpf_program__attach_uprobe_opts(point->program, -1, path, 0, &options)
+                ? bpf_program__attach_uprobe_opts(capture->programs[points[i].hook], -1, path,
+                                                  points[i].offset, &options)
                 : NULL;
-        if (link != NULL) {
-            capture->links[capture->link_count++] = link;
-            found++;
-        } else if (errno >= LIBBPF_ERRNO__LIBELF ||
-                   (errno == ENOENT && strcmp(point->symbol, "SSL_write") == 0)) {
-            break; /* it has no OpenSSL, or is no program of this machine's kind */
-        } else if (errno != ENOENT) {
+        if (link == NULL) {
+            int error = errno;
             detach(capture, before);
+            errno = error;
             return -1;
         }
+        capture->links[capture->link_count++] = link;
     }
-    if (found == 1) { /* SSL_ctrl alone */
-        detach(capture, before);
-        found = 0;
-    }
-    return found;
+    return count;
 }
 
 int

@@ -25,9 +25,9 @@ struct ns_capture *ns_capture_load(bool stops, uint32_t only_network, ns_capture
 /* Detaches from everything and frees it. */
 void ns_capture_free(struct ns_capture *capture);
 
-/* Attaches to a file that has OpenSSL's functions, for all processes that map it, now and later.
- * Returns how many functions were found: 0 where it has none of them, -1 where some could not be
- * attached to (then it is attached to none). */
+/* Attaches to a file that has one of the known libraries, for all processes that map it, now and
+ * later. Returns how many probes it took: 0 where it has none of them, -1 with errno where it could
+ * not be read, or some could not be attached (then it is attached to none). */
 int ns_capture_attach(struct ns_capture *capture, const char *path);
 
 /* For poll(2): there are records. */
