@@ -192,10 +192,14 @@ $(B)/tests/http2_simulation_test $(B)/fuzz_http2: $(call objects,$(wildcard shim
 $(B)/tests/call_memory_test: $(patsubst %,$(B)/obj/shim/%.o,call config connections counters elf_symbols gate gate_post hello link log \
     process report spool tags top_up unjudged vdso)
 
+# The agent's parts that need no kernel.
+$(B)/tests/bpf_points_test: DISASSEMBLER := -lZydis
+$(B)/tests/bpf_points_test: $(call objects,bpf/points.c)
+
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(HARNESS) $(ROOMS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(DISASSEMBLER) -lpthread -lm
 
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # As with the tests, those of the preload object's own parts link it first.
