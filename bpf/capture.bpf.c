@@ -17,7 +17,8 @@ const char ns_license[] SEC("license") = "Dual BSD/GPL";
 
 #define SIGCONT 18
 #define SIGSTOP 19
-#define SET_SERVER_NAME 55 /* SSL_CTRL_SET_TLSEXT_HOSTNAME */
+#define STOP_PENDING (1UL << 17) /* of task_struct.jobctl */
+#define SET_SERVER_NAME 55       /* SSL_CTRL_SET_TLSEXT_HOSTNAME */
 
 /* Of the kernel's own, as far as they are looked at. */
 struct ns_common {
@@ -32,9 +33,27 @@ struct nsproxy {
     struct net *net_ns;
 } __attribute__((preserve_access_index));
 
+struct tty_struct;
+
+typedef struct {
+    unsigned long sig[1];
+} sigset_t;
+
+struct sigpending {
+    sigset_t signal;
+} __attribute__((preserve_access_index));
+
+struct signal_struct {
+    struct sigpending shared_pending;
+    struct tty_struct *tty;
+} __attribute__((preserve_access_index));
+
 struct task_struct {
     unsigned int ptrace;
+    unsigned long jobctl;
+    int tgid;
     struct nsproxy *nsproxy;
+    struct signal_struct *signal;
 } __attribute__((preserve_access_index));
 
 struct {
@@ -85,12 +104,12 @@ struct {
     __type(value, __u32);
 } known SEC(".maps");
 
-/* Processes that were stopped here and not let go yet, since when. */
+/* Processes that were stopped here and not let go yet. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, 65536);
     __type(key, __u32);
-    __type(value, __u64);
+    __type(value, struct ns_stop);
 } stopped SEC(".maps");
 
 struct {
@@ -391,9 +410,21 @@ asks(__u64 bytes)
             __builtin_memcmp(begins, preface, sizeof begins) == 0);
 }
 
+/* Somebody else's stop that is on its way: the signal, or 0. */
+static __always_inline __u32
+is_stopping(struct task_struct *task)
+{
+    return (BPF_CORE_READ(task, jobctl) & STOP_PENDING) != 0 ||
+                   (BPF_CORE_READ(task, signal, shared_pending.signal.sig[0]) &
+                    1UL << (SIGSTOP - 1)) != 0
+               ? SIGSTOP
+               : 0;
+}
+
 /* The process stops before the first instruction of a write that the agent must see first, unless
- * somebody traces it, who would see the signal in its stead. A connection that is undecided may be
- * to a provider: the agent is about to say. */
+ * somebody traces it, who would see the signal in its stead, or it has a terminal, whose shell
+ * would take it for suspended, and the terminal away. A connection that is undecided may be to a
+ * provider: the agent is about to say. */
 static __always_inline __u32
 stop(__u32 pid, const struct connection *connection, __u32 state, __u64 bytes)
 {
@@ -401,13 +432,16 @@ stop(__u32 pid, const struct connection *connection, __u32 state, __u64 bytes)
         return 0;
     }
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-    if (BPF_CORE_READ(task, ptrace) != 0) {
+    if (BPF_CORE_READ(task, ptrace) != 0 || BPF_CORE_READ(task, signal, tty) != NULL) {
         return 0;
     }
-    __u64 now = bpf_ktime_get_ns();
-    if (bpf_map_update_elem(&stopped, &pid, &now, BPF_ANY) != 0) {
+    struct ns_stop none = {.since_ns = bpf_ktime_get_ns(), .by_others = is_stopping(task)};
+    bpf_map_update_elem(&stopped, &pid, &none, BPF_NOEXIST);
+    struct ns_stop *stop = bpf_map_lookup_elem(&stopped, &pid);
+    if (stop == NULL) {
         return 0; /* who could not be let go again must not be stopped */
     }
+    __sync_fetch_and_add(&stop->count, 1);
     return bpf_send_signal(SIGSTOP) == 0;
 }
 
@@ -583,7 +617,7 @@ on_have_read(struct pt_regs *regs)
 /* --- the end of a process ----------------------------------------------------------------------
  */
 
-SEC("tracepoint/sched/sched_process_exit")
+SEC("raw_tp/sched_process_exit")
 int
 on_exit(void *context)
 {
@@ -598,5 +632,52 @@ on_exit(void *context)
     bpf_map_delete_elem(&known, &pid);
     bpf_map_delete_elem(&stopped, &pid);
     tell_event(NS_RECORD_EXIT, 0, 0);
+    return 0;
+}
+
+/* --- signals of others --------------------------------------------------------------------------
+ */
+
+#define SIGTTOU 22 /* between SIGSTOP and this: SIGTSTP, SIGTTIN */
+#define SI_TKILL (-6)
+
+/* A debugger stops a thread so, or the kernel for it, and lets it go by itself. */
+static __always_inline int
+is_of_debugger(const void *info)
+{
+    int head[3] = {0}; /* si_signo, si_errno, si_code */
+    if ((__u64)info <= 1) {
+        return info != NULL; /* SEND_SIG_NOINFO: of a user; SEND_SIG_PRIV: of the kernel */
+    }
+    bpf_probe_read_kernel(head, sizeof head, info);
+    return head[2] == SI_TKILL;
+}
+
+/* The agent and its guard, set by them. */
+__u32 own_pids[2] = {0};
+
+/* A stopped process that somebody else stops, too, stays stopped when we let it go: our SIGCONT
+ * would take his stop away. One that somebody else lets go must not be written into any more. */
+SEC("raw_tp/signal_generate")
+int
+on_signal(struct bpf_raw_tracepoint_args *context)
+{
+    int signal = (int)context->args[0];
+    if (signal < SIGCONT || signal > SIGTTOU) {
+        return 0;
+    }
+    struct task_struct *task = (struct task_struct *)context->args[2];
+    __u32 pid = (__u32)BPF_CORE_READ(task, tgid);
+    __u32 sender = bpf_get_current_pid_tgid() >> 32;
+    struct ns_stop *stop = bpf_map_lookup_elem(&stopped, &pid);
+    if (stop == NULL || sender == own_pids[0] || sender == own_pids[1]) {
+        return 0;
+    }
+    if (signal == SIGCONT) {
+        stop->let_go = 1;
+        stop->by_others = 0;
+    } else if (signal != SIGSTOP || !is_of_debugger((const void *)context->args[1])) {
+        stop->by_others = (__u32)signal;
+    }
     return 0;
 }

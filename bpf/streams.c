@@ -9,10 +9,11 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "bpf/owners.h"
 #include "shim/call.h"
-#include "shim/hello.h"
 #include "shim/http2_connection.h"
 #include "shim/process.h"
+#include "shim/tags.h"
 #include "wire/text.h"
 
 #define BUCKETS 4096
@@ -31,17 +32,13 @@ struct stream {
     uint64_t ahead;       /* bytes that were looked at, and OpenSSL has not taken yet */
     struct ns_bytes held; /* of the request that is being written, from its first byte */
     struct ns_origin origin;
+    struct ns_owner *owner;
+    uint32_t missed; /* in so many rounds it was not marked */
 };
 
-/* Bytes of the process that must not leave as they are. */
-struct range {
-    uint64_t from;
-    uint32_t bytes;
-};
-
-/* What is done where a call is denied. */
+/* Bytes of the process that must not leave as they are where a call is denied. */
 struct blanks {
-    struct range body, secret;
+    struct ns_range body, secret;
 };
 
 /* A call of a stopped process that the collector was asked about. */
@@ -56,7 +53,9 @@ struct question {
 
 struct ns_streams {
     const struct ns_wire_hosts *hosts;
-    ns_streams_overwrite *overwrite;
+    struct ns_owners *owners;
+    ns_streams_deny *deny;
+    void *context; /* of deny */
     struct question *questions;
     size_t count;
     struct stream *buckets[BUCKETS];
@@ -75,23 +74,18 @@ place_of(struct ns_streams *streams, uint64_t connection)
 }
 
 struct ns_streams *
-ns_streams_new(const struct ns_wire_hosts *hosts, ns_streams_overwrite *overwrite)
+ns_streams_new(const struct ns_wire_hosts *hosts, ns_streams_deny *deny, void *context)
 {
     struct ns_streams *streams = ns_mem_alloc(sizeof *streams);
-    if (streams != NULL) {
-        streams->hosts = hosts;
-        streams->overwrite = overwrite;
+    struct ns_owners *owners = ns_owners_new();
+    if (streams == NULL || owners == NULL) {
+        ns_owners_free(owners);
+        ns_mem_free(streams);
+        return NULL;
     }
+    *streams =
+        (struct ns_streams){.hosts = hosts, .owners = owners, .deny = deny, .context = context};
     return streams;
-}
-
-static void
-read_name(struct ns_origin *origin, uint32_t pid)
-{
-    char link[64];
-    snprintf(link, sizeof link, "/proc/%u/exe", pid);
-    ns_executable_name(link, "", origin->process);
-    origin->pid = pid;
 }
 
 static struct stream *
@@ -101,14 +95,19 @@ open_stream(struct ns_streams *streams, const struct ns_record *record, const ch
         return NULL;
     }
     struct stream *stream = ns_mem_alloc(sizeof *stream);
-    if (stream != NULL) {
-        stream->connection = record->connection;
-        stream->pid = record->pid;
-        snprintf(stream->server_name, sizeof stream->server_name, "%s", server_name);
-        read_name(&stream->origin, record->pid);
-        *place_of(streams, record->connection) = stream;
-        streams->count++;
+    struct ns_owner *owner = stream == NULL ? NULL : ns_owners_get(streams->owners, record->pid);
+    if (owner == NULL) {
+        ns_mem_free(stream);
+        return NULL;
     }
+    stream->connection = record->connection;
+    stream->pid = record->pid;
+    stream->owner = owner;
+    stream->origin.pid = record->pid;
+    memcpy(stream->origin.process, owner->process, sizeof stream->origin.process);
+    snprintf(stream->server_name, sizeof stream->server_name, "%s", server_name);
+    *place_of(streams, record->connection) = stream;
+    streams->count++;
     return stream;
 }
 
@@ -135,12 +134,13 @@ unask(struct ns_streams *streams, const struct ns_wire_call *call)
     return false;
 }
 
-/* A denied call is over with the provider's refusal, which is no call's answer. One that ends
- * before the collector has answered gives back what that may have reserved. */
+/* A denied call whose provider has answered is told with that answer: its status, and what it used
+ * after all. One without an answer is the denial that the collector knows. One that ends before the
+ * collector has answered gives back what that may have reserved. */
 static void
 finish(struct ns_streams *streams, struct ns_wire_call *call, bool cut)
 {
-    if (!unask(streams, call) && is_denied(call)) {
+    if (!unask(streams, call) && is_denied(call) && call->response.status == 0) {
         ns_call_drop(call);
     } else {
         ns_call_finish(call, cut);
@@ -178,6 +178,7 @@ close_stream(struct ns_streams *streams, struct stream **link)
     *link = stream->next;
     streams->count--;
     forget_bytes(streams, stream);
+    ns_owners_put(stream->owner);
     ns_mem_free(stream);
 }
 
@@ -222,7 +223,55 @@ ns_streams_free(struct ns_streams *streams)
             close_stream(streams, &streams->buckets[i]);
         }
     }
+    if (streams != NULL) {
+        ns_owners_free(streams->owners);
+    }
     ns_mem_free(streams);
+}
+
+static void
+exit_one(void *context, uint32_t pid)
+{
+    ns_streams_exit(context, pid);
+}
+
+void
+ns_streams_sweep(struct ns_streams *streams)
+{
+    ns_owners_sweep(streams->owners, exit_one, streams);
+}
+
+void
+ns_streams_unmark(struct ns_streams *streams)
+{
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct stream *stream = streams->buckets[i]; stream != NULL; stream = stream->next) {
+            stream->missed++;
+        }
+    }
+}
+
+void
+ns_streams_mark(void *streams, uint64_t connection)
+{
+    struct stream *stream = *place_of(streams, connection);
+    if (stream != NULL) {
+        stream->missed = 0;
+    }
+}
+
+void
+ns_streams_end_unmarked(struct ns_streams *streams)
+{
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct stream **link = &streams->buckets[i]; *link != NULL;) {
+            if ((*link)->missed < NS_STREAMS_MISSED_MAX) {
+                link = &(*link)->next;
+            } else {
+                close_stream(streams, link);
+            }
+        }
+    }
 }
 
 /* --- which are of interest -------------------------------------------------------------------- */
@@ -280,16 +329,18 @@ begin(const struct ns_streams *streams, struct stream *stream, const uint8_t *by
 
 /* A denied call is answered by the provider all the same, and known by not being sent. */
 static void
-rule(const struct ns_streams *streams, uint32_t pid, struct ns_wire_call *call,
-     const struct blanks *blanks, enum ns_ruling ruling)
+rule(const struct ns_streams *streams, const struct ns_wire_call *call, struct ns_denied *denied,
+     enum ns_ruling ruling)
 {
     struct ns_ticket *ticket = call->user;
+    denied->would = ruling == NS_RULING_ALLOW;
     if (ticket != NULL) {
-        ticket->sent = ruling == NS_RULING_ALLOW;
+        ticket->sent = denied->would;
+        denied->pid = ticket->origin->pid;
+        denied->process = ticket->origin->process;
     }
-    if (ruling == NS_RULING_DENY) {
-        streams->overwrite(pid, blanks->body.from, blanks->body.bytes, ' ');
-        streams->overwrite(pid, blanks->secret.from, blanks->secret.bytes, 'x');
+    if (!denied->would || denied->verdict->reason != NS_REASON_NONE) {
+        streams->deny(streams->context, denied);
     }
 }
 
@@ -308,7 +359,8 @@ judge(const struct write *write, struct ns_wire_call *call, const uint8_t *reque
       const struct blanks *blanks)
 {
     struct ns_streams *streams = write->streams;
-    struct ns_gate_verdict verdict;
+    struct ns_gate_verdict verdict = {0};
+    ns_tags_fill(&call->request.identity, &write->stream->owner->identity);
     struct question *question = write->record->stopped ? ns_mem_alloc(sizeof *question) : NULL;
     enum ns_ruling ruling = question == NULL
                                 ? ns_call_judge(call, request, bytes, &verdict)
@@ -327,9 +379,14 @@ judge(const struct write *write, struct ns_wire_call *call, const uint8_t *reque
         return;
     }
     ns_mem_free(question);
-    /* Bytes of a process that is not stopped may be gone already. */
-    struct blanks none = {0};
-    rule(streams, write->stream->pid, call, write->record->stopped ? blanks : &none, ruling);
+    rule(streams, call,
+         &(struct ns_denied){.pid = write->record->pid,
+                             .process = write->stream->owner->process,
+                             .verdict = &verdict,
+                             .stopped = write->record->stopped != 0,
+                             .body = blanks->body,
+                             .secret = blanks->secret},
+         ruling);
 }
 
 bool
@@ -360,7 +417,7 @@ ns_streams_listen(struct ns_streams *streams)
     int64_t now_ns = ns_clock_ns(CLOCK_MONOTONIC);
     for (struct question **link = &streams->questions; *link != NULL;) {
         struct question *question = *link;
-        struct ns_gate_verdict verdict;
+        struct ns_gate_verdict verdict = {0};
         enum ns_ruling ruling =
             ns_call_heard(question->call, &question->asked, now_ns >= question->until_ns, &verdict);
         if (ruling == NS_RULING_ASKED) {
@@ -368,7 +425,26 @@ ns_streams_listen(struct ns_streams *streams)
             continue;
         }
         *link = question->next;
-        rule(streams, question->pid, question->call, &question->blanks, ruling);
+        rule(streams, question->call,
+             &(struct ns_denied){.pid = question->pid,
+                                 .verdict = &verdict,
+                                 .stopped = true,
+                                 .body = question->blanks.body,
+                                 .secret = question->blanks.secret},
+             ruling);
+        ns_mem_free(question);
+    }
+}
+
+void
+ns_streams_give_up(struct ns_streams *streams)
+{
+    while (streams->questions != NULL) {
+        struct question *question = streams->questions;
+        struct ns_ticket *ticket = question->call->user;
+        streams->questions = question->next;
+        ns_gate_unask(&question->asked);
+        ticket->sent = true;
         ns_mem_free(question);
     }
 }
@@ -392,7 +468,7 @@ blanks_http1(const struct write *write, const struct ns_wire_call *call, uint32_
         .body = {write->record->from + (uint64_t)from, (uint32_t)((int64_t)end - from)}};
     struct ns_wire_range secret = call->request.credential_range;
     if (secret.bytes > 0 && start + (int64_t)secret.offset >= 0) {
-        blanks.secret = (struct range){
+        blanks.secret = (struct ns_range){
             write->record->from + (uint64_t)(start + (int64_t)secret.offset), secret.bytes};
     }
     return blanks;
@@ -452,7 +528,7 @@ blanks_http2(const struct write *write, uint32_t id, size_t end)
         if (bytes[i] == 0 && bytes[i + 3] == NS_HTTP2_DATA && stream == id && next <= end &&
             length > padded) {
             uint64_t at = write->offset + i + NS_HTTP2_HEADER_BYTES + padded;
-            blanks.body = (struct range){write->record->from + at, (uint32_t)(length - padded)};
+            blanks.body = (struct ns_range){write->record->from + at, (uint32_t)(length - padded)};
         }
         i = next;
     }
