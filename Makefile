@@ -166,7 +166,7 @@ UNIT := $(filter $(addprefix $(B)/tests/,wire_% protocol_% base_% shim_mem_% shi
 endif
 
 # With a sanitizer run the suites that run the programs. The others look at the release build itself
-# (abi, demo, harmless, soak) or at none of it (bpf, pricing_convert); those for threads, at threads.
+# (abi, demo, harmless, soak) or at none of it (bpf, bpf_agent, pricing_convert); those for threads, at threads.
 E2E_asan := bpf_capture cli clients collector crash http2 http2_streams loss openssl privacy race shim sql store streams streams_cut streams_ledger
 E2E_tsan := collector crash http2 http2_streams loss race shim streams_ledger
 E2E_cov := $(E2E_asan)
@@ -291,15 +291,18 @@ bench: all $(BENCHES) ## measures, each figure beside its reference
 
 DOC := $(PREFIX)/share/doc/nullspend
 UNIT_DIR := $(PREFIX)/lib/systemd/system
+UNITS := $(notdir $(wildcard packaging/*.service))
 INSTALLED := $(patsubst $(B)/%,$(PREFIX)/bin/%,$(filter-out %.so,$(PROGRAMS))) \
-    $(PREFIX)/lib/libnullspend.so $(UNIT_DIR)/nullspendd.service
+    $(PREFIX)/lib/libnullspend.so $(UNITS:%=$(UNIT_DIR)/%)
 
-install: all ## into DESTDIR/PREFIX (default /usr/local): programs, library, systemd unit, documents
+install: all ## into DESTDIR/PREFIX (default /usr/local): programs, library, systemd units, documents
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib" "$(DESTDIR)$(UNIT_DIR)" "$(DESTDIR)$(DOC)"
 	install -m 755 $(filter-out %.so,$(PROGRAMS)) "$(DESTDIR)$(PREFIX)/bin/"
 	install -m 644 $(B)/libnullspend.so "$(DESTDIR)$(PREFIX)/lib/"
-	sed 's|/usr/local|$(PREFIX)|' packaging/nullspendd.service >"$(DESTDIR)$(UNIT_DIR)/nullspendd.service"
-	chmod 644 "$(DESTDIR)$(UNIT_DIR)/nullspendd.service"
+	for unit in $(UNITS); do \
+	    sed 's|/usr/local|$(PREFIX)|' "packaging/$$unit" >"$(DESTDIR)$(UNIT_DIR)/$$unit" && \
+	    chmod 644 "$(DESTDIR)$(UNIT_DIR)/$$unit" || exit 1; \
+	done
 	install -m 644 README.md LICENSE NOTICE docs/*.md "$(DESTDIR)$(DOC)/"
 
 uninstall: ## removes what install put there

@@ -156,7 +156,8 @@ ns_owners_sweep(struct ns_owners *owners, ns_owners_visit *visit, void *context)
             struct ns_owner *owner = *link;
             uint64_t ticks = start_ticks(owner->pid);
             bool gone = ticks == 0 || ticks != owner->start_ticks;
-            if (gone && owner->users > 0) {
+            owner->gone = gone ? owner->gone + 1 : 0;
+            if (owner->gone == NS_OWNER_GONE_MAX && owner->users > 0) {
                 visit(context, owner->pid);
             }
             if (gone && owner->users == 0) {

@@ -15,6 +15,10 @@
 /* Of an environment so much is read; what lies behind is not seen. */
 #define NS_OWNER_ENVIRONMENT_BYTES_MAX (256 << 10)
 
+/* Sweeps, some time apart, that must find no process: at the first its last records may be under
+ * way. */
+#define NS_OWNER_GONE_MAX 2
+
 /* At once: some 6 KiB each. */
 #define NS_OWNERS_MAX 8192
 
@@ -22,6 +26,7 @@ struct ns_owner {
     struct ns_owner *next;
     uint32_t pid;
     uint32_t users; /* ns_owners_get without ns_owners_put */
+    uint32_t gone;  /* so many sweeps found its process over */
     uint64_t start_ticks;
     char process[NS_NAME_BYTES_MAX + 1]; /* the executable's; another one has another environment */
     struct ns_wire_identity identity;
