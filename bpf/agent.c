@@ -345,8 +345,8 @@ end(struct agent *agent)
     }
     if (agent->stops != NULL) {
         ns_capture_take(agent->capture);
-        ns_streams_give_up(agent->streams);
     }
+    ns_streams_give_up(agent->streams);
     ns_stops_free(agent->stops);
     ns_streams_free(agent->streams);
     ns_capture_free(agent->capture);

@@ -43,8 +43,13 @@ struct sigpending {
     sigset_t signal;
 } __attribute__((preserve_access_index));
 
+struct pid;
+
+enum { PIDTYPE_PGID = 2, PIDTYPE_SID };
+
 struct signal_struct {
     struct sigpending shared_pending;
+    struct pid *pids[4];
     struct tty_struct *tty;
 } __attribute__((preserve_access_index));
 
@@ -53,6 +58,7 @@ struct task_struct {
     unsigned long jobctl;
     int tgid;
     struct nsproxy *nsproxy;
+    struct task_struct *real_parent;
     struct signal_struct *signal;
 } __attribute__((preserve_access_index));
 
@@ -421,6 +427,19 @@ is_stopping(struct task_struct *task)
                : 0;
 }
 
+/* A shell with job control puts each job into a process group of its own, and would take one that
+ * stops for suspended: it would take the terminal away from it. */
+static __always_inline int
+is_job(struct task_struct *task)
+{
+    struct task_struct *parent = BPF_CORE_READ(task, real_parent);
+    return BPF_CORE_READ(task, signal, tty) != NULL &&
+           BPF_CORE_READ(task, signal, pids[PIDTYPE_SID]) ==
+               BPF_CORE_READ(parent, signal, pids[PIDTYPE_SID]) &&
+           BPF_CORE_READ(task, signal, pids[PIDTYPE_PGID]) !=
+               BPF_CORE_READ(parent, signal, pids[PIDTYPE_PGID]);
+}
+
 /* The process stops before the first instruction of a write that the agent must see first, unless
  * somebody traces it, who would see the signal in its stead, or it has a terminal, whose shell
  * would take it for suspended, and the terminal away. A connection that is undecided may be to a
@@ -432,7 +451,7 @@ stop(__u32 pid, const struct connection *connection, __u32 state, __u64 bytes)
         return 0;
     }
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-    if (BPF_CORE_READ(task, ptrace) != 0 || BPF_CORE_READ(task, signal, tty) != NULL) {
+    if (BPF_CORE_READ(task, ptrace) != 0 || is_job(task)) {
         return 0;
     }
     struct ns_stop none = {.since_ns = bpf_ktime_get_ns(), .by_others = is_stopping(task)};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bpf/streams.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,11 +42,14 @@ struct blanks {
     struct ns_range body, secret;
 };
 
-/* A call of a stopped process that the collector was asked about. */
+/* A call that the collector was asked about. */
 struct question {
     struct question *next;
     uint32_t pid;
-    struct ns_wire_call *call;
+    bool stopped; /* its process waits */
+    char process[NS_NAME_BYTES_MAX + 1];
+    struct ns_uuid call_id;
+    struct ns_wire_call *call; /* NULL: it is over, and only its denial is waited for */
     struct ns_gate_question asked;
     int64_t until_ns;
     struct blanks blanks;
@@ -118,16 +122,21 @@ is_denied(const struct ns_wire_call *call)
     return ticket != NULL && !ticket->sent;
 }
 
-/* Gives up the question about a call. Returns whether there was one. */
+/* Gives up the question about a call that ends; where nobody waits for it, it is not too late for a
+ * denial to be told. Returns whether there was one. */
 static bool
 unask(struct ns_streams *streams, const struct ns_wire_call *call)
 {
     for (struct question **link = &streams->questions; *link != NULL; link = &(*link)->next) {
         struct question *question = *link;
-        if (question->call == call) {
+        if (question->call == call && question->stopped) {
             *link = question->next;
             ns_gate_unask(&question->asked);
             ns_mem_free(question);
+            return true;
+        }
+        if (question->call == call) {
+            question->call = NULL;
             return true;
         }
     }
@@ -332,12 +341,10 @@ static void
 rule(const struct ns_streams *streams, const struct ns_wire_call *call, struct ns_denied *denied,
      enum ns_ruling ruling)
 {
-    struct ns_ticket *ticket = call->user;
+    struct ns_ticket *ticket = call == NULL ? NULL : call->user;
     denied->would = ruling == NS_RULING_ALLOW;
     if (ticket != NULL) {
         ticket->sent = denied->would;
-        denied->pid = ticket->origin->pid;
-        denied->process = ticket->origin->process;
     }
     if (!denied->would || denied->verdict->reason != NS_REASON_NONE) {
         streams->deny(streams->context, denied);
@@ -361,17 +368,21 @@ judge(const struct write *write, struct ns_wire_call *call, const uint8_t *reque
     struct ns_streams *streams = write->streams;
     struct ns_gate_verdict verdict = {0};
     ns_tags_fill(&call->request.identity, &write->stream->owner->identity);
-    struct question *question = write->record->stopped ? ns_mem_alloc(sizeof *question) : NULL;
+    struct question *question = ns_mem_alloc(sizeof *question);
     enum ns_ruling ruling = question == NULL
                                 ? ns_call_judge(call, request, bytes, &verdict)
                                 : ns_call_ask(call, request, bytes, &verdict, &question->asked);
     struct ns_ticket *ticket = call->user;
     if (ticket != NULL) {
         ticket->origin = &write->stream->origin;
+        ticket->sent = !write->record->stopped;
     }
     if (question != NULL && ruling == NS_RULING_ASKED) {
         question->pid = write->stream->pid;
+        question->stopped = write->record->stopped != 0;
         question->call = call;
+        memcpy(question->process, write->stream->owner->process, sizeof question->process);
+        question->call_id = ticket->call_id;
         question->until_ns = ns_clock_ns(CLOCK_MONOTONIC) + ns_process_config()->deadline_ns;
         question->blanks = *blanks;
         question->next = streams->questions;
@@ -393,7 +404,7 @@ bool
 ns_streams_asks(const struct ns_streams *streams, uint32_t pid)
 {
     const struct question *question = streams == NULL ? NULL : streams->questions;
-    while (question != NULL && question->pid != pid) {
+    while (question != NULL && (question->pid != pid || !question->stopped)) {
         question = question->next;
     }
     return question != NULL;
@@ -411,6 +422,24 @@ ns_streams_poll(const struct ns_streams *streams, struct pollfd *polled, size_t 
     return count;
 }
 
+/* The verdict on a call that is over. Where its report came before its question, the collector
+ * takes that for a second one of the same call, which is no denial. */
+static enum ns_ruling
+hear_late(struct question *question, bool last, struct ns_gate_verdict *verdict)
+{
+    int error = ns_gate_answer(&question->asked, &question->call_id, false, verdict);
+    if (error == -EAGAIN && !last) {
+        return NS_RULING_ASKED;
+    }
+    ns_gate_unask(&question->asked);
+    bool denied = error == 0 && verdict->decision != NS_DECISION_ALLOW &&
+                  verdict->reason != NS_REASON_LOOP && ns_process_config()->mode == NS_MODE_ENFORCE;
+    if (error != 0 || verdict->reason == NS_REASON_LOOP) {
+        verdict->reason = NS_REASON_NONE;
+    }
+    return denied ? NS_RULING_DENY : NS_RULING_ALLOW;
+}
+
 void
 ns_streams_listen(struct ns_streams *streams)
 {
@@ -418,8 +447,11 @@ ns_streams_listen(struct ns_streams *streams)
     for (struct question **link = &streams->questions; *link != NULL;) {
         struct question *question = *link;
         struct ns_gate_verdict verdict = {0};
+        bool last = now_ns >= question->until_ns;
         enum ns_ruling ruling =
-            ns_call_heard(question->call, &question->asked, now_ns >= question->until_ns, &verdict);
+            question->call == NULL
+                ? hear_late(question, last, &verdict)
+                : ns_call_heard(question->call, &question->asked, last, &verdict);
         if (ruling == NS_RULING_ASKED) {
             link = &question->next;
             continue;
@@ -427,8 +459,9 @@ ns_streams_listen(struct ns_streams *streams)
         *link = question->next;
         rule(streams, question->call,
              &(struct ns_denied){.pid = question->pid,
+                                 .process = question->process,
                                  .verdict = &verdict,
-                                 .stopped = true,
+                                 .stopped = question->stopped,
                                  .body = question->blanks.body,
                                  .secret = question->blanks.secret},
              ruling);
@@ -439,12 +472,14 @@ ns_streams_listen(struct ns_streams *streams)
 void
 ns_streams_give_up(struct ns_streams *streams)
 {
-    while (streams->questions != NULL) {
+    while (streams != NULL && streams->questions != NULL) {
         struct question *question = streams->questions;
-        struct ns_ticket *ticket = question->call->user;
+        struct ns_ticket *ticket = question->call == NULL ? NULL : question->call->user;
         streams->questions = question->next;
         ns_gate_unask(&question->asked);
-        ticket->sent = true;
+        if (ticket != NULL) {
+            ticket->sent = true;
+        }
         ns_mem_free(question);
     }
 }

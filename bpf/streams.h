@@ -50,13 +50,13 @@ void ns_streams_free(struct ns_streams *streams);
 enum ns_connection_state ns_streams_name(struct ns_streams *streams, const struct ns_record *record,
                                          const char *server_name);
 
-/* Bytes that a process is about to write. A call whose facts are complete with them is asked about:
- * without waiting where the process is stopped, which must not go on then before ns_streams_asks is
- * false. What is denied is handed to ns_streams_deny. Returns what the connection is. */
+/* Bytes that a process is about to write. A call whose facts are complete with them is asked about
+ * without waiting: a process that is stopped must not go on before ns_streams_asks is false. What
+ * is denied is handed to ns_streams_deny. Returns what the connection is. */
 enum ns_connection_state ns_streams_write(struct ns_streams *streams,
                                           const struct ns_record *record, const uint8_t *bytes);
 
-/* Does this process wait for an answer? (NULL: nobody does.) */
+/* Is this process stopped for an answer? (NULL: nobody is.) */
 bool ns_streams_asks(const struct ns_streams *streams, uint32_t pid);
 
 /* For poll(2), where answers arrive: fills at most `room`, returns how many. */

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's life: what becomes of denied calls, who stays stopped, what it may do, how it ends."""
 import os
+import pty
+import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -219,6 +222,68 @@ def a_process_that_is_traced_already_is_not_stopped():
         equal(status_of(client), 200, "status")
         said = agent.said()
         check("it left, for the process was not stopped" in said, said)
+
+
+def silent_about(model):
+    """Answers questions about other models alone."""
+    allow = fake_collector.allow()
+    return lambda fields: None if fields["requested_model"] == model else allow(fields)
+
+
+@test
+def a_question_that_nobody_waits_for_holds_up_no_other():
+    """Where nobody is stopped, the agent itself must not wait either."""
+    with shimlab.Shim() as shim, Agent(shim, "--on-denial=alert"):
+        shim.collector.rule = silent_about("gpt-4o")
+        path = os.path.join(shim.directory, "answered")
+        client = start_curl(shim, body(model="gpt-4o"), "X-Replay: wait=" + path)
+        shim.collector.wait("CHECK")
+        equal(curl(shim), 200, "status of another")
+        shim.collector.wait("CHECK", 2)
+        told, = shim.collector.wait("REPORT")
+        equal(told["requested_model"], "gpt-4o-mini", "whose report comes first")
+        touch(path)
+        equal(status_of(client), 200, "status")
+        shim.collector.wait("REPORT", 2)
+
+
+def at_terminal(shim, *lines):
+    """What an interactive bash shows of these lines at a terminal of its own."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"],
+                   shim.environment(PS1="", TERM="dumb"))
+    shown = b""
+    os.write(terminal, b"stty -echo\n" + "".join(line + "\n" for line in lines).encode() +
+             b"exit\n")
+    while True:
+        ready, _, _ = select.select([terminal], [], [], agentlab.HANGS_AFTER_S)
+        check(ready, f"the shell hangs after {shown!r}")
+        try:
+            data = os.read(terminal, 4096)
+        except OSError:  # the terminal is closed
+            data = b""
+        if not data:
+            break
+        shown += data
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    return shown.decode("utf-8", "replace")
+
+
+@test
+def a_job_of_a_shell_is_not_taken_for_suspended():
+    """It is not stopped, so a denied call of its leaves; what its jobs start is stopped."""
+    with shimlab.Shim() as shim, Agent(shim, may_speak=True) as agent:
+        shim.collector.rule = fake_collector.deny()
+        call = shlex.join(agentlab.curl_command(body()))
+        shown = at_terminal(shim, f"{call}; echo =job=$?")
+        check("200=job=0" in shown and "Stopped" not in shown, shown)
+        said = agent.said()
+        check("it left, for the process was not stopped" in said, said)
+        shown = at_terminal(shim, f"sh -c {shlex.quote(call + '; true')}; echo =below=$?")
+        check("400=below=0" in shown or "401=below=0" in shown, shown)
+        check("Stopped" not in shown, shown)
 
 
 @test
