@@ -41,6 +41,7 @@
 struct agent {
     const struct ns_agent_options *options;
     struct ns_capture *capture;
+    struct ns_questions *questions;
     struct ns_streams *streams;
     struct ns_targets *targets;
     struct ns_stops *stops;
@@ -68,36 +69,37 @@ overwrite(uint32_t pid, const struct ns_range *range, char with)
 }
 
 /* The key goes first: without it the provider refuses whatever the body is. */
-static const char *
-blank(const struct ns_denied *denied)
+static bool
+blank(uint32_t pid, const struct ns_asking *asking)
 {
-    bool keyless = overwrite(denied->pid, &denied->secret, 'x');
-    return overwrite(denied->pid, &denied->body, ' ') && keyless
-               ? NULL
-               : "it could not be blanked: its memory cannot be written";
+    bool keyless = overwrite(pid, &asking->secret, 'x');
+    return overwrite(pid, &asking->body, ' ') && keyless;
 }
 
-/* A process that nobody holds in place may have sent it; its memory is its own again. */
-static void
+/* A process that nobody holds in place may have sent it; its memory is its own again. A collector
+ * that is away is no reason to end a process. */
+static bool
 deny(void *context, const struct ns_denied *denied)
 {
     struct agent *agent = context;
-    bool held = !denied->would && denied->stopped && ns_stops_holds(agent->stops, denied->pid);
-    /* A collector that is away is no reason to end a process. */
+    const struct ns_origin *origin = denied->asking->origin;
+    bool held =
+        !denied->would && denied->asking->stopped && ns_stops_holds(agent->stops, origin->pid);
     bool kills = !denied->would && agent->options->on_denial == NS_ON_DENIAL_KILL &&
                  denied->verdict->reason != NS_REASON_COLLECTOR_UNREACHABLE;
-    const char *what = "it went on";
-    if (kills && kill((pid_t)denied->pid, SIGKILL) == 0) {
+    const char *what = "it left, for the process was not stopped";
+    if (denied->would) {
+        what = "it went on";
+    } else if (kills && kill((pid_t)origin->pid, SIGKILL) == 0) {
         what = held ? "killed, it has not left" : "killed, it may have left";
     } else if (held) {
-        what = blank(denied);
-    } else if (!denied->would) {
-        what = "it left, for the process was not stopped";
+        what = blank(origin->pid, denied->asking) ? NULL : "its memory cannot be written, it left";
     }
     if (what != NULL) {
-        fprintf(stderr, "nullspend-bpf: process %u (%s): a call is denied: %s (%s)\n", denied->pid,
-                denied->process, what, denied->verdict->message);
+        fprintf(stderr, "nullspend-bpf: process %u (%s): a call is denied: %s (%s)\n", origin->pid,
+                origin->process, what, denied->verdict->message);
     }
+    return !held;
 }
 
 /* --- records -------------------------------------------------------------------------------- */
@@ -114,9 +116,9 @@ is_left_alone(struct agent *agent, const struct ns_record *record)
 }
 
 static bool
-waits(const void *streams, uint32_t pid)
+waits(const void *questions, uint32_t pid)
 {
-    return ns_streams_asks(streams, pid);
+    return ns_questions_waits(questions, pid);
 }
 
 static void
@@ -248,7 +250,10 @@ start(struct agent *agent)
             stderr);
         return false;
     }
-    agent->streams = ns_streams_new(&ns_process_config()->hosts, deny, agent);
+    agent->questions = ns_questions_new(deny, agent);
+    agent->streams = agent->questions == NULL
+                         ? NULL
+                         : ns_streams_new(&ns_process_config()->hosts, agent->questions);
     agent->targets = ns_targets_new();
     if (agent->streams == NULL || agent->targets == NULL) {
         fputs("nullspend-bpf: no memory\n", stderr);
@@ -321,16 +326,16 @@ turn(struct agent *agent, int signals)
         [RECORDS] = {.fd = ns_capture_fd(agent->capture), .events = POLLIN},
         [SIGNALS] = {.fd = signals, .events = POLLIN},
         [GUARD] = {.fd = agent->guard.process, .events = POLLIN}};
-    size_t count =
-        FIRST_QUESTION + ns_streams_poll(agent->streams, polled + FIRST_QUESTION, QUESTIONS_POLLED);
+    size_t count = FIRST_QUESTION +
+                   ns_questions_poll(agent->questions, polled + FIRST_QUESTION, QUESTIONS_POLLED);
     poll(polled, count, count > FIRST_QUESTION ? TURN_MS : (int)(SCAN_NS / 1000000));
     if ((polled[GUARD].revents & POLLIN) != 0) {
         ns_guard_end(&agent->guard);
         start_guard(agent);
     }
     ns_capture_take(agent->capture);
-    ns_streams_listen(agent->streams);
-    ns_stops_let_go(agent->stops, waits, agent->streams);
+    ns_questions_listen(agent->questions);
+    ns_stops_let_go(agent->stops, waits, agent->questions);
     look_around(agent);
     return (polled[SIGNALS].revents & POLLIN) == 0;
 }
@@ -346,9 +351,12 @@ end(struct agent *agent)
     if (agent->stops != NULL) {
         ns_capture_take(agent->capture);
     }
-    ns_streams_give_up(agent->streams);
+    if (agent->questions != NULL) {
+        ns_questions_give_up(agent->questions);
+    }
     ns_stops_free(agent->stops);
     ns_streams_free(agent->streams);
+    ns_questions_free(agent->questions);
     ns_capture_free(agent->capture);
     ns_targets_free(agent->targets);
     ns_gate_flush();

@@ -659,6 +659,7 @@ on_exit(void *context)
 
 #define SIGTTOU 22 /* between SIGSTOP and this: SIGTSTP, SIGTTIN */
 #define SI_TKILL (-6)
+#define SIGNAL_IGNORED 1 /* TRACE_SIGNAL_IGNORED: the program does not want it */
 
 /* A debugger stops a thread so, or the kernel for it, and lets it go by itself. */
 static __always_inline int
@@ -682,7 +683,7 @@ int
 on_signal(struct bpf_raw_tracepoint_args *context)
 {
     int signal = (int)context->args[0];
-    if (signal < SIGCONT || signal > SIGTTOU) {
+    if (signal < SIGCONT || signal > SIGTTOU || context->args[4] == SIGNAL_IGNORED) {
         return 0;
     }
     struct task_struct *task = (struct task_struct *)context->args[2];

@@ -68,10 +68,12 @@ ns_stop_end(int stopped_fd, uint32_t pid, uint32_t *seen)
     int process = (int)syscall(SYS_pidfd_open, pid, 0);
     struct ns_stop stop;
     bool ended = bpf_map_lookup_elem(stopped_fd, &pid, &stop) != 0 || stop.count <= *seen;
-    if (ended && bpf_map_lookup_and_delete_elem(stopped_fd, &pid, &stop) == 0) {
+    bool removed = ended && bpf_map_lookup_and_delete_elem(stopped_fd, &pid, &stop) == 0;
+    /* Whom somebody else has stopped, too, stays stopped: from here on it is his stop. */
+    if (removed && stop.by_others != SIGSTOP) {
         send(process, SIGCONT);
         ended = *seen == NS_STOP_ALL || !stop_again(stopped_fd, pid, process, &stop, seen);
-        if (ended && stop.by_others != 0) {
+        if (ended && stop.by_others != 0) { /* a signal that the program may handle */
             send(process, (int)stop.by_others);
         }
     }

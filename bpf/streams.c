@@ -37,30 +37,10 @@ struct stream {
     uint32_t missed; /* in so many rounds it was not marked */
 };
 
-/* Bytes of the process that must not leave as they are where a call is denied. */
-struct blanks {
-    struct ns_range body, secret;
-};
-
-/* A call that the collector was asked about. */
-struct question {
-    struct question *next;
-    uint32_t pid;
-    bool stopped; /* its process waits */
-    char process[NS_NAME_BYTES_MAX + 1];
-    struct ns_uuid call_id;
-    struct ns_wire_call *call; /* NULL: it is over, and only its denial is waited for */
-    struct ns_gate_question asked;
-    int64_t until_ns;
-    struct blanks blanks;
-};
-
 struct ns_streams {
     const struct ns_wire_hosts *hosts;
     struct ns_owners *owners;
-    ns_streams_deny *deny;
-    void *context; /* of deny */
-    struct question *questions;
+    struct ns_questions *questions;
     size_t count;
     struct stream *buckets[BUCKETS];
 };
@@ -78,7 +58,7 @@ place_of(struct ns_streams *streams, uint64_t connection)
 }
 
 struct ns_streams *
-ns_streams_new(const struct ns_wire_hosts *hosts, ns_streams_deny *deny, void *context)
+ns_streams_new(const struct ns_wire_hosts *hosts, struct ns_questions *questions)
 {
     struct ns_streams *streams = ns_mem_alloc(sizeof *streams);
     struct ns_owners *owners = ns_owners_new();
@@ -87,8 +67,7 @@ ns_streams_new(const struct ns_wire_hosts *hosts, ns_streams_deny *deny, void *c
         ns_mem_free(streams);
         return NULL;
     }
-    *streams =
-        (struct ns_streams){.hosts = hosts, .owners = owners, .deny = deny, .context = context};
+    *streams = (struct ns_streams){.hosts = hosts, .owners = owners, .questions = questions};
     return streams;
 }
 
@@ -122,34 +101,14 @@ is_denied(const struct ns_wire_call *call)
     return ticket != NULL && !ticket->sent;
 }
 
-/* Gives up the question about a call that ends; where nobody waits for it, it is not too late for a
- * denial to be told. Returns whether there was one. */
-static bool
-unask(struct ns_streams *streams, const struct ns_wire_call *call)
-{
-    for (struct question **link = &streams->questions; *link != NULL; link = &(*link)->next) {
-        struct question *question = *link;
-        if (question->call == call && question->stopped) {
-            *link = question->next;
-            ns_gate_unask(&question->asked);
-            ns_mem_free(question);
-            return true;
-        }
-        if (question->call == call) {
-            question->call = NULL;
-            return true;
-        }
-    }
-    return false;
-}
-
 /* A denied call whose provider has answered is told with that answer: its status, and what it used
  * after all. One without an answer is the denial that the collector knows. One that ends before the
  * collector has answered gives back what that may have reserved. */
 static void
 finish(struct ns_streams *streams, struct ns_wire_call *call, bool cut)
 {
-    if (!unask(streams, call) && is_denied(call) && call->response.status == 0) {
+    if (!ns_questions_end(streams->questions, call) && is_denied(call) &&
+        call->response.status == 0) {
         ns_call_drop(call);
     } else {
         ns_call_finish(call, cut);
@@ -334,23 +293,6 @@ begin(const struct ns_streams *streams, struct stream *stream, const uint8_t *by
     return stream->wire != NULL;
 }
 
-/* --- asking ----------------------------------------------------------------------------------- */
-
-/* A denied call is answered by the provider all the same, and known by not being sent. */
-static void
-rule(const struct ns_streams *streams, const struct ns_wire_call *call, struct ns_denied *denied,
-     enum ns_ruling ruling)
-{
-    struct ns_ticket *ticket = call == NULL ? NULL : call->user;
-    denied->would = ruling == NS_RULING_ALLOW;
-    if (ticket != NULL) {
-        ticket->sent = denied->would;
-    }
-    if (!denied->would || denied->verdict->reason != NS_REASON_NONE) {
-        streams->deny(streams->context, denied);
-    }
-}
-
 /* A write that is looked at. */
 struct write {
     struct ns_streams *streams;
@@ -363,125 +305,12 @@ struct write {
 
 static void
 judge(const struct write *write, struct ns_wire_call *call, const uint8_t *request, size_t bytes,
-      const struct blanks *blanks)
+      struct ns_asking *asking)
 {
-    struct ns_streams *streams = write->streams;
-    struct ns_gate_verdict verdict = {0};
+    asking->origin = &write->stream->origin;
+    asking->stopped = write->record->stopped != 0;
     ns_tags_fill(&call->request.identity, &write->stream->owner->identity);
-    struct question *question = ns_mem_alloc(sizeof *question);
-    enum ns_ruling ruling = question == NULL
-                                ? ns_call_judge(call, request, bytes, &verdict)
-                                : ns_call_ask(call, request, bytes, &verdict, &question->asked);
-    struct ns_ticket *ticket = call->user;
-    if (ticket != NULL) {
-        ticket->origin = &write->stream->origin;
-        ticket->sent = !write->record->stopped;
-    }
-    if (question != NULL && ruling == NS_RULING_ASKED) {
-        question->pid = write->stream->pid;
-        question->stopped = write->record->stopped != 0;
-        question->call = call;
-        memcpy(question->process, write->stream->owner->process, sizeof question->process);
-        question->call_id = ticket->call_id;
-        question->until_ns = ns_clock_ns(CLOCK_MONOTONIC) + ns_process_config()->deadline_ns;
-        question->blanks = *blanks;
-        question->next = streams->questions;
-        streams->questions = question;
-        return;
-    }
-    ns_mem_free(question);
-    rule(streams, call,
-         &(struct ns_denied){.pid = write->record->pid,
-                             .process = write->stream->owner->process,
-                             .verdict = &verdict,
-                             .stopped = write->record->stopped != 0,
-                             .body = blanks->body,
-                             .secret = blanks->secret},
-         ruling);
-}
-
-bool
-ns_streams_asks(const struct ns_streams *streams, uint32_t pid)
-{
-    const struct question *question = streams == NULL ? NULL : streams->questions;
-    while (question != NULL && (question->pid != pid || !question->stopped)) {
-        question = question->next;
-    }
-    return question != NULL;
-}
-
-size_t
-ns_streams_poll(const struct ns_streams *streams, struct pollfd *polled, size_t room)
-{
-    size_t count = 0;
-    for (const struct question *question = streams->questions; question != NULL && count < room;
-         question = question->next) {
-        polled[count++] =
-            (struct pollfd){.fd = ns_gate_question_fd(&question->asked), .events = POLLIN};
-    }
-    return count;
-}
-
-/* The verdict on a call that is over. Where its report came before its question, the collector
- * takes that for a second one of the same call, which is no denial. */
-static enum ns_ruling
-hear_late(struct question *question, bool last, struct ns_gate_verdict *verdict)
-{
-    int error = ns_gate_answer(&question->asked, &question->call_id, false, verdict);
-    if (error == -EAGAIN && !last) {
-        return NS_RULING_ASKED;
-    }
-    ns_gate_unask(&question->asked);
-    bool denied = error == 0 && verdict->decision != NS_DECISION_ALLOW &&
-                  verdict->reason != NS_REASON_LOOP && ns_process_config()->mode == NS_MODE_ENFORCE;
-    if (error != 0 || verdict->reason == NS_REASON_LOOP) {
-        verdict->reason = NS_REASON_NONE;
-    }
-    return denied ? NS_RULING_DENY : NS_RULING_ALLOW;
-}
-
-void
-ns_streams_listen(struct ns_streams *streams)
-{
-    int64_t now_ns = ns_clock_ns(CLOCK_MONOTONIC);
-    for (struct question **link = &streams->questions; *link != NULL;) {
-        struct question *question = *link;
-        struct ns_gate_verdict verdict = {0};
-        bool last = now_ns >= question->until_ns;
-        enum ns_ruling ruling =
-            question->call == NULL
-                ? hear_late(question, last, &verdict)
-                : ns_call_heard(question->call, &question->asked, last, &verdict);
-        if (ruling == NS_RULING_ASKED) {
-            link = &question->next;
-            continue;
-        }
-        *link = question->next;
-        rule(streams, question->call,
-             &(struct ns_denied){.pid = question->pid,
-                                 .process = question->process,
-                                 .verdict = &verdict,
-                                 .stopped = question->stopped,
-                                 .body = question->blanks.body,
-                                 .secret = question->blanks.secret},
-             ruling);
-        ns_mem_free(question);
-    }
-}
-
-void
-ns_streams_give_up(struct ns_streams *streams)
-{
-    while (streams != NULL && streams->questions != NULL) {
-        struct question *question = streams->questions;
-        struct ns_ticket *ticket = question->call == NULL ? NULL : question->call->user;
-        streams->questions = question->next;
-        ns_gate_unask(&question->asked);
-        if (ticket != NULL) {
-            ticket->sent = true;
-        }
-        ns_mem_free(question);
-    }
+    ns_questions_ask(write->streams->questions, call, request, bytes, asking);
 }
 
 /* --- what is written ----------------------------------------------------------------------------
@@ -489,7 +318,7 @@ ns_streams_give_up(struct ns_streams *streams)
 
 /* Where the body and the credential of the request are that ends at `end` of the write, and began
  * perhaps in an earlier one. */
-static struct blanks
+static struct ns_asking
 blanks_http1(const struct write *write, const struct ns_wire_call *call, uint32_t end)
 {
     const struct ns_bytes *all = &write->stream->held;
@@ -499,7 +328,7 @@ blanks_http1(const struct write *write, const struct ns_wire_call *call, uint32_
     int64_t start = (int64_t)end - (int64_t)held;
     int64_t from = body == NULL ? end : start + (body - bytes) + 4;
     from = from < 0 ? 0 : from;
-    struct blanks blanks = {
+    struct ns_asking blanks = {
         .body = {write->record->from + (uint64_t)from, (uint32_t)((int64_t)end - from)}};
     struct ns_wire_range secret = call->request.credential_range;
     if (secret.bytes > 0 && start + (int64_t)secret.offset >= 0) {
@@ -526,7 +355,8 @@ write_http1(const struct write *write)
         }
         i += used;
         if (written.class == NS_WIRE_CALL) {
-            struct blanks blanks = blanks_http1(write, written.call, write->offset + (uint32_t)i);
+            struct ns_asking blanks =
+                blanks_http1(write, written.call, write->offset + (uint32_t)i);
             judge(write, written.call, ns_bytes_front(&stream->held), ns_bytes_count(&stream->held),
                   &blanks);
         }
@@ -550,10 +380,10 @@ finish_ended(struct ns_streams *streams, struct stream *stream)
 
 /* The DATA of a stream, as far as it lies in frames of this write that end before `end`: its last.
  */
-static struct blanks
+static struct ns_asking
 blanks_http2(const struct write *write, uint32_t id, size_t end)
 {
-    struct blanks blanks = {0};
+    struct ns_asking blanks = {0};
     const uint8_t *bytes = write->bytes;
     for (size_t i = 0; i + NS_HTTP2_HEADER_BYTES <= end;) {
         size_t length = (size_t)bytes[i] << 16 | (size_t)bytes[i + 1] << 8 | bytes[i + 2];
@@ -582,7 +412,7 @@ write_http2(const struct write *write)
             const uint8_t *head;
             size_t head_bytes;
             struct ns_wire_call *call = ns_http2_asking(asks, &head, &head_bytes);
-            struct blanks blanks = {0};
+            struct ns_asking blanks = {0};
             if (whole_frames) {
                 blanks = blanks_http2(write, asks->id, i);
             }
