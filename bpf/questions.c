@@ -76,7 +76,7 @@ ns_questions_ask(struct ns_questions *questions, struct ns_wire_call *call, cons
         ticket->origin = asking->origin;
         ticket->sent = !asking->stopped;
     }
-    if (ruling != NS_RULING_ASKED) {
+    if (ruling != NS_RULING_ASKED || question == NULL || ticket == NULL) {
         ns_mem_free(question);
         rule(questions, call, asking, &verdict, ruling);
         return;
