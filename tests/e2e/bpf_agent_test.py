@@ -216,10 +216,13 @@ def a_process_that_is_debugged_while_it_waits_goes_on():
 
 @test
 def a_process_that_is_traced_already_is_not_stopped():
-    with shimlab.Shim() as shim, Agent(shim, may_speak=True) as agent:
-        shim.collector.rule = fake_collector.deny()
+    # Whoever is stopped here stays so for longer than a test waits.
+    with shimlab.Shim() as shim, \
+            Agent(shim, may_speak=True, NULLSPEND_DEADLINE_MS="60000") as agent:
+        late = shim.collector.rule = Late(fake_collector.deny())
         client = start_curl(shim, command=["strace", "-f", "-o", "/dev/null"])
-        equal(status_of(client), 200, "status")
+        equal(status_of(client), 200, "status before there is a verdict")
+        late.released.set()
         said = agent.said()
         check("it left, for the process was not stopped" in said, said)
 
@@ -399,14 +402,16 @@ print("closed", flush=True)
 sys.stdin.readline()
 """
 
+# Large records first, then small ones into what room is left between.
 FILLS = """
 import http.client, json
 c = http.client.HTTPSConnection("api.openai.com")
-c.request("POST", "/v1/chat/completions",
-          json.dumps({"model": "gpt-4o-mini",
-                      "messages": [{"role": "user", "content": "x" * (40 << 20)}]}),
-          {"Content-Type": "application/json"})
-c.getresponse().read()
+for count in [40 << 20] + 300 * [1]:
+    c.request("POST", "/v1/chat/completions",
+              json.dumps({"model": "gpt-4o-mini",
+                          "messages": [{"role": "user", "content": "x" * count}]}),
+              {"Content-Type": "application/json"})
+    c.getresponse().read()
 """
 
 
@@ -573,6 +578,17 @@ def a_denial_is_recorded_with_what_the_program_saw():
         rows = real.sql("select c.http_status, c.cost_nanousd, d.entity, d.http_status is null"
                         " from nullspend.calls c join nullspend.denials d using (call_id)")
         equal(rows, [[str(status), "0", "customer:acme", "t"]], "the call and its denial")
+
+
+@test
+def a_soft_budget_that_is_over_is_told_and_the_call_goes_on():
+    with lab.Lab() as real, Agent(real, "--on-denial=kill", may_speak=True) as agent:
+        real.start_collector()
+        real.cli("budget", "set", "customer:acme", "--limit", "0.000000001", "--period", "day",
+                 "--policy", "soft")
+        equal(curl(real, NULLSPEND_CUSTOMER="acme"), 200, "status")
+        said = agent.said()
+        check("it went on" in said and "customer:acme" in said, said)
 
 
 # --- its unit
