@@ -154,7 +154,7 @@ BPF_SHARED := $(patsubst %,$(B)/obj/shim/%.o,call config counters denial gate ga
 $(B)/nullspend-bpf: $(call objects,$(filter-out %.bpf.c,$(wildcard bpf/*.c))) $(BPF_SHARED) $(LIB)/libwire.a \
     $(LIB)/libprotocol.a $(LIB)/libbase.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CODINGS) -lbpf
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CODINGS) -lbpf -lZydis
 
 # --- tests -----------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ UNIT := $(filter $(addprefix $(B)/tests/,wire_% protocol_% base_% shim_mem_% shi
 endif
 
 # With a sanitizer run the suites that run the programs. The others look at the release build itself
-# (abi, demo, harmless, soak) or at none of it (bpf, pricing_convert); those for threads, at threads.
+# (abi, demo, harmless, soak) or at none of it (bpf, bpf_agent, pricing_convert); those for threads, at threads.
 E2E_asan := bpf_capture cli clients collector crash http2 http2_streams loss openssl privacy race shim sql store streams streams_cut streams_ledger
 E2E_tsan := collector crash http2 http2_streams loss race shim streams_ledger
 E2E_cov := $(E2E_asan)
@@ -192,10 +192,14 @@ $(B)/tests/http2_simulation_test $(B)/fuzz_http2: $(call objects,$(wildcard shim
 $(B)/tests/call_memory_test: $(patsubst %,$(B)/obj/shim/%.o,call config connections counters elf_symbols gate gate_post hello link log \
     process report spool tags top_up unjudged vdso)
 
+# The agent's parts that need no kernel.
+$(B)/tests/bpf_points_test: DISASSEMBLER := -lZydis
+$(B)/tests/bpf_points_test: $(call objects,bpf/points.c)
+
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(HARNESS) $(ROOMS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(DISASSEMBLER) -lpthread -lm
 
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # As with the tests, those of the preload object's own parts link it first.
@@ -287,15 +291,18 @@ bench: all $(BENCHES) ## measures, each figure beside its reference
 
 DOC := $(PREFIX)/share/doc/nullspend
 UNIT_DIR := $(PREFIX)/lib/systemd/system
+UNITS := $(notdir $(wildcard packaging/*.service))
 INSTALLED := $(patsubst $(B)/%,$(PREFIX)/bin/%,$(filter-out %.so,$(PROGRAMS))) \
-    $(PREFIX)/lib/libnullspend.so $(UNIT_DIR)/nullspendd.service
+    $(PREFIX)/lib/libnullspend.so $(UNITS:%=$(UNIT_DIR)/%)
 
-install: all ## into DESTDIR/PREFIX (default /usr/local): programs, library, systemd unit, documents
+install: all ## into DESTDIR/PREFIX (default /usr/local): programs, library, systemd units, documents
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib" "$(DESTDIR)$(UNIT_DIR)" "$(DESTDIR)$(DOC)"
 	install -m 755 $(filter-out %.so,$(PROGRAMS)) "$(DESTDIR)$(PREFIX)/bin/"
 	install -m 644 $(B)/libnullspend.so "$(DESTDIR)$(PREFIX)/lib/"
-	sed 's|/usr/local|$(PREFIX)|' packaging/nullspendd.service >"$(DESTDIR)$(UNIT_DIR)/nullspendd.service"
-	chmod 644 "$(DESTDIR)$(UNIT_DIR)/nullspendd.service"
+	for unit in $(UNITS); do \
+	    sed 's|/usr/local|$(PREFIX)|' "packaging/$$unit" >"$(DESTDIR)$(UNIT_DIR)/$$unit" && \
+	    chmod 644 "$(DESTDIR)$(UNIT_DIR)/$$unit" || exit 1; \
+	done
 	install -m 644 README.md LICENSE NOTICE docs/*.md "$(DESTDIR)$(DOC)/"
 
 uninstall: ## removes what install put there

@@ -16,13 +16,20 @@
 #include "base/mem.h"
 #include "bpf/capture.h"
 #include "bpf/guard.h"
+#include "bpf/privileges.h"
+#include "bpf/probe.h"
+#include "bpf/stops.h"
 #include "bpf/streams.h"
 #include "bpf/targets.h"
+#include "bpf/uprobe.h"
 #include "shim/gate.h"
 #include "shim/process.h"
 
 /* Programs that bring an OpenSSL of their own are looked for so often. */
 #define SCAN_NS INT64_C(1000000000)
+
+/* What nobody told the end of is looked for so often. */
+#define SWEEP_NS INT64_C(5000000000)
 
 /* Beyond the longest that a call waits for its verdict. */
 #define GUARD_GRACE_NS INT64_C(2000000000)
@@ -31,39 +38,71 @@
 #define QUESTIONS_POLLED 256
 #define TURN_MS 100
 
-/* A process that is stopped and has been looked at. */
-struct stopped {
-    struct stopped *next;
-    uint32_t pid;
-};
-
 struct agent {
+    const struct ns_agent_options *options;
     struct ns_capture *capture;
+    struct ns_questions *questions;
     struct ns_streams *streams;
     struct ns_targets *targets;
-    struct stopped *stopped;
+    struct ns_stops *stops;
+    struct ns_guard guard;
     size_t files;
-    int64_t scan_at_ns;
+    uint32_t drops; /* sweeps that are due because something could not be told */
+    int64_t scan_at_ns, sweep_at_ns;
 };
 
-/* --- records -------------------------------------------------------------------------------- */
+/* --- denials -------------------------------------------------------------------------------- */
 
-static void
-overwrite(uint32_t pid, uint64_t from, uint32_t bytes, char with)
+static bool
+overwrite(uint32_t pid, const struct ns_range *range, char with)
 {
-    char *text = bytes == 0 ? NULL : ns_mem_alloc(bytes);
+    char *text = range->bytes == 0 ? NULL : ns_mem_alloc(range->bytes);
     if (text == NULL) {
-        return;
+        return range->bytes == 0;
     }
-    memset(text, with, bytes);
-    struct iovec local = {text, bytes};
-    struct iovec remote = {(void *)(uintptr_t)from, bytes};
-    if (process_vm_writev((pid_t)pid, &local, 1, &remote, 1, 0) != (ssize_t)bytes) {
-        fprintf(stderr, "nullspend-bpf: a denied request of process %u could not be blanked: %s\n",
-                pid, strerror(errno));
-    }
+    memset(text, with, range->bytes);
+    struct iovec local = {text, range->bytes};
+    struct iovec remote = {(void *)(uintptr_t)range->from, range->bytes};
+    bool written = process_vm_writev((pid_t)pid, &local, 1, &remote, 1, 0) == (ssize_t)range->bytes;
     ns_mem_free(text);
+    return written;
 }
+
+/* The key goes first: without it the provider refuses whatever the body is. */
+static bool
+blank(uint32_t pid, const struct ns_asking *asking)
+{
+    bool keyless = overwrite(pid, &asking->secret, 'x');
+    return overwrite(pid, &asking->body, ' ') && keyless;
+}
+
+/* A process that nobody holds in place may have sent it; its memory is its own again. A collector
+ * that is away is no reason to end a process. */
+static bool
+deny(void *context, const struct ns_denied *denied)
+{
+    struct agent *agent = context;
+    const struct ns_origin *origin = denied->asking->origin;
+    bool held =
+        !denied->would && denied->asking->stopped && ns_stops_holds(agent->stops, origin->pid);
+    bool kills = !denied->would && agent->options->on_denial == NS_ON_DENIAL_KILL &&
+                 denied->verdict->reason != NS_REASON_COLLECTOR_UNREACHABLE;
+    const char *what = "it left, for the process was not stopped";
+    if (denied->would) {
+        what = "it went on";
+    } else if (kills && kill((pid_t)origin->pid, SIGKILL) == 0) {
+        what = held ? "killed, it has not left" : "killed, it may have left";
+    } else if (held) {
+        what = blank(origin->pid, denied->asking) ? NULL : "its memory cannot be written, it left";
+    }
+    if (what != NULL) {
+        fprintf(stderr, "nullspend-bpf: process %u (%s): a call is denied: %s (%s)\n", origin->pid,
+                origin->process, what, denied->verdict->message);
+    }
+    return !held;
+}
+
+/* --- records -------------------------------------------------------------------------------- */
 
 /* The library governs it. */
 static bool
@@ -76,33 +115,10 @@ is_left_alone(struct agent *agent, const struct ns_record *record)
     return left;
 }
 
-/* The process may go on when nothing of it is in question. All its threads have stopped by the time
- * that what they wrote before has been taken, too. */
-static void
-note_stopped(struct agent *agent, uint32_t pid)
+static bool
+waits(const void *questions, uint32_t pid)
 {
-    struct stopped *stopped = ns_mem_alloc(sizeof *stopped);
-    if (stopped == NULL) {
-        ns_capture_go_on(agent->capture, pid);
-        return;
-    }
-    *stopped = (struct stopped){agent->stopped, pid};
-    agent->stopped = stopped;
-}
-
-static void
-let_go(struct agent *agent)
-{
-    for (struct stopped **link = &agent->stopped; *link != NULL;) {
-        struct stopped *stopped = *link;
-        if (ns_streams_asks(agent->streams, stopped->pid)) {
-            link = &stopped->next;
-            continue;
-        }
-        *link = stopped->next;
-        ns_capture_go_on(agent->capture, stopped->pid);
-        ns_mem_free(stopped);
-    }
+    return ns_questions_waits(questions, pid);
 }
 
 static void
@@ -116,7 +132,7 @@ take_write(struct agent *agent, const struct ns_record *record, const uint8_t *b
         ns_capture_decide(agent->capture, record->connection, state);
     }
     if (record->stopped && record->offset + record->bytes >= record->total) {
-        note_stopped(agent, record->pid);
+        ns_stops_note(agent->stops, record->pid);
     }
 }
 
@@ -190,18 +206,28 @@ block_signals(void)
     return signalfd(-1, &signals, SFD_CLOEXEC);
 }
 
+/* Without a guard nobody is stopped. */
 static bool
-start(struct agent *agent, bool this_network)
+start_guard(struct agent *agent)
 {
-    const struct ns_config *config = ns_process_config();
-    agent->streams = ns_streams_new(&config->hosts, overwrite);
-    agent->targets = ns_targets_new();
-    if (agent->streams == NULL || agent->targets == NULL) {
-        fputs("nullspend-bpf: no memory\n", stderr);
+    int error = ns_guard_start(&agent->guard, ns_capture_stopped_fd(agent->capture),
+                               ns_process_config()->deadline_ns + GUARD_GRACE_NS);
+    if (error != 0) {
+        fprintf(stderr, "nullspend-bpf: cannot start the guard of stopped processes: %s\n",
+                strerror(-error));
+        ns_capture_stop_nobody(agent->capture);
         return false;
     }
+    ns_capture_guarded_by(agent->capture, (uint32_t)agent->guard.pid);
+    return true;
+}
+
+static bool
+load(struct agent *agent)
+{
+    const struct ns_config *config = ns_process_config();
     struct stat network = {0};
-    if (this_network && stat("/proc/self/ns/net", &network) != 0) {
+    if (agent->options->this_network && stat("/proc/self/ns/net", &network) != 0) {
         fprintf(stderr, "nullspend-bpf: /proc/self/ns/net: %s\n", strerror(errno));
         return false;
     }
@@ -210,11 +236,36 @@ start(struct agent *agent, bool this_network)
     if (agent->capture == NULL) {
         return false;
     }
-    int error =
-        ns_guard_start(ns_capture_stopped_fd(agent->capture), config->deadline_ns + GUARD_GRACE_NS);
-    if (error != 0) {
-        fprintf(stderr, "nullspend-bpf: cannot start the guard of stopped processes: %s\n",
-                strerror(-error));
+    agent->stops = ns_stops_new(ns_capture_stopped_fd(agent->capture));
+    return agent->stops != NULL;
+}
+
+static bool
+start(struct agent *agent)
+{
+    if (!ns_probe_first_pids()) {
+        fputs(
+            "nullspend-bpf: the kernel tells of processes by other numbers than are seen here: run"
+            " it in the machine's own pid name space\n",
+            stderr);
+        return false;
+    }
+    agent->questions = ns_questions_new(deny, agent);
+    agent->streams = agent->questions == NULL
+                         ? NULL
+                         : ns_streams_new(&ns_process_config()->hosts, agent->questions);
+    agent->targets = ns_targets_new();
+    if (agent->streams == NULL || agent->targets == NULL) {
+        fputs("nullspend-bpf: no memory\n", stderr);
+        return false;
+    }
+    ns_privileges_reach(ns_process_config()->collector, ns_process_config()->spool_dir);
+    uint64_t kept = NS_PRIVILEGES_AGENT | (ns_uprobe_has_multi() ? 0 : NS_PRIVILEGES_PERF_UPROBES);
+    if (!ns_privileges_keep(kept)) {
+        fprintf(stderr, "nullspend-bpf: cannot give up what it need not: %s\n", strerror(errno));
+        return false;
+    }
+    if (!load(agent) || !start_guard(agent)) {
         return false;
     }
     ns_targets_scan(agent->targets, attach, agent);
@@ -230,44 +281,100 @@ tell_drops(uint32_t pid, const struct ns_drops *drops)
             pid, drops->records, drops->bytes);
 }
 
+/* What became of processes and, where something could not be told, of connections. */
+static void
+sweep(struct agent *agent)
+{
+    ns_streams_sweep(agent->streams);
+    if (agent->drops == 0) {
+        return;
+    }
+    ns_streams_unmark(agent->streams);
+    if (ns_capture_visit_connections(agent->capture, ns_streams_mark, agent->streams)) {
+        ns_streams_end_unmarked(agent->streams);
+        agent->drops--;
+    }
+}
+
 /* Looks for programs at their time, however much there is to do. */
 static void
 look_around(struct agent *agent)
 {
     int64_t now_ns = ns_clock_ns(CLOCK_MONOTONIC);
-    if (now_ns >= agent->scan_at_ns) {
-        agent->scan_at_ns = now_ns + SCAN_NS;
-        ns_targets_scan(agent->targets, attach, agent);
-        ns_capture_visit_drops(agent->capture, tell_drops);
-        ns_gate_post();
+    if (now_ns < agent->scan_at_ns) {
+        return;
+    }
+    agent->scan_at_ns = now_ns + SCAN_NS;
+    ns_targets_scan(agent->targets, attach, agent);
+    if (ns_capture_visit_drops(agent->capture, tell_drops)) {
+        agent->drops = NS_STREAMS_MISSED_MAX;
+    }
+    ns_gate_post();
+    if (now_ns >= agent->sweep_at_ns) {
+        agent->sweep_at_ns = now_ns + SWEEP_NS;
+        sweep(agent);
     }
 }
+
+enum { RECORDS, SIGNALS, GUARD, FIRST_QUESTION };
 
 /* Waits for something to do and does it. Returns false at the end. */
 static bool
 turn(struct agent *agent, int signals)
 {
-    struct pollfd polled[2 + QUESTIONS_POLLED] = {
-        {.fd = ns_capture_fd(agent->capture), .events = POLLIN}, {.fd = signals, .events = POLLIN}};
-    size_t count = 2 + ns_streams_poll(agent->streams, polled + 2, QUESTIONS_POLLED);
-    poll(polled, count, count > 2 ? TURN_MS : (int)(SCAN_NS / 1000000));
+    struct pollfd polled[FIRST_QUESTION + QUESTIONS_POLLED] = {
+        [RECORDS] = {.fd = ns_capture_fd(agent->capture), .events = POLLIN},
+        [SIGNALS] = {.fd = signals, .events = POLLIN},
+        [GUARD] = {.fd = agent->guard.process, .events = POLLIN}};
+    size_t count = FIRST_QUESTION +
+                   ns_questions_poll(agent->questions, polled + FIRST_QUESTION, QUESTIONS_POLLED);
+    poll(polled, count, count > FIRST_QUESTION ? TURN_MS : (int)(SCAN_NS / 1000000));
+    if ((polled[GUARD].revents & POLLIN) != 0) {
+        ns_guard_end(&agent->guard);
+        start_guard(agent);
+    }
     ns_capture_take(agent->capture);
-    ns_streams_listen(agent->streams);
-    let_go(agent);
+    ns_questions_listen(agent->questions);
+    ns_stops_let_go(agent->stops, waits, agent->questions);
     look_around(agent);
-    return (polled[1].revents & POLLIN) == 0;
+    return (polled[SIGNALS].revents & POLLIN) == 0;
+}
+
+/* Whoever is stopped goes on before anything is waited for. */
+static void
+end(struct agent *agent)
+{
+    ns_agent_process_ends();
+    if (agent->capture != NULL) {
+        ns_capture_stop_nobody(agent->capture);
+    }
+    if (agent->stops != NULL) {
+        ns_capture_take(agent->capture);
+    }
+    if (agent->questions != NULL) {
+        ns_questions_give_up(agent->questions);
+    }
+    ns_stops_free(agent->stops);
+    ns_streams_free(agent->streams);
+    ns_questions_free(agent->questions);
+    ns_capture_free(agent->capture);
+    ns_targets_free(agent->targets);
+    ns_gate_flush();
 }
 
 int
-ns_agent_run(bool this_network)
+ns_agent_run(const struct ns_agent_options *options)
 {
-    struct agent agent = {0};
+    struct agent agent = {.options = options, .guard = NS_GUARD_NONE};
     if (!ns_process_ready()) {
         fputs("nullspend-bpf: NULLSPEND_MODE=off: nothing to do\n", stderr);
         return 0;
     }
+    if (options->on_denial == NS_ON_DENIAL_ALERT) {
+        ns_agent_process_alerts();
+    }
     int signals = block_signals();
-    bool runs = signals >= 0 && start(&agent, this_network);
+    bool runs = signals >= 0 && start(&agent);
     int status = runs ? 0 : 1;
     if (runs) {
         printf("nullspend-bpf: ready, attached to %zu files\n", agent.files);
@@ -276,11 +383,6 @@ ns_agent_run(bool this_network)
     while (runs) {
         runs = turn(&agent, signals);
     }
-    ns_streams_free(agent.streams); /* asks for nobody any more */
-    agent.streams = NULL;
-    let_go(&agent);
-    ns_capture_free(agent.capture);
-    ns_targets_free(agent.targets);
-    ns_gate_flush();
+    end(&agent);
     return status;
 }

@@ -17,7 +17,8 @@ const char ns_license[] SEC("license") = "Dual BSD/GPL";
 
 #define SIGCONT 18
 #define SIGSTOP 19
-#define SET_SERVER_NAME 55 /* SSL_CTRL_SET_TLSEXT_HOSTNAME */
+#define STOP_PENDING (1UL << 17) /* of task_struct.jobctl */
+#define SET_SERVER_NAME 55       /* SSL_CTRL_SET_TLSEXT_HOSTNAME */
 
 /* Of the kernel's own, as far as they are looked at. */
 struct ns_common {
@@ -32,9 +33,33 @@ struct nsproxy {
     struct net *net_ns;
 } __attribute__((preserve_access_index));
 
+struct tty_struct;
+
+typedef struct {
+    unsigned long sig[1];
+} sigset_t;
+
+struct sigpending {
+    sigset_t signal;
+} __attribute__((preserve_access_index));
+
+struct pid;
+
+enum { PIDTYPE_PGID = 2, PIDTYPE_SID };
+
+struct signal_struct {
+    struct sigpending shared_pending;
+    struct pid *pids[4];
+    struct tty_struct *tty;
+} __attribute__((preserve_access_index));
+
 struct task_struct {
     unsigned int ptrace;
+    unsigned long jobctl;
+    int tgid;
     struct nsproxy *nsproxy;
+    struct task_struct *real_parent;
+    struct signal_struct *signal;
 } __attribute__((preserve_access_index));
 
 struct {
@@ -85,12 +110,12 @@ struct {
     __type(value, __u32);
 } known SEC(".maps");
 
-/* Processes that were stopped here and not let go yet, since when. */
+/* Processes that were stopped here and not let go yet. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, 65536);
     __type(key, __u32);
-    __type(value, __u64);
+    __type(value, struct ns_stop);
 } stopped SEC(".maps");
 
 struct {
@@ -113,6 +138,7 @@ struct inside {
     __u64 connection;
     __u64 bytes;
     __u64 count_at; /* of the _ex forms: where they say how many; 0 for the others */
+    __u64 stack;    /* where that thread's stack was */
 };
 
 struct {
@@ -290,17 +316,17 @@ new_connection(const struct place *place, __u64 named)
     return connection;
 }
 
-SEC("uprobe")
-int
-on_ctrl(struct pt_regs *regs)
+/* A client names the server of a connection, which begins with that. bytes: without a NUL, or 0
+ * where one ends it. */
+static __always_inline int
+begin_named(__u64 ssl, __u64 name, __u64 bytes)
 {
     __u64 id = bpf_get_current_pid_tgid();
     __u32 pid = id >> 32;
-    if ((__u32)PT_REGS_PARM2(regs) != SET_SERVER_NAME || PT_REGS_PARM4(regs) == 0 ||
-        is_left_alone(pid)) {
+    if (name == 0 || is_left_alone(pid)) {
         return 0;
     }
-    struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = pid};
+    struct place place = {.ssl = ssl, .pid = pid};
     struct connection connection = new_connection(&place, 1);
     struct {
         struct ns_record head;
@@ -315,10 +341,47 @@ on_ctrl(struct pt_regs *regs)
                                       .tid = (__u32)id,
                                       .connection = connection.number,
                                       .undecided = 1};
-    long bytes = bpf_probe_read_user_str(record->name, sizeof record->name,
-                                         (const void *)PT_REGS_PARM4(regs));
-    record->head.bytes = bytes > 0 ? (__u32)bytes : 0;
+    __u32 size = bytes == 0 || bytes >= sizeof record->name ? sizeof record->name : bytes + 1;
+    long got = bpf_probe_read_user_str(record->name, size, (const void *)name);
+    record->head.bytes = got > 0 ? (__u32)got : 0;
     bpf_ringbuf_submit(record, 0);
+    return 0;
+}
+
+SEC("uprobe")
+int
+on_ctrl(struct pt_regs *regs)
+{
+    if ((__u32)PT_REGS_PARM2(regs) != SET_SERVER_NAME) {
+        return 0;
+    }
+    return begin_named(PT_REGS_PARM1(regs), PT_REGS_PARM4(regs), 0);
+}
+
+SEC("uprobe")
+int
+on_name(struct pt_regs *regs)
+{
+    return begin_named(PT_REGS_PARM1(regs), PT_REGS_PARM2(regs), 0);
+}
+
+SEC("uprobe")
+int
+on_name_sized(struct pt_regs *regs)
+{
+    return begin_named(PT_REGS_PARM1(regs), PT_REGS_PARM3(regs), PT_REGS_PARM4(regs));
+}
+
+/* A descriptor becomes TLS: it is known from here on, as no other is. */
+SEC("uprobe")
+int
+on_import(struct pt_regs *regs)
+{
+    __u32 pid = bpf_get_current_pid_tgid() >> 32;
+    struct place place = {.ssl = PT_REGS_PARM2(regs), .pid = pid};
+    if (!is_left_alone(pid)) {
+        new_connection(&place, 0);
+    }
     return 0;
 }
 
@@ -353,9 +416,34 @@ asks(__u64 bytes)
             __builtin_memcmp(begins, preface, sizeof begins) == 0);
 }
 
+/* Somebody else's stop that is on its way: the signal, or 0. */
+static __always_inline __u32
+is_stopping(struct task_struct *task)
+{
+    return (BPF_CORE_READ(task, jobctl) & STOP_PENDING) != 0 ||
+                   (BPF_CORE_READ(task, signal, shared_pending.signal.sig[0]) &
+                    1UL << (SIGSTOP - 1)) != 0
+               ? SIGSTOP
+               : 0;
+}
+
+/* A shell with job control puts each job into a process group of its own, and would take one that
+ * stops for suspended: it would take the terminal away from it. */
+static __always_inline int
+is_job(struct task_struct *task)
+{
+    struct task_struct *parent = BPF_CORE_READ(task, real_parent);
+    return BPF_CORE_READ(task, signal, tty) != NULL &&
+           BPF_CORE_READ(task, signal, pids[PIDTYPE_SID]) ==
+               BPF_CORE_READ(parent, signal, pids[PIDTYPE_SID]) &&
+           BPF_CORE_READ(task, signal, pids[PIDTYPE_PGID]) !=
+               BPF_CORE_READ(parent, signal, pids[PIDTYPE_PGID]);
+}
+
 /* The process stops before the first instruction of a write that the agent must see first, unless
- * somebody traces it, who would see the signal in its stead. A connection that is undecided may be
- * to a provider: the agent is about to say. */
+ * somebody traces it, who would see the signal in its stead, or it has a terminal, whose shell
+ * would take it for suspended, and the terminal away. A connection that is undecided may be to a
+ * provider: the agent is about to say. */
 static __always_inline __u32
 stop(__u32 pid, const struct connection *connection, __u32 state, __u64 bytes)
 {
@@ -363,14 +451,25 @@ stop(__u32 pid, const struct connection *connection, __u32 state, __u64 bytes)
         return 0;
     }
     struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-    if (BPF_CORE_READ(task, ptrace) != 0) {
+    if (BPF_CORE_READ(task, ptrace) != 0 || is_job(task)) {
         return 0;
     }
-    __u64 now = bpf_ktime_get_ns();
-    if (bpf_map_update_elem(&stopped, &pid, &now, BPF_ANY) != 0) {
+    struct ns_stop none = {.since_ns = bpf_ktime_get_ns(), .by_others = is_stopping(task)};
+    bpf_map_update_elem(&stopped, &pid, &none, BPF_NOEXIST);
+    struct ns_stop *stop = bpf_map_lookup_elem(&stopped, &pid);
+    if (stop == NULL) {
         return 0; /* who could not be let go again must not be stopped */
     }
+    __sync_fetch_and_add(&stop->count, 1);
     return bpf_send_signal(SIGSTOP) == 0;
+}
+
+/* Does a function that is probed call another one with the same bytes? Then it has been told. One
+ * that the thread has left in no usual way is no such one: its stack has gone further up since. */
+static __always_inline int
+is_nested(const struct inside *outer, struct pt_regs *regs)
+{
+    return outer != NULL && outer->bytes == PT_REGS_PARM2(regs) && PT_REGS_SP(regs) < outer->stack;
 }
 
 static __always_inline int
@@ -378,7 +477,7 @@ begin_write(struct pt_regs *regs, __u64 count, __u64 count_at)
 {
     __u64 id = bpf_get_current_pid_tgid();
     __u32 pid = id >> 32;
-    if (count == 0 || is_left_alone(pid)) {
+    if (count == 0 || is_left_alone(pid) || is_nested(bpf_map_lookup_elem(&writes, &id), regs)) {
         return 0;
     }
     struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = pid};
@@ -388,8 +487,10 @@ begin_write(struct pt_regs *regs, __u64 count, __u64 count_at)
     if (state == NS_CONNECTION_IGNORED) {
         return 0;
     }
-    struct inside inside = {
-        .connection = connection.number, .bytes = PT_REGS_PARM2(regs), .count_at = count_at};
+    struct inside inside = {.connection = connection.number,
+                            .bytes = PT_REGS_PARM2(regs),
+                            .count_at = count_at,
+                            .stack = PT_REGS_SP(regs)};
     __u32 one = 1;
     bpf_map_update_elem(&known, &pid, &one, BPF_ANY);
     bpf_map_update_elem(&writes, &id, &inside, BPF_ANY);
@@ -409,9 +510,8 @@ begin_write(struct pt_regs *regs, __u64 count, __u64 count_at)
     return 0;
 }
 
-SEC("uprobe")
-int
-on_write(struct pt_regs *regs)
+static __always_inline int
+begin_plain_write(struct pt_regs *regs)
 {
     int count = (int)PT_REGS_PARM3(regs);
     return begin_write(regs, count > 0 ? (__u64)count : 0, 0);
@@ -419,9 +519,32 @@ on_write(struct pt_regs *regs)
 
 SEC("uprobe")
 int
+on_write(struct pt_regs *regs)
+{
+    return begin_plain_write(regs);
+}
+
+SEC("uprobe")
+int
 on_write_ex(struct pt_regs *regs)
 {
     return begin_write(regs, PT_REGS_PARM3(regs), PT_REGS_PARM4(regs));
+}
+
+SEC("uprobe")
+int
+on_write_sized(struct pt_regs *regs)
+{
+    return begin_write(regs, PT_REGS_PARM3(regs), 0);
+}
+
+/* A function for descriptors of every kind: most are none of those that are known. */
+SEC("uprobe")
+int
+on_write_known(struct pt_regs *regs)
+{
+    struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = bpf_get_current_pid_tgid() >> 32};
+    return bpf_map_lookup_elem(&connections, &place) == NULL ? 0 : begin_plain_write(regs);
 }
 
 /* How many bytes a call took or brought. */
@@ -462,9 +585,12 @@ begin_read(struct pt_regs *regs, __u64 count_at)
     __u64 id = bpf_get_current_pid_tgid();
     struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = id >> 32};
     const struct connection *connection = bpf_map_lookup_elem(&connections, &place);
-    if (connection != NULL && state_of(connection) != NS_CONNECTION_IGNORED) {
-        struct inside inside = {
-            .connection = connection->number, .bytes = PT_REGS_PARM2(regs), .count_at = count_at};
+    if (connection != NULL && state_of(connection) != NS_CONNECTION_IGNORED &&
+        !is_nested(bpf_map_lookup_elem(&reads, &id), regs)) {
+        struct inside inside = {.connection = connection->number,
+                                .bytes = PT_REGS_PARM2(regs),
+                                .count_at = count_at,
+                                .stack = PT_REGS_SP(regs)};
         bpf_map_update_elem(&reads, &id, &inside, BPF_ANY);
     }
     return 0;
@@ -510,7 +636,7 @@ on_have_read(struct pt_regs *regs)
 /* --- the end of a process ----------------------------------------------------------------------
  */
 
-SEC("tracepoint/sched/sched_process_exit")
+SEC("raw_tp/sched_process_exit")
 int
 on_exit(void *context)
 {
@@ -525,5 +651,53 @@ on_exit(void *context)
     bpf_map_delete_elem(&known, &pid);
     bpf_map_delete_elem(&stopped, &pid);
     tell_event(NS_RECORD_EXIT, 0, 0);
+    return 0;
+}
+
+/* --- signals of others --------------------------------------------------------------------------
+ */
+
+#define SIGTTOU 22 /* between SIGSTOP and this: SIGTSTP, SIGTTIN */
+#define SI_TKILL (-6)
+#define SIGNAL_IGNORED 1 /* TRACE_SIGNAL_IGNORED: the program does not want it */
+
+/* A debugger stops a thread so, or the kernel for it, and lets it go by itself. */
+static __always_inline int
+is_of_debugger(const void *info)
+{
+    int head[3] = {0}; /* si_signo, si_errno, si_code */
+    if ((__u64)info <= 1) {
+        return info != NULL; /* SEND_SIG_NOINFO: of a user; SEND_SIG_PRIV: of the kernel */
+    }
+    bpf_probe_read_kernel(head, sizeof head, info);
+    return head[2] == SI_TKILL;
+}
+
+/* The agent and its guard, set by them. */
+__u32 own_pids[2] = {0};
+
+/* A stopped process that somebody else stops, too, stays stopped when we let it go: our SIGCONT
+ * would take his stop away. One that somebody else lets go must not be written into any more. */
+SEC("raw_tp/signal_generate")
+int
+on_signal(struct bpf_raw_tracepoint_args *context)
+{
+    int signal = (int)context->args[0];
+    if (signal < SIGCONT || signal > SIGTTOU || context->args[4] == SIGNAL_IGNORED) {
+        return 0;
+    }
+    struct task_struct *task = (struct task_struct *)context->args[2];
+    __u32 pid = (__u32)BPF_CORE_READ(task, tgid);
+    __u32 sender = bpf_get_current_pid_tgid() >> 32;
+    struct ns_stop *stop = bpf_map_lookup_elem(&stopped, &pid);
+    if (stop == NULL || sender == own_pids[0] || sender == own_pids[1]) {
+        return 0;
+    }
+    if (signal == SIGCONT) {
+        stop->let_go = 1;
+        stop->by_others = 0;
+    } else if (signal != SIGSTOP || !is_of_debugger((const void *)context->args[1])) {
+        stop->by_others = (__u32)signal;
+    }
     return 0;
 }

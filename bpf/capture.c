@@ -11,25 +11,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bpf/uprobe.h"
+
 #include <capture.skel.h>
 
-/* Functions by their names; those of a file that has none of a name are left out. */
-#define POINTS_MAX 16
-
-struct point {
-    const char *symbol;
-    struct bpf_program *program;
-    bool at_return;
-};
+#include "bpf/libraries.h"
 
 struct ns_capture {
     struct capture_bpf *skeleton;
     struct ring_buffer *ring;
-    struct bpf_link *exit;
-    struct bpf_link **links;
+    struct bpf_link *exit, *signals;
+    struct ns_uprobe *links;
     size_t link_count, link_capacity;
-    struct point points[POINTS_MAX];
-    size_t point_count;
+    struct bpf_program *programs[NS_HOOKS];
     ns_capture_handler *handler;
     void *context;
 };
@@ -46,24 +40,25 @@ take(void *context, void *data, size_t bytes)
 }
 
 static void
-list_points(struct ns_capture *capture)
+list_programs(struct ns_capture *capture)
 {
-    struct capture_bpf *skeleton = capture->skeleton;
-    const struct point points[] = {
-        {"SSL_ctrl", skeleton->progs.on_ctrl, false},
-        {"SSL_write", skeleton->progs.on_write, false},
-        {"SSL_write", skeleton->progs.on_written, true},
-        {"SSL_write_ex", skeleton->progs.on_write_ex, false},
-        {"SSL_write_ex", skeleton->progs.on_written, true},
-        {"SSL_read", skeleton->progs.on_read, false},
-        {"SSL_read", skeleton->progs.on_have_read, true},
-        {"SSL_read_ex", skeleton->progs.on_read_ex, false},
-        {"SSL_read_ex", skeleton->progs.on_have_read, true},
-        {"SSL_free", skeleton->progs.on_free, false},
+    const struct capture_bpf *skeleton = capture->skeleton;
+    struct bpf_program *const programs[NS_HOOKS] = {
+        [NS_HOOK_CTRL] = skeleton->progs.on_ctrl,
+        [NS_HOOK_NAME] = skeleton->progs.on_name,
+        [NS_HOOK_NAME_SIZED] = skeleton->progs.on_name_sized,
+        [NS_HOOK_IMPORT] = skeleton->progs.on_import,
+        [NS_HOOK_WRITE] = skeleton->progs.on_write,
+        [NS_HOOK_WRITE_SIZED] = skeleton->progs.on_write_sized,
+        [NS_HOOK_WRITE_TELLING] = skeleton->progs.on_write_ex,
+        [NS_HOOK_WRITE_KNOWN] = skeleton->progs.on_write_known,
+        [NS_HOOK_WRITTEN] = skeleton->progs.on_written,
+        [NS_HOOK_READ] = skeleton->progs.on_read,
+        [NS_HOOK_READ_TELLING] = skeleton->progs.on_read_ex,
+        [NS_HOOK_HAVE_READ] = skeleton->progs.on_have_read,
+        [NS_HOOK_FREE] = skeleton->progs.on_free,
     };
-    _Static_assert(sizeof points / sizeof points[0] <= POINTS_MAX, "there is room for them");
-    memcpy(capture->points, points, sizeof points);
-    capture->point_count = sizeof points / sizeof points[0];
+    memcpy(capture->programs, programs, sizeof programs);
 }
 
 /* What fails is told by who asked for it. */
@@ -86,6 +81,7 @@ ns_capture_load(bool stops, uint32_t only_network, ns_capture_handler *handler, 
     libbpf_set_print(say_nothing);
     capture->skeleton = capture_bpf__open();
     if (capture->skeleton != NULL) {
+        ns_uprobe_prepare(capture->skeleton->obj);
         capture->skeleton->bss->stops = stops;
         capture->skeleton->bss->only_network = only_network;
     }
@@ -97,17 +93,20 @@ ns_capture_load(bool stops, uint32_t only_network, ns_capture_handler *handler, 
         ns_capture_free(capture);
         return NULL;
     }
-    list_points(capture);
+    list_programs(capture);
     capture->exit = bpf_program__attach(capture->skeleton->progs.on_exit);
     capture->ring =
         ring_buffer__new(bpf_map__fd(capture->skeleton->maps.records), take, capture, NULL);
-    if (capture->exit == NULL || capture->ring == NULL) {
-        fprintf(stderr, "nullspend-bpf: cannot attach to the end of processes: %s\n",
+    capture->signals = bpf_program__attach(capture->skeleton->progs.on_signal);
+    if (capture->exit == NULL || capture->signals == NULL || capture->ring == NULL) {
+        fprintf(stderr,
+                "nullspend-bpf: cannot attach to the end and the signals of processes: %s\n",
                 strerror(errno));
         ns_capture_free(capture);
         return NULL;
     }
     ns_capture_leave_alone(capture, (uint32_t)getpid());
+    capture->skeleton->bss->own_pids[0] = (uint32_t)getpid();
     return capture;
 }
 
@@ -115,7 +114,7 @@ static void
 detach(struct ns_capture *capture, size_t from)
 {
     while (capture->link_count > from) {
-        bpf_link__destroy(capture->links[--capture->link_count]);
+        ns_uprobe_detach(&capture->links[--capture->link_count]);
     }
 }
 
@@ -125,6 +124,7 @@ ns_capture_free(struct ns_capture *capture)
     if (capture != NULL) {
         detach(capture, 0);
         bpf_link__destroy(capture->exit);
+        bpf_link__destroy(capture->signals);
         ring_buffer__free(capture->ring);
         capture_bpf__destroy(capture->skeleton);
         free(capture->links);
@@ -139,8 +139,7 @@ has_room(struct ns_capture *capture)
         return true;
     }
     size_t capacity = capture->link_capacity == 0 ? 64 : 2 * capture->link_capacity;
-    struct bpf_link **links =
-        reallocarray(capture->links, capacity, sizeof(struct bpf_link *)); // NOLINT
+    struct ns_uprobe *links = reallocarray(capture->links, capacity, sizeof *links);
     if (links == NULL) {
         return false;
     }
@@ -152,32 +151,26 @@ has_room(struct ns_capture *capture)
 int
 ns_capture_attach(struct ns_capture *capture, const char *path)
 {
+    struct ns_point points[NS_POINTS_MAX];
     size_t before = capture->link_count;
-    int found = 0;
-    for (size_t i = 0; i < capture->point_count; i++) {
-        const struct point *point = &capture->points[i];
-        struct bpf_uprobe_opts options = {
-            .sz = sizeof options, .func_name = point->symbol, .retprobe = point->at_return};
-        struct bpf_link *link =
-            has_room(capture)
-                ? bpf_program__attach_uprobe_opts(point->program, -1, path, 0, &options)
-                : NULL;
-        if (link != NULL) {
-            capture->links[capture->link_count++] = link;
-            found++;
-        } else if (errno >= LIBBPF_ERRNO__LIBELF ||
-                   (errno == ENOENT && strcmp(point->symbol, "SSL_write") == 0)) {
-            break; /* it has no OpenSSL, or is no program of this machine's kind */
-        } else if (errno != ENOENT) {
+    int count = ns_library_points(path, points);
+    if (count < 0) {
+        errno = -count;
+        return -1;
+    }
+    for (int i = 0; i < count; i++) {
+        if (!has_room(capture) ||
+            !ns_uprobe_attach(&capture->links[capture->link_count],
+                              capture->programs[points[i].hook], path, points[i].offset,
+                              ns_hook_is_at_return(points[i].hook))) {
+            int error = errno;
             detach(capture, before);
+            errno = error;
             return -1;
         }
+        capture->link_count++;
     }
-    if (found == 1) { /* SSL_ctrl alone */
-        detach(capture, before);
-        found = 0;
-    }
-    return found;
+    return count;
 }
 
 int
@@ -207,29 +200,60 @@ ns_capture_leave_alone(struct ns_capture *capture, uint32_t pid)
     (void)bpf_map_update_elem(bpf_map__fd(capture->skeleton->maps.left_alone), &pid, &one, BPF_ANY);
 }
 
-void
+bool
 ns_capture_visit_drops(struct ns_capture *capture, ns_capture_drops_visit *visit)
 {
+    bool any = false;
     int fd = bpf_map__fd(capture->skeleton->maps.drops);
     uint32_t pid;
     while (bpf_map_get_next_key(fd, NULL, &pid) == 0) {
         struct ns_drops drops = {0};
         if (bpf_map_lookup_elem(fd, &pid, &drops) != 0 || bpf_map_delete_elem(fd, &pid) != 0) {
-            return; /* it was replaced by a newer one meanwhile */
+            break; /* it was replaced by a newer one meanwhile */
         }
         visit(pid, &drops);
+        any = true;
     }
-}
-
-void
-ns_capture_go_on(struct ns_capture *capture, uint32_t pid)
-{
-    (void)bpf_map_delete_elem(bpf_map__fd(capture->skeleton->maps.stopped), &pid);
-    (void)kill((pid_t)pid, SIGCONT);
+    return any;
 }
 
 int
 ns_capture_stopped_fd(const struct ns_capture *capture)
 {
-    return fcntl(bpf_map__fd(capture->skeleton->maps.stopped), F_DUPFD_CLOEXEC, 3);
+    return bpf_map__fd(capture->skeleton->maps.stopped);
+}
+
+void
+ns_capture_guarded_by(struct ns_capture *capture, uint32_t pid)
+{
+    capture->skeleton->bss->own_pids[1] = pid;
+}
+
+void
+ns_capture_stop_nobody(struct ns_capture *capture)
+{
+    capture->skeleton->bss->stops = 0;
+}
+
+bool
+ns_capture_visit_connections(struct ns_capture *capture, ns_capture_connections_visit *visit,
+                             void *context)
+{
+    struct {
+        uint64_t ssl;
+        uint32_t pid, zero;
+    } place, next;
+    struct {
+        uint64_t number, named;
+    } connection;
+    int fd = bpf_map__fd(capture->skeleton->maps.connections);
+    bool more = bpf_map_get_next_key(fd, NULL, &next) == 0;
+    while (more) {
+        place = next;
+        if (bpf_map_lookup_elem(fd, &place, &connection) == 0) {
+            visit(context, connection.number);
+        }
+        more = bpf_map_get_next_key(fd, &place, &next) == 0;
+    }
+    return errno == ENOENT;
 }

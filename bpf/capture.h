@@ -25,9 +25,9 @@ struct ns_capture *ns_capture_load(bool stops, uint32_t only_network, ns_capture
 /* Detaches from everything and frees it. */
 void ns_capture_free(struct ns_capture *capture);
 
-/* Attaches to a file that has OpenSSL's functions, for all processes that map it, now and later.
- * Returns how many functions were found: 0 where it has none of them, -1 where some could not be
- * attached to (then it is attached to none). */
+/* Attaches to a file that has one of the known libraries, for all processes that map it, now and
+ * later. Returns how many probes it took: 0 where it has none of them, -1 with errno where it could
+ * not be read, or some could not be attached (then it is attached to none). */
 int ns_capture_attach(struct ns_capture *capture, const char *path);
 
 /* For poll(2): there are records. */
@@ -41,14 +41,24 @@ void ns_capture_decide(struct ns_capture *capture, uint64_t connection,
                        enum ns_connection_state state);
 void ns_capture_leave_alone(struct ns_capture *capture, uint32_t pid);
 
-/* Visits the processes of which something could not be told since the last visit. */
+/* Visits the processes of which something could not be told since the last visit.
+ * Returns whether there were any. */
 typedef void ns_capture_drops_visit(uint32_t pid, const struct ns_drops *drops);
-void ns_capture_visit_drops(struct ns_capture *capture, ns_capture_drops_visit *visit);
+bool ns_capture_visit_drops(struct ns_capture *capture, ns_capture_drops_visit *visit);
 
-/* A process that was stopped goes on. */
-void ns_capture_go_on(struct ns_capture *capture, uint32_t pid);
-
-/* The table of stopped processes, for the guard: an owned copy of its descriptor. */
+/* The table of stopped processes, struct ns_stop by pid; a descriptor that stays the capture's. */
 int ns_capture_stopped_fd(const struct ns_capture *capture);
+
+/* The guard's signals are our own. */
+void ns_capture_guarded_by(struct ns_capture *capture, uint32_t pid);
+
+/* From here on. */
+void ns_capture_stop_nobody(struct ns_capture *capture);
+
+/* Visits the numbers of all connections that the kernel's part knows. False: not all of them, for
+ * there was a change meanwhile. */
+typedef void ns_capture_connections_visit(void *context, uint64_t connection);
+bool ns_capture_visit_connections(struct ns_capture *capture, ns_capture_connections_visit *visit,
+                                  void *context);
 
 #endif

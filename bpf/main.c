@@ -7,7 +7,7 @@
 #include "bpf/probe.h"
 
 static const char usage[] =
-    "usage: nullspend-bpf --attach [--this-network]\n"
+    "usage: nullspend-bpf --attach [--on-denial=blank|kill|alert] [--this-network]\n"
     "       nullspend-bpf --probe [--json]\n"
     "\n"
     "Governs programs that a preload cannot reach: those that run already, and those of other\n"
@@ -16,6 +16,12 @@ static const char usage[] =
     "  --attach   attach to them and to those that start later, until SIGTERM. Settings are\n"
     "             those of the preload library: NULLSPEND_COLLECTOR, NULLSPEND_MODE (enforce,\n"
     "             shadow, observe), NULLSPEND_ON_UNREACHABLE, NULLSPEND_DEADLINE_MS\n"
+    "  --on-denial=WHAT  what becomes of a call that is denied, in mode enforce:\n"
+    "             blank  it leaves with blanks for its body and its key, and its provider refuses\n"
+    "                    it (the default)\n"
+    "             kill   its process is killed before it leaves\n"
+    "             alert  it leaves and is told on standard error; nobody is ever stopped\n"
+    "             A budget that is not hard (soft, warn, shadow) never does more than alert.\n"
     "  --this-network  only processes of the agent's own network name space\n"
     "  --probe    try every facility and print a table; exit status 0 when all that are\n"
     "             required are there, else 1\n"
@@ -23,8 +29,10 @@ static const char usage[] =
     "  --version  print the version\n"
     "  --help     print this\n"
     "\n"
-    "In mode enforce a process stops (SIGSTOP) while a call of its waits for its verdict; a call\n"
-    "that is denied leaves with blanks for its body and its key, and its provider refuses it.\n"
+    "In mode enforce a process stops (SIGSTOP) while a call of its waits for its verdict. It "
+    "needs\n"
+    "CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL and, for programs in closed directories,\n"
+    "CAP_DAC_READ_SEARCH; it gives up all others once it has started.\n"
     "\n"
     "example: sudo NULLSPEND_COLLECTOR=ipc:///run/nullspend/collector.sock nullspend-bpf "
     "--attach\n";
@@ -72,15 +80,33 @@ run_probe(int json)
     return missing > 0;
 }
 
+static int
+read_on_denial(const char *what, enum ns_on_denial *on_denial)
+{
+    static const char *const words[] = {"blank", "kill", "alert"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strcmp(what, words[i]) == 0) {
+            *on_denial = (enum ns_on_denial)i;
+            return 1;
+        }
+    }
+    return 0;
+}
+
 int
 main(int argc, char **argv)
 {
-    int probe = 0, json = 0, attach = 0, this_network = 0;
+    static const char on_denial[] = "--on-denial=";
+    struct ns_agent_options options = {.on_denial = NS_ON_DENIAL_BLANK};
+    int probe = 0, json = 0, attach = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--attach") == 0) {
             attach = 1;
         } else if (strcmp(argv[i], "--this-network") == 0) {
-            this_network = 1;
+            options.this_network = true;
+        } else if (strncmp(argv[i], on_denial, sizeof on_denial - 1) == 0 &&
+                   read_on_denial(argv[i] + sizeof on_denial - 1, &options.on_denial)) {
+            continue;
         } else if (strcmp(argv[i], "--probe") == 0) {
             probe = 1;
         } else if (strcmp(argv[i], "--json") == 0) {
@@ -102,5 +128,5 @@ main(int argc, char **argv)
               stderr);
         return 2;
     }
-    return attach ? ns_agent_run(this_network != 0) : run_probe(json);
+    return attach ? ns_agent_run(&options) : run_probe(json);
 }

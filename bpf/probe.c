@@ -5,50 +5,50 @@
 #include <bpf/libbpf.h>
 #include <linux/capability.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-static bool
-has_capability(int capability)
-{
-    char line[256];
-    unsigned long long effective = 0;
-    FILE *status = fopen("/proc/self/status", "re");
-    if (status == NULL) {
-        return false;
-    }
-    while (fgets(line, sizeof line, status) != NULL) {
-        if (strncmp(line, "CapEff:", 7) == 0) {
-            effective = strtoull(line + 7, NULL, 16);
-        }
-    }
-    fclose(status);
-    return (effective >> capability & 1) != 0;
-}
+#include "bpf/privileges.h"
+#include "bpf/uprobe.h"
+
+/* The inode of the pid name space that the kernel started with. */
+#define FIRST_PIDS_INODE 0xeffffffcU
 
 static bool
 has_bpf(void)
 {
-    return has_capability(CAP_BPF) || has_capability(CAP_SYS_ADMIN);
+    return ns_privileges_has(CAP_BPF) || ns_privileges_has(CAP_SYS_ADMIN);
 }
 
 static bool
 has_perfmon(void)
 {
-    return has_capability(CAP_PERFMON) || has_capability(CAP_SYS_ADMIN);
+    return ns_privileges_has(CAP_PERFMON) || ns_privileges_has(CAP_SYS_ADMIN);
 }
 
 static bool
 has_ptrace(void)
 {
-    return has_capability(CAP_SYS_PTRACE);
+    return ns_privileges_has(CAP_SYS_PTRACE);
 }
 
 static bool
 has_kill(void)
 {
-    return has_capability(CAP_KILL);
+    return ns_privileges_has(CAP_KILL);
+}
+
+static bool
+has_read_search(void)
+{
+    return ns_privileges_has(CAP_DAC_READ_SEARCH);
+}
+
+bool
+ns_probe_first_pids(void)
+{
+    struct stat status;
+    return stat("/proc/self/ns/pid", &status) == 0 && status.st_ino == FIRST_PIDS_INODE;
 }
 
 static bool
@@ -93,6 +93,27 @@ has_send_signal(void)
     return libbpf_probe_bpf_helper(BPF_PROG_TYPE_KPROBE, BPF_FUNC_send_signal, NULL) == 1;
 }
 
+/* Linux 6.18 and later let a probe write the registers of what it stands in: a function could be
+ * made to return at once. Whether they do is a matter of how the kernel was built, so it is tried.
+ */
+static bool
+has_override(void)
+{
+    const struct bpf_insn program[] = {
+        /* *(u64 *)(ctx + offsetof(struct pt_regs, rax)) = 1; return 0 */
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_2, .imm = 1},
+        {.code = BPF_STX | BPF_MEM | BPF_DW, .dst_reg = BPF_REG_1, .src_reg = BPF_REG_2, .off = 80},
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0},
+        {.code = BPF_JMP | BPF_EXIT},
+    };
+    int fd = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "override", "GPL", program,
+                           sizeof program / sizeof program[0], NULL);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return fd >= 0;
+}
+
 static bool
 has_cgroup(void)
 {
@@ -112,16 +133,23 @@ static const struct {
      "run as root or grant CAP_SYS_PTRACE"},
     {"CAP_KILL", "letting a stopped process go on", true, has_kill,
      "run as root or grant CAP_KILL"},
+    {"CAP_DAC_READ_SEARCH", "programs in closed directories", false, has_read_search,
+     "run as root or grant it: else such programs are dark"},
+    {"the machine's own pids", "acting on who is meant", true, ns_probe_first_pids,
+     "the host's pid name space (--pid=host for a container)"},
     {"BTF of the kernel", "one program for every kernel", true, has_btf,
      "a kernel with CONFIG_DEBUG_INFO_BTF=y"},
     {"uprobe events", "hooks in user programs", true, has_uprobe_events,
      "a kernel with CONFIG_UPROBE_EVENTS=y"},
     {"probe programs", "hooks in user programs", true, has_programs,
      "a kernel with CONFIG_BPF_EVENTS=y"},
+    {"uprobe multi links", "doing without CAP_SYS_ADMIN", false, ns_uprobe_has_multi,
+     "Linux 6.6 or later"},
     {"ring buffer", "bytes in order, without loss", true, has_ring_buffer, "Linux 5.8 or later"},
     {"bpf_probe_read_user", "reading what is written", true, has_read_user, "Linux 5.5 or later"},
     {"bpf_get_attach_cookie", "one program for many hooks", false, has_cookie, NULL},
     {"bpf_send_signal", "stopping a write in time", false, has_send_signal, NULL},
+    {"writing registers", "refusing a write (not used yet)", false, has_override, NULL},
     {"bpf_get_current_cgroup_id", "telling containers apart", false, has_cgroup, NULL},
 };
 enum { FACILITIES = sizeof facilities / sizeof facilities[0] };

@@ -20,4 +20,7 @@ struct ns_probe {
 /* Tries every facility. Returns a static array of *count results. Not thread-safe. */
 const struct ns_probe *ns_probe_all(size_t *count);
 
+/* Are the pids that are seen here those that the kernel's part tells? */
+bool ns_probe_first_pids(void);
+
 #endif

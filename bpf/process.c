@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "bpf/agent.h"
+#include "shim/gate.h"
 #include "shim/hello.h"
 
 static struct ns_config config;
@@ -25,6 +27,19 @@ ns_process_ready(void)
         ready = true;
     }
     return config.mode != NS_MODE_OFF;
+}
+
+void
+ns_agent_process_alerts(void)
+{
+    config.mode = config.mode == NS_MODE_ENFORCE ? NS_MODE_SHADOW : config.mode;
+}
+
+void
+ns_agent_process_ends(void)
+{
+    config.deadline_ns =
+        config.deadline_ns < NS_LAST_WORD_NS ? config.deadline_ns : NS_LAST_WORD_NS;
 }
 
 bool

@@ -41,6 +41,15 @@ enum ns_connection_state {
     NS_CONNECTION_IGNORED   /* nothing of it is told */
 };
 
+/* A process that was stopped and not let go yet: the value of the table `stopped`. */
+struct ns_stop {
+    unsigned long long since_ns; /* monotonic; of the first of them */
+    unsigned int count;          /* writes that it was stopped at: each has its record */
+    unsigned int by_others; /* a stop signal that somebody else has sent it meanwhile; 0: none */
+    unsigned int let_go;    /* somebody else has let it go on: its bytes may be gone already */
+    unsigned int zero;
+};
+
 /* What could not be told, by process. */
 struct ns_drops {
     unsigned long long records;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bpf/streams.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +10,11 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "bpf/owners.h"
 #include "shim/call.h"
-#include "shim/hello.h"
 #include "shim/http2_connection.h"
 #include "shim/process.h"
+#include "shim/tags.h"
 #include "wire/text.h"
 
 #define BUCKETS 4096
@@ -31,33 +33,14 @@ struct stream {
     uint64_t ahead;       /* bytes that were looked at, and OpenSSL has not taken yet */
     struct ns_bytes held; /* of the request that is being written, from its first byte */
     struct ns_origin origin;
-};
-
-/* Bytes of the process that must not leave as they are. */
-struct range {
-    uint64_t from;
-    uint32_t bytes;
-};
-
-/* What is done where a call is denied. */
-struct blanks {
-    struct range body, secret;
-};
-
-/* A call of a stopped process that the collector was asked about. */
-struct question {
-    struct question *next;
-    uint32_t pid;
-    struct ns_wire_call *call;
-    struct ns_gate_question asked;
-    int64_t until_ns;
-    struct blanks blanks;
+    struct ns_owner *owner;
+    uint32_t missed; /* in so many rounds it was not marked */
 };
 
 struct ns_streams {
     const struct ns_wire_hosts *hosts;
-    ns_streams_overwrite *overwrite;
-    struct question *questions;
+    struct ns_owners *owners;
+    struct ns_questions *questions;
     size_t count;
     struct stream *buckets[BUCKETS];
 };
@@ -75,23 +58,17 @@ place_of(struct ns_streams *streams, uint64_t connection)
 }
 
 struct ns_streams *
-ns_streams_new(const struct ns_wire_hosts *hosts, ns_streams_overwrite *overwrite)
+ns_streams_new(const struct ns_wire_hosts *hosts, struct ns_questions *questions)
 {
     struct ns_streams *streams = ns_mem_alloc(sizeof *streams);
-    if (streams != NULL) {
-        streams->hosts = hosts;
-        streams->overwrite = overwrite;
+    struct ns_owners *owners = ns_owners_new();
+    if (streams == NULL || owners == NULL) {
+        ns_owners_free(owners);
+        ns_mem_free(streams);
+        return NULL;
     }
+    *streams = (struct ns_streams){.hosts = hosts, .owners = owners, .questions = questions};
     return streams;
-}
-
-static void
-read_name(struct ns_origin *origin, uint32_t pid)
-{
-    char link[64];
-    snprintf(link, sizeof link, "/proc/%u/exe", pid);
-    ns_executable_name(link, "", origin->process);
-    origin->pid = pid;
 }
 
 static struct stream *
@@ -101,14 +78,19 @@ open_stream(struct ns_streams *streams, const struct ns_record *record, const ch
         return NULL;
     }
     struct stream *stream = ns_mem_alloc(sizeof *stream);
-    if (stream != NULL) {
-        stream->connection = record->connection;
-        stream->pid = record->pid;
-        snprintf(stream->server_name, sizeof stream->server_name, "%s", server_name);
-        read_name(&stream->origin, record->pid);
-        *place_of(streams, record->connection) = stream;
-        streams->count++;
+    struct ns_owner *owner = stream == NULL ? NULL : ns_owners_get(streams->owners, record->pid);
+    if (owner == NULL) {
+        ns_mem_free(stream);
+        return NULL;
     }
+    stream->connection = record->connection;
+    stream->pid = record->pid;
+    stream->owner = owner;
+    stream->origin.pid = record->pid;
+    memcpy(stream->origin.process, owner->process, sizeof stream->origin.process);
+    snprintf(stream->server_name, sizeof stream->server_name, "%s", server_name);
+    *place_of(streams, record->connection) = stream;
+    streams->count++;
     return stream;
 }
 
@@ -119,28 +101,14 @@ is_denied(const struct ns_wire_call *call)
     return ticket != NULL && !ticket->sent;
 }
 
-/* Gives up the question about a call. Returns whether there was one. */
-static bool
-unask(struct ns_streams *streams, const struct ns_wire_call *call)
-{
-    for (struct question **link = &streams->questions; *link != NULL; link = &(*link)->next) {
-        struct question *question = *link;
-        if (question->call == call) {
-            *link = question->next;
-            ns_gate_unask(&question->asked);
-            ns_mem_free(question);
-            return true;
-        }
-    }
-    return false;
-}
-
-/* A denied call is over with the provider's refusal, which is no call's answer. One that ends
- * before the collector has answered gives back what that may have reserved. */
+/* A denied call whose provider has answered is told with that answer: its status, and what it used
+ * after all. One without an answer is the denial that the collector knows. One that ends before the
+ * collector has answered gives back what that may have reserved. */
 static void
 finish(struct ns_streams *streams, struct ns_wire_call *call, bool cut)
 {
-    if (!unask(streams, call) && is_denied(call)) {
+    if (!ns_questions_end(streams->questions, call) && is_denied(call) &&
+        call->response.status == 0) {
         ns_call_drop(call);
     } else {
         ns_call_finish(call, cut);
@@ -178,6 +146,7 @@ close_stream(struct ns_streams *streams, struct stream **link)
     *link = stream->next;
     streams->count--;
     forget_bytes(streams, stream);
+    ns_owners_put(stream->owner);
     ns_mem_free(stream);
 }
 
@@ -222,7 +191,55 @@ ns_streams_free(struct ns_streams *streams)
             close_stream(streams, &streams->buckets[i]);
         }
     }
+    if (streams != NULL) {
+        ns_owners_free(streams->owners);
+    }
     ns_mem_free(streams);
+}
+
+static void
+exit_one(void *context, uint32_t pid)
+{
+    ns_streams_exit(context, pid);
+}
+
+void
+ns_streams_sweep(struct ns_streams *streams)
+{
+    ns_owners_sweep(streams->owners, exit_one, streams);
+}
+
+void
+ns_streams_unmark(struct ns_streams *streams)
+{
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct stream *stream = streams->buckets[i]; stream != NULL; stream = stream->next) {
+            stream->missed++;
+        }
+    }
+}
+
+void
+ns_streams_mark(void *streams, uint64_t connection)
+{
+    struct stream *stream = *place_of(streams, connection);
+    if (stream != NULL) {
+        stream->missed = 0;
+    }
+}
+
+void
+ns_streams_end_unmarked(struct ns_streams *streams)
+{
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct stream **link = &streams->buckets[i]; *link != NULL;) {
+            if ((*link)->missed < NS_STREAMS_MISSED_MAX) {
+                link = &(*link)->next;
+            } else {
+                close_stream(streams, link);
+            }
+        }
+    }
 }
 
 /* --- which are of interest -------------------------------------------------------------------- */
@@ -276,23 +293,6 @@ begin(const struct ns_streams *streams, struct stream *stream, const uint8_t *by
     return stream->wire != NULL;
 }
 
-/* --- asking ----------------------------------------------------------------------------------- */
-
-/* A denied call is answered by the provider all the same, and known by not being sent. */
-static void
-rule(const struct ns_streams *streams, uint32_t pid, struct ns_wire_call *call,
-     const struct blanks *blanks, enum ns_ruling ruling)
-{
-    struct ns_ticket *ticket = call->user;
-    if (ticket != NULL) {
-        ticket->sent = ruling == NS_RULING_ALLOW;
-    }
-    if (ruling == NS_RULING_DENY) {
-        streams->overwrite(pid, blanks->body.from, blanks->body.bytes, ' ');
-        streams->overwrite(pid, blanks->secret.from, blanks->secret.bytes, 'x');
-    }
-}
-
 /* A write that is looked at. */
 struct write {
     struct ns_streams *streams;
@@ -305,72 +305,12 @@ struct write {
 
 static void
 judge(const struct write *write, struct ns_wire_call *call, const uint8_t *request, size_t bytes,
-      const struct blanks *blanks)
+      struct ns_asking *asking)
 {
-    struct ns_streams *streams = write->streams;
-    struct ns_gate_verdict verdict;
-    struct question *question = write->record->stopped ? ns_mem_alloc(sizeof *question) : NULL;
-    enum ns_ruling ruling = question == NULL
-                                ? ns_call_judge(call, request, bytes, &verdict)
-                                : ns_call_ask(call, request, bytes, &verdict, &question->asked);
-    struct ns_ticket *ticket = call->user;
-    if (ticket != NULL) {
-        ticket->origin = &write->stream->origin;
-    }
-    if (question != NULL && ruling == NS_RULING_ASKED) {
-        question->pid = write->stream->pid;
-        question->call = call;
-        question->until_ns = ns_clock_ns(CLOCK_MONOTONIC) + ns_process_config()->deadline_ns;
-        question->blanks = *blanks;
-        question->next = streams->questions;
-        streams->questions = question;
-        return;
-    }
-    ns_mem_free(question);
-    /* Bytes of a process that is not stopped may be gone already. */
-    struct blanks none = {0};
-    rule(streams, write->stream->pid, call, write->record->stopped ? blanks : &none, ruling);
-}
-
-bool
-ns_streams_asks(const struct ns_streams *streams, uint32_t pid)
-{
-    const struct question *question = streams == NULL ? NULL : streams->questions;
-    while (question != NULL && question->pid != pid) {
-        question = question->next;
-    }
-    return question != NULL;
-}
-
-size_t
-ns_streams_poll(const struct ns_streams *streams, struct pollfd *polled, size_t room)
-{
-    size_t count = 0;
-    for (const struct question *question = streams->questions; question != NULL && count < room;
-         question = question->next) {
-        polled[count++] =
-            (struct pollfd){.fd = ns_gate_question_fd(&question->asked), .events = POLLIN};
-    }
-    return count;
-}
-
-void
-ns_streams_listen(struct ns_streams *streams)
-{
-    int64_t now_ns = ns_clock_ns(CLOCK_MONOTONIC);
-    for (struct question **link = &streams->questions; *link != NULL;) {
-        struct question *question = *link;
-        struct ns_gate_verdict verdict;
-        enum ns_ruling ruling =
-            ns_call_heard(question->call, &question->asked, now_ns >= question->until_ns, &verdict);
-        if (ruling == NS_RULING_ASKED) {
-            link = &question->next;
-            continue;
-        }
-        *link = question->next;
-        rule(streams, question->pid, question->call, &question->blanks, ruling);
-        ns_mem_free(question);
-    }
+    asking->origin = &write->stream->origin;
+    asking->stopped = write->record->stopped != 0;
+    ns_tags_fill(&call->request.identity, &write->stream->owner->identity);
+    ns_questions_ask(write->streams->questions, call, request, bytes, asking);
 }
 
 /* --- what is written ----------------------------------------------------------------------------
@@ -378,7 +318,7 @@ ns_streams_listen(struct ns_streams *streams)
 
 /* Where the body and the credential of the request are that ends at `end` of the write, and began
  * perhaps in an earlier one. */
-static struct blanks
+static struct ns_asking
 blanks_http1(const struct write *write, const struct ns_wire_call *call, uint32_t end)
 {
     const struct ns_bytes *all = &write->stream->held;
@@ -388,11 +328,11 @@ blanks_http1(const struct write *write, const struct ns_wire_call *call, uint32_
     int64_t start = (int64_t)end - (int64_t)held;
     int64_t from = body == NULL ? end : start + (body - bytes) + 4;
     from = from < 0 ? 0 : from;
-    struct blanks blanks = {
+    struct ns_asking blanks = {
         .body = {write->record->from + (uint64_t)from, (uint32_t)((int64_t)end - from)}};
     struct ns_wire_range secret = call->request.credential_range;
     if (secret.bytes > 0 && start + (int64_t)secret.offset >= 0) {
-        blanks.secret = (struct range){
+        blanks.secret = (struct ns_range){
             write->record->from + (uint64_t)(start + (int64_t)secret.offset), secret.bytes};
     }
     return blanks;
@@ -415,7 +355,8 @@ write_http1(const struct write *write)
         }
         i += used;
         if (written.class == NS_WIRE_CALL) {
-            struct blanks blanks = blanks_http1(write, written.call, write->offset + (uint32_t)i);
+            struct ns_asking blanks =
+                blanks_http1(write, written.call, write->offset + (uint32_t)i);
             judge(write, written.call, ns_bytes_front(&stream->held), ns_bytes_count(&stream->held),
                   &blanks);
         }
@@ -439,10 +380,10 @@ finish_ended(struct ns_streams *streams, struct stream *stream)
 
 /* The DATA of a stream, as far as it lies in frames of this write that end before `end`: its last.
  */
-static struct blanks
+static struct ns_asking
 blanks_http2(const struct write *write, uint32_t id, size_t end)
 {
-    struct blanks blanks = {0};
+    struct ns_asking blanks = {0};
     const uint8_t *bytes = write->bytes;
     for (size_t i = 0; i + NS_HTTP2_HEADER_BYTES <= end;) {
         size_t length = (size_t)bytes[i] << 16 | (size_t)bytes[i + 1] << 8 | bytes[i + 2];
@@ -452,7 +393,7 @@ blanks_http2(const struct write *write, uint32_t id, size_t end)
         if (bytes[i] == 0 && bytes[i + 3] == NS_HTTP2_DATA && stream == id && next <= end &&
             length > padded) {
             uint64_t at = write->offset + i + NS_HTTP2_HEADER_BYTES + padded;
-            blanks.body = (struct range){write->record->from + at, (uint32_t)(length - padded)};
+            blanks.body = (struct ns_range){write->record->from + at, (uint32_t)(length - padded)};
         }
         i = next;
     }
@@ -471,7 +412,7 @@ write_http2(const struct write *write)
             const uint8_t *head;
             size_t head_bytes;
             struct ns_wire_call *call = ns_http2_asking(asks, &head, &head_bytes);
-            struct blanks blanks = {0};
+            struct ns_asking blanks = {0};
             if (whole_frames) {
                 blanks = blanks_http2(write, asks->id, i);
             }

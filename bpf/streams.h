@@ -7,9 +7,9 @@
 #ifndef NS_BPF_STREAMS_H
 #define NS_BPF_STREAMS_H
 
-#include <poll.h>
 #include <stdbool.h>
 
+#include "bpf/questions.h"
 #include "bpf/record.h"
 #include "wire/wire.h"
 
@@ -18,12 +18,9 @@
 
 struct ns_streams;
 
-/* Puts blanks, or another filler, in place of bytes of a process that is stopped. */
-typedef void ns_streams_overwrite(uint32_t pid, uint64_t from, uint32_t bytes, char with);
-
-/* hosts must outlive them. NULL without memory. */
+/* hosts and questions must outlive them. NULL without memory. */
 struct ns_streams *ns_streams_new(const struct ns_wire_hosts *hosts,
-                                  ns_streams_overwrite *overwrite);
+                                  struct ns_questions *questions);
 
 /* Reports what is not over, and frees all. */
 void ns_streams_free(struct ns_streams *streams);
@@ -32,20 +29,10 @@ void ns_streams_free(struct ns_streams *streams);
 enum ns_connection_state ns_streams_name(struct ns_streams *streams, const struct ns_record *record,
                                          const char *server_name);
 
-/* Bytes that a process is about to write. A call whose facts are complete with them is asked about:
- * without waiting where the process is stopped, which must not go on then before ns_streams_asks is
- * false. What is denied is overwritten. Returns what the connection is. */
+/* Bytes that a process is about to write. A call whose facts are complete with them is asked
+ * about (ns_questions_ask). Returns what the connection is. */
 enum ns_connection_state ns_streams_write(struct ns_streams *streams,
                                           const struct ns_record *record, const uint8_t *bytes);
-
-/* Does this process wait for an answer? (NULL: nobody does.) */
-bool ns_streams_asks(const struct ns_streams *streams, uint32_t pid);
-
-/* For poll(2), where answers arrive: fills at most `room`, returns how many. */
-size_t ns_streams_poll(const struct ns_streams *streams, struct pollfd *polled, size_t room);
-
-/* Takes the answers that are there, and rules where there was none within the deadline. */
-void ns_streams_listen(struct ns_streams *streams);
 
 /* That write is over. */
 void ns_streams_written(struct ns_streams *streams, const struct ns_record *record);
@@ -60,5 +47,16 @@ void ns_streams_lost(struct ns_streams *streams, uint64_t connection);
 /* A connection, or all of a process, is over. */
 void ns_streams_end(struct ns_streams *streams, uint64_t connection);
 void ns_streams_exit(struct ns_streams *streams, uint32_t pid);
+
+/* Looks for processes that are over though nobody said so, and ends their connections. */
+void ns_streams_sweep(struct ns_streams *streams);
+
+/* Ends connections that the kernel's part does not know any more: ns_streams_unmark,
+ * ns_streams_mark for each that it knows, ns_streams_end_unmarked. What is missing for so many such
+ * rounds, some time apart, is ended, for its last records may be under way at the first. */
+#define NS_STREAMS_MISSED_MAX 2
+void ns_streams_unmark(struct ns_streams *streams);
+void ns_streams_mark(void *streams, uint64_t connection);
+void ns_streams_end_unmarked(struct ns_streams *streams);
 
 #endif

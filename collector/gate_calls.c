@@ -238,12 +238,13 @@ reserve(struct ns_gate *gate, const struct ns_gate_from *from, const struct ns_q
         return;
     }
     answer_check(gate, &check->call_id, denied ? NS_DECISION_DENY : NS_DECISION_ALLOW,
-                 denied ? NS_REASON_BUDGET_EXCEEDED : NS_REASON_NONE, effect.hold_nanousd);
+                 denied || effect.would_deny ? NS_REASON_BUDGET_EXCEEDED : NS_REASON_NONE,
+                 effect.hold_nanousd);
     if (!denied && check->streamed) {
         gate->out.as.verdict.output_tokens_held = ns_prices_tokens_covered(
             gate->prices, &gate->message, NULL, effect.firm_nanousd, gate->now_ns);
     }
-    if (denied) {
+    if (denied || effect.would_deny) {
         explain(gate, outcome->entity, ns_gate_denial_text(gate, &effect.denied_by, false));
     }
     ns_gate_reply(gate, from->socket, from->routing);

@@ -254,7 +254,10 @@ new_check(const struct ns_wire_call *call, const struct ns_ticket *ticket)
     struct ns_message *message = new_message(NS_MESSAGE_CHECK);
     if (message != NULL) {
         FILL_IDENTITY(&message->as.check, call, ticket);
-        message->as.check.denial_status = (uint32_t)ns_wire_denial_status(&call->request);
+        /* The agent cannot say what its programs will read: their provider will. */
+        message->as.check.denial_status = ns_process_source() == NS_SOURCE_EBPF
+                                              ? 0
+                                              : (uint32_t)ns_wire_denial_status(&call->request);
         clean_check(&message->as.check);
     }
     return message;

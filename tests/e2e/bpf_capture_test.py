@@ -114,8 +114,10 @@ def a_denied_call_leaves_without_its_body_and_its_key():
                 check(shimlab.KEY not in json.dumps(entry["headers"]), "the key left")
             shim.collector.rule = fake_collector.allow()
             equal(curl(shim, data, version=version)[0], 200, "status of the next")
-            told, = shim.collector.wait("REPORT")
-            equal(told["http_status"], 200, "status of what is reported")
+            told = shim.collector.wait("REPORT", 2)
+            equal([entry["http_status"] for entry in told], [status, 200],
+                  "status of what is reported")
+            equal(messages.word("outcome", told[0]["outcome"]), "error", "outcome")
 
 
 @test

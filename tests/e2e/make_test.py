@@ -82,10 +82,11 @@ def what_is_installed_runs_from_there_and_goes_away():
                      "lib/systemd/system/nullspendd.service", "share/doc/nullspend/operations.md"):
             check("opt/ns/" + name in files, f"{name} is not in {files}")
         root = os.path.join(directory, "opt/ns")
-        with open(os.path.join(root, "lib/systemd/system/nullspendd.service"),
-                  encoding="utf-8") as unit:
-            text = unit.read()
-        check("ExecStart=/opt/ns/bin/nullspendd " in text and "/usr/local" not in text, text)
+        for name in ("nullspendd", "nullspend-bpf"):
+            with open(os.path.join(root, f"lib/systemd/system/{name}.service"),
+                      encoding="utf-8") as unit:
+                text = unit.read()
+            check(f"ExecStart=/opt/ns/bin/{name} " in text and "/usr/local" not in text, text)
         done = subprocess.run(
             [os.path.join(root, "bin/nullspend"), "run", "--", "cat", "/proc/self/maps"],
             env=dict(os.environ, NULLSPEND_COLLECTOR=NOBODY), stdout=subprocess.PIPE,
