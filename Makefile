@@ -218,6 +218,7 @@ $(addprefix $(B)/programs/,bio_client depth hardship soak storm tls_client): TLS
 BORINGSSL := /usr/lib/$(shell uname -m)-linux-gnu/android
 $(B)/programs/boring_client: TLS := $(BORINGSSL)/libssl.so.0 -Wl,-rpath,$(BORINGSSL) -Wl,--allow-shlib-undefined
 $(B)/programs/gnutls_client: TLS := -lgnutls
+$(B)/programs/layered_client: TLS := -lgnutls-openssl -lgnutls
 $(B)/programs/nss_client: TLS := -lssl3 -lnss3 -lnspr4
 $(B)/obj/tests/programs/nss_client.o: CPPFLAGS += -isystem /usr/include/nss -isystem /usr/include/nspr
 # With an OpenSSL of their own, which they show as Node does; without a sanitizer, as Node is.

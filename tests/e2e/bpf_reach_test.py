@@ -258,6 +258,11 @@ def gnutls_is_governed():
 
 
 @test
+def a_library_upon_another_is_told_of_once():
+    check_governed(shimlab.program("layered_client"))
+
+
+@test
 def nss_is_governed_and_its_other_descriptors_are_left_alone():
     for call in ("write", "send"):
         check_governed(shimlab.program("nss_client"), call, shimlab.HOST, "443")
