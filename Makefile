@@ -215,6 +215,12 @@ $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(ROOMS)
 TEST_PROGRAMS := $(patsubst tests/programs/%.c,$(B)/programs/%,$(wildcard tests/programs/*.c))
 TEST_PROGRAMS += $(B)/programs/tls_client_static $(B)/programs/tls_client_static_pie $(B)/programs/bio_client_static
 $(addprefix $(B)/programs/,bio_client depth hardship soak storm tls_client): TLS := -lssl -lcrypto
+BORINGSSL := /usr/lib/$(shell uname -m)-linux-gnu/android
+$(B)/programs/boring_client: TLS := $(BORINGSSL)/libssl.so.0 -Wl,-rpath,$(BORINGSSL) -Wl,--allow-shlib-undefined
+$(B)/programs/gnutls_client: TLS := -lgnutls
+$(B)/programs/layered_client: TLS := -lgnutls-openssl -lgnutls
+$(B)/programs/nss_client: TLS := -lssl3 -lnss3 -lnspr4
+$(B)/obj/tests/programs/nss_client.o: CPPFLAGS += -isystem /usr/include/nss -isystem /usr/include/nspr
 # With an OpenSSL of their own, which they show as Node does; without a sanitizer, as Node is.
 STATIC_TLS = $(Q)$(CC) $(CPPFLAGS) -std=c17 -O2 -rdynamic -o $@ $< -Wl,-Bstatic -lssl -lcrypto -Wl,-Bdynamic -lpthread
 $(B)/programs/%_static: tests/programs/%.c Makefile

@@ -25,11 +25,14 @@
 #include "shim/gate.h"
 #include "shim/process.h"
 
-/* Programs that bring an OpenSSL of their own are looked for so often. */
+/* Programs with a file that nobody had before are looked for so often where the kernel does not
+ * tell of them; other things that need no haste are done then, too. */
 #define SCAN_NS INT64_C(1000000000)
 
 /* What nobody told the end of is looked for so often. */
 #define SWEEP_NS INT64_C(5000000000)
+/* Where it tells, what it could not tell is looked for so often. */
+#define VISIT_NS INT64_C(30000000000)
 
 /* Beyond the longest that a call waits for its verdict. */
 #define GUARD_GRACE_NS INT64_C(2000000000)
@@ -47,8 +50,9 @@ struct agent {
     struct ns_stops *stops;
     struct ns_guard guard;
     size_t files;
+    bool missed;    /* a file of a process that was gone */
     uint32_t drops; /* sweeps that are due because something could not be told */
-    int64_t scan_at_ns, sweep_at_ns;
+    int64_t scan_at_ns, visit_at_ns, sweep_at_ns;
 };
 
 /* --- denials -------------------------------------------------------------------------------- */
@@ -146,6 +150,55 @@ take_name(struct agent *agent, const struct ns_record *record, const uint8_t *by
                       ns_streams_name(agent->streams, record, (const char *)bytes));
 }
 
+/* --- programs ------------------------------------------------------------------------------- */
+
+static enum ns_target
+attach(void *context, const char *path, const char *name)
+{
+    struct agent *agent = context;
+    int found = ns_capture_attach(agent->capture, path);
+    int error = errno;
+    if (found > 0) {
+        agent->files++;
+        return NS_TARGET_ATTACHED;
+    }
+    if (found < 0 && access(path, F_OK) != 0) {
+        return NS_TARGET_GONE; /* the process went meanwhile */
+    }
+    if (found < 0) {
+        fprintf(stderr, "nullspend-bpf: cannot attach to %s: %s; programs that use it are dark\n",
+                name, strerror(error));
+    }
+    return NS_TARGET_NONE;
+}
+
+static void
+look_at_file(void *context, const struct ns_file *file)
+{
+    struct agent *agent = context;
+    if (ns_targets_look(agent->targets, file, attach, agent)) {
+        ns_capture_know_file(agent->capture, &file->key);
+    } else {
+        agent->missed = true;
+    }
+}
+
+/* A process maps a file to run it. */
+static void
+take_file(struct agent *agent, const struct ns_record *record, const uint8_t *bytes)
+{
+    struct ns_file file;
+    memcpy(&file, bytes, sizeof file);
+    agent->missed = false;
+    if (ns_capture_visit_mapped(agent->capture, record->pid, look_at_file, agent) &&
+        !agent->missed && ns_target_runs(record->pid)) {
+        ns_capture_know_file(agent->capture, &file.key);
+    }
+    if (record->stopped) {
+        ns_stops_note(agent->stops, record->pid);
+    }
+}
+
 static void
 take(void *context, const struct ns_record *record, const uint8_t *bytes)
 {
@@ -172,25 +225,10 @@ take(void *context, const struct ns_record *record, const uint8_t *bytes)
     case NS_RECORD_EXIT:
         ns_streams_exit(agent->streams, record->pid);
         break;
+    case NS_RECORD_FILE:
+        take_file(agent, record, bytes);
+        break;
     }
-}
-
-/* --- programs ------------------------------------------------------------------------------- */
-
-static bool
-attach(void *context, const char *path, const char *name)
-{
-    struct agent *agent = context;
-    int found = ns_capture_attach(agent->capture, path);
-    agent->files += found > 0;
-    if (found <= 0 && access(path, F_OK) != 0) {
-        return false; /* the process went meanwhile */
-    }
-    if (found < 0) {
-        fprintf(stderr, "nullspend-bpf: cannot attach to %s: %s; programs that use it are dark\n",
-                name, strerror(errno));
-    }
-    return true;
 }
 
 /* --- life ----------------------------------------------------------------------------------- */
@@ -268,7 +306,9 @@ start(struct agent *agent)
     if (!load(agent) || !start_guard(agent)) {
         return false;
     }
-    ns_targets_scan(agent->targets, attach, agent);
+    if (!ns_capture_watch_files(agent->capture, look_at_file, agent)) {
+        ns_targets_scan(agent->targets, attach, agent);
+    }
     return true;
 }
 
@@ -305,7 +345,12 @@ look_around(struct agent *agent)
         return;
     }
     agent->scan_at_ns = now_ns + SCAN_NS;
-    ns_targets_scan(agent->targets, attach, agent);
+    if (!ns_capture_tells_files(agent->capture)) {
+        ns_targets_scan(agent->targets, attach, agent);
+    } else if (now_ns >= agent->visit_at_ns) {
+        agent->visit_at_ns = now_ns + VISIT_NS;
+        ns_capture_visit_mapped(agent->capture, 0, look_at_file, agent);
+    }
     if (ns_capture_visit_drops(agent->capture, tell_drops)) {
         agent->drops = NS_STREAMS_MISSED_MAX;
     }

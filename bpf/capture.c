@@ -21,6 +21,7 @@ struct ns_capture {
     struct capture_bpf *skeleton;
     struct ring_buffer *ring;
     struct bpf_link *exit, *signals;
+    struct bpf_link *execs, *maps; /* NULL: nobody tells of files */
     struct ns_uprobe *links;
     size_t link_count, link_capacity;
     struct bpf_program *programs[NS_HOOKS];
@@ -69,6 +70,30 @@ say_nothing(enum libbpf_print_level level, const char *format, va_list arguments
     return 0;
 }
 
+/* Events of files are of a kind that not every kernel has. */
+static bool
+load(struct ns_capture *capture, bool with_files, bool stops, uint32_t only_network)
+{
+    struct capture_bpf *skeleton = capture_bpf__open();
+    if (skeleton == NULL) {
+        return false;
+    }
+    ns_uprobe_prepare(skeleton->obj);
+    skeleton->bss->stops = stops;
+    skeleton->bss->only_network = only_network;
+    (void)bpf_program__set_autoload(skeleton->progs.on_exec, with_files);
+    (void)bpf_program__set_autoload(skeleton->progs.on_mmap, with_files);
+    (void)bpf_program__set_autoload(skeleton->progs.on_mapped, with_files);
+    if (capture_bpf__load(skeleton) != 0) {
+        int error = errno;
+        capture_bpf__destroy(skeleton);
+        errno = error;
+        return false;
+    }
+    capture->skeleton = skeleton;
+    return true;
+}
+
 struct ns_capture *
 ns_capture_load(bool stops, uint32_t only_network, ns_capture_handler *handler, void *context)
 {
@@ -79,13 +104,7 @@ ns_capture_load(bool stops, uint32_t only_network, ns_capture_handler *handler, 
     capture->handler = handler;
     capture->context = context;
     libbpf_set_print(say_nothing);
-    capture->skeleton = capture_bpf__open();
-    if (capture->skeleton != NULL) {
-        ns_uprobe_prepare(capture->skeleton->obj);
-        capture->skeleton->bss->stops = stops;
-        capture->skeleton->bss->only_network = only_network;
-    }
-    if (capture->skeleton == NULL || capture_bpf__load(capture->skeleton) != 0) {
+    if (!load(capture, true, stops, only_network) && !load(capture, false, stops, only_network)) {
         fprintf(stderr,
                 "nullspend-bpf: the kernel does not take the programs (%s);"
                 " 'nullspend-bpf --probe' tells what is missing\n",
@@ -111,6 +130,14 @@ ns_capture_load(bool stops, uint32_t only_network, ns_capture_handler *handler, 
 }
 
 static void
+stop_watching(struct ns_capture *capture)
+{
+    bpf_link__destroy(capture->execs);
+    bpf_link__destroy(capture->maps);
+    capture->execs = capture->maps = NULL;
+}
+
+static void
 detach(struct ns_capture *capture, size_t from)
 {
     while (capture->link_count > from) {
@@ -125,6 +152,7 @@ ns_capture_free(struct ns_capture *capture)
         detach(capture, 0);
         bpf_link__destroy(capture->exit);
         bpf_link__destroy(capture->signals);
+        stop_watching(capture);
         ring_buffer__free(capture->ring);
         capture_bpf__destroy(capture->skeleton);
         free(capture->links);
@@ -172,6 +200,64 @@ ns_capture_attach(struct ns_capture *capture, const char *path)
     }
     return count;
 }
+
+/* --- files -------------------------------------------------------------------------------- */
+
+bool
+ns_capture_tells_files(const struct ns_capture *capture)
+{
+    return capture->maps != NULL;
+}
+
+bool
+ns_capture_visit_mapped(struct ns_capture *capture, uint32_t pid, ns_capture_file_visit *visit,
+                        void *context)
+{
+    union bpf_iter_link_info process = {.task.pid = pid};
+    struct bpf_iter_attach_opts options = {
+        .sz = sizeof options, .link_info = &process, .link_info_len = sizeof process};
+    struct bpf_link *link = bpf_program__attach_iter(capture->skeleton->progs.on_mapped, &options);
+    int fd = link == NULL ? -1 : bpf_iter_create(bpf_link__fd(link));
+    FILE *mapped = fd < 0 ? NULL : fdopen(fd, "r");
+    struct ns_file file;
+    while (mapped != NULL && fread(&file, sizeof file, 1, mapped) == 1) {
+        visit(context, &file);
+    }
+    bool complete = mapped != NULL && ferror(mapped) == 0;
+    if (mapped != NULL) {
+        fclose(mapped);
+    } else if (fd >= 0) {
+        close(fd);
+    }
+    bpf_link__destroy(link);
+    return complete;
+}
+
+bool
+ns_capture_watch_files(struct ns_capture *capture, ns_capture_file_visit *visit, void *context)
+{
+    struct capture_bpf *skeleton = capture->skeleton;
+    if (!bpf_program__autoload(skeleton->progs.on_mmap)) {
+        return false;
+    }
+    /* Attached first: what is mapped from here on is told, what was before is visited. */
+    capture->execs = bpf_program__attach(skeleton->progs.on_exec);
+    capture->maps = bpf_program__attach(skeleton->progs.on_mmap);
+    if (capture->execs == NULL || capture->maps == NULL ||
+        !ns_capture_visit_mapped(capture, 0, visit, context)) {
+        stop_watching(capture);
+    }
+    return ns_capture_tells_files(capture);
+}
+
+void
+ns_capture_know_file(struct ns_capture *capture, const struct ns_file_key *key)
+{
+    uint32_t one = 1;
+    (void)bpf_map_update_elem(bpf_map__fd(capture->skeleton->maps.files), key, &one, BPF_ANY);
+}
+
+/* --- records and tables ---------------------------------------------------------------------- */
 
 int
 ns_capture_fd(const struct ns_capture *capture)

@@ -30,6 +30,25 @@ void ns_capture_free(struct ns_capture *capture);
  * not be read, or some could not be attached (then it is attached to none). */
 int ns_capture_attach(struct ns_capture *capture, const char *path);
 
+/* A mapping of a file that nobody has looked at. */
+typedef void ns_capture_file_visit(void *context, const struct ns_file *file);
+
+/* From here on a process that maps such a file to run it is told of (NS_RECORD_FILE), and waits
+ * where writes do; those that are mapped now are visited. False where the kernel cannot: nothing is
+ * told then. */
+bool ns_capture_watch_files(struct ns_capture *capture, ns_capture_file_visit *visit,
+                            void *context);
+bool ns_capture_tells_files(const struct ns_capture *capture);
+
+/* Visits those that a process has mapped, or all have (0): after NS_RECORD_FILE, and now and then,
+ * for what found no room or came to be run in another way. False where the kernel cannot, or the
+ * process is gone. */
+bool ns_capture_visit_mapped(struct ns_capture *capture, uint32_t pid, ns_capture_file_visit *visit,
+                             void *context);
+
+/* A file has been looked at: it is told no more. */
+void ns_capture_know_file(struct ns_capture *capture, const struct ns_file_key *key);
+
 /* For poll(2): there are records. */
 int ns_capture_fd(const struct ns_capture *capture);
 

@@ -11,7 +11,7 @@ static const char usage[] =
     "       nullspend-bpf --probe [--json]\n"
     "\n"
     "Governs programs that a preload cannot reach: those that run already, and those of other\n"
-    "containers, as far as they use a shared OpenSSL or show one of their own.\n"
+    "containers, as far as they use OpenSSL, BoringSSL, GnuTLS or NSS and show its functions.\n"
     "\n"
     "  --attach   attach to them and to those that start later, until SIGTERM. Settings are\n"
     "             those of the preload library: NULLSPEND_COLLECTOR, NULLSPEND_MODE (enforce,\n"

@@ -120,6 +120,36 @@ has_cgroup(void)
     return libbpf_probe_bpf_helper(BPF_PROG_TYPE_KPROBE, BPF_FUNC_get_current_cgroup_id, NULL) == 1;
 }
 
+/* Tried, for a kernel may know of them and refuse them. */
+static bool
+has_mapped_files(void)
+{
+    /* r0 = 0; exit */
+    const struct bpf_insn program[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K},
+                                       {.code = BPF_JMP | BPF_EXIT}};
+    static const struct {
+        const char *name;
+        enum bpf_attach_type type;
+    } wanted[] = {{"sched_process_exec", BPF_TRACE_RAW_TP},
+                  {"mmap_lock_released", BPF_TRACE_RAW_TP},
+                  {"task_vma", BPF_TRACE_ITER}};
+    bool all = true;
+    for (size_t i = 0; all && i < sizeof wanted / sizeof wanted[0]; i++) {
+        int id = libbpf_find_vmlinux_btf_id(wanted[i].name, wanted[i].type);
+        struct bpf_prog_load_opts options = {.sz = sizeof options,
+                                             .expected_attach_type = wanted[i].type,
+                                             .attach_btf_id = id > 0 ? (unsigned)id : 0};
+        int loaded = id <= 0 ? -1
+                             : bpf_prog_load(BPF_PROG_TYPE_TRACING, NULL, "GPL", program,
+                                             sizeof program / sizeof program[0], &options);
+        all = loaded >= 0;
+        if (loaded >= 0) {
+            close(loaded);
+        }
+    }
+    return all;
+}
+
 static const struct {
     const char *facility;
     const char *use;
@@ -150,6 +180,8 @@ static const struct {
     {"bpf_get_attach_cookie", "one program for many hooks", false, has_cookie, NULL},
     {"bpf_send_signal", "stopping a write in time", false, has_send_signal, NULL},
     {"writing registers", "refusing a write (not used yet)", false, has_override, NULL},
+    {"files as they are mapped", "finding programs at once, not within a second", false,
+     has_mapped_files, "a kernel with the tracepoint mmap_lock_released and bpf iterators"},
     {"bpf_get_current_cgroup_id", "telling containers apart", false, has_cgroup, NULL},
 };
 enum { FACILITIES = sizeof facilities / sizeof facilities[0] };

@@ -16,7 +16,8 @@ enum ns_record_kind {
     NS_RECORD_WRITTEN,  /* that write is over: `total` bytes were taken */
     NS_RECORD_READ,     /* bytes that it has read */
     NS_RECORD_END,      /* the connection is freed */
-    NS_RECORD_EXIT      /* the process is over */
+    NS_RECORD_EXIT,     /* the process is over */
+    NS_RECORD_FILE      /* it maps a file that the agent may not have looked at: struct ns_file */
 };
 
 struct ns_record {
@@ -33,6 +34,27 @@ struct ns_record {
     unsigned int lost;             /* something of the connection before this could not be told */
     unsigned int zero;
 };
+
+/* A file that a process has mapped to run it, as the kernel knows it: those of a container's layers
+ * by the layer's own, whichever mount shows them; and another one that has the inode of one that is
+ * gone by its generation. */
+struct ns_file_key {
+    unsigned long long inode;
+    unsigned int device;
+    unsigned int generation;
+};
+
+/* One that a process has mapped to run it. */
+struct ns_file {
+    struct ns_file_key key;
+    unsigned long long begin; /* of the mapping; 0 in a record */
+    unsigned long long end;
+    unsigned int pid;
+    unsigned int zero;
+};
+
+/* A smaller file has no TLS library inside: nobody waits until it has been looked at. */
+#define NS_FILE_BYTES_MIN 131072
 
 /* What the agent says a connection is. Until it has, all of it is told. */
 enum ns_connection_state {

@@ -22,7 +22,6 @@ from tap import check, equal, main, skip, test  # noqa: E402
 WHEEL = lab.python_with_sdks(os.path.join(lab.ROOT, "tests/libssl/requirements.txt"))
 shimlab.enter()
 
-BORINGSSL = "/usr/lib/x86_64-linux-gnu/android/libssl.so.0"
 LIBRARY = os.path.join(lab.ROOT, "build/libnullspend.so")
 MIXED = chat(model="gpt-4o") + chat(model="denied") + chat(model="gpt-4o")
 
@@ -664,43 +663,11 @@ def lookalikes_pass_untouched_and_are_counted_by_name():
         equal(shim.collector.of("CHECK"), [], "checks")
 
 
-BORING = """
-#include <stdio.h>
-#include <netdb.h>
-#include <unistd.h>
-#include <sys/socket.h>
-void *TLS_client_method(void), *SSL_CTX_new(void *), *SSL_new(void *);
-int SSL_set_fd(void *, int), SSL_connect(void *), SSL_write(void *, const void *, int);
-int SSL_read(void *, void *, int), SSL_set_tlsext_host_name(void *, const char *);
-void SSL_free(void *);
-int main(void) {
-    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *to;
-    static char data[65536];
-    int count = (int)read(0, data, sizeof data);
-    if (getaddrinfo("api.openai.com", "443", &hints, &to) != 0) return 2;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (connect(fd, to->ai_addr, to->ai_addrlen) != 0) return 3;
-    void *ssl = SSL_new(SSL_CTX_new(TLS_client_method()));
-    SSL_set_tlsext_host_name(ssl, "api.openai.com");
-    SSL_set_fd(ssl, fd);
-    if (SSL_connect(ssl) != 1 || SSL_write(ssl, data, count) != count) return 4;
-    int got = SSL_read(ssl, data, sizeof data);
-    if (got <= 0) return 5;
-    fwrite(data, 1, (size_t)got, stdout);
-    SSL_free(ssl);
-    return 0;
-}
-"""
-
-
 @test
 def a_real_boringssl_passes_untouched_and_is_counted():
     with Shim() as shim:
         shim.collector.rule = fake_collector.deny()
-        program = os.path.join(shim.directory, "boring")
-        compiled(shim, "boring.c", BORING, "-o", program, BORINGSSL,
-                 "-Wl,-rpath," + os.path.dirname(BORINGSSL), "-Wl,--allow-shlib-undefined")
-        done = run([program], chat(), env=shim.governed())
+        done = run([shimlab.program("boring_client")], chat(), env=shim.governed())
         equal((done.returncode, status_of(done.stdout)), (0, [200]), done.stderr)
         equal(shim.counters(), {"connections_boringssl": 1}, "counters")
         equal(shim.collector.of("CHECK"), [], "checks")
