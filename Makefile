@@ -137,7 +137,7 @@ $(B)/nullspend: $(CLI_MAIN) $(LIB)/libcli.a $(LIB)/libprotocol.a $(LIB)/libbase.
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PQ)
 
 # The kernel's part is compiled for the kernel and put into a header.
-$(B)/bpf/capture.bpf.o: bpf/capture.bpf.c bpf/record.h Makefile
+$(B)/bpf/capture.bpf.o: bpf/capture.bpf.c $(wildcard bpf/*.bpf.h) bpf/record.h Makefile
 	@mkdir -p $(@D)
 	$(call say,BPF,$<)
 	$(Q)clang -O2 -g -target bpf -Wall -Werror -D__TARGET_ARCH_x86 -I. -I/usr/include/$(shell uname -m)-linux-gnu -c $< -o $@
@@ -154,7 +154,7 @@ BPF_SHARED := $(patsubst %,$(B)/obj/shim/%.o,call config counters denial gate ga
 $(B)/nullspend-bpf: $(call objects,$(filter-out %.bpf.c,$(wildcard bpf/*.c))) $(BPF_SHARED) $(LIB)/libwire.a \
     $(LIB)/libprotocol.a $(LIB)/libbase.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CODINGS) -lbpf
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CODINGS) -lbpf -lZydis
 
 # --- tests -----------------------------------------------------------------------------------
 
@@ -191,6 +191,15 @@ $(B)/tests/http2_simulation_test $(B)/fuzz_http2: $(call objects,$(wildcard shim
 # So does what a call goes through.
 $(B)/tests/call_memory_test: $(patsubst %,$(B)/obj/shim/%.o,call config connections counters elf_symbols gate gate_post hello link log \
     process report spool tags top_up unjudged vdso)
+
+# Go programs are found without the kernel's part, which attaches to them.
+GO_FINDER := $(patsubst %,$(B)/obj/bpf/%.o,go go_code go_file go_table)
+$(B)/tests/bpf_go_test: $(B)/obj/tests/unit/bpf_go_test.o $(HARNESS) $(GO_FINDER)
+$(B)/fuzz_go_symbols: $(B)/obj/tests/fuzz/fuzz_go_symbols.o $(GO_FINDER)
+$(B)/tests/bpf_go_test $(B)/fuzz_go_symbols:
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(if $(findstring fuzz_,$@),-fsanitize=fuzzer) -o $@ $(filter %.o,$^) -lZydis
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(HARNESS) $(ROOMS)
 	@mkdir -p $(@D)

@@ -123,6 +123,9 @@ void
 ns_capture_free(struct ns_capture *capture)
 {
     if (capture != NULL) {
+        if (capture->skeleton != NULL && capture->skeleton->bss != NULL) {
+            capture->skeleton->bss->stops = 0; /* to detach takes seconds, and nobody listens */
+        }
         detach(capture, 0);
         bpf_link__destroy(capture->exit);
         ring_buffer__free(capture->ring);
@@ -178,6 +181,30 @@ ns_capture_attach(struct ns_capture *capture, const char *path)
         found = 0;
     }
     return found;
+}
+
+int
+ns_capture_attach_places(struct ns_capture *capture, const char *path,
+                         const struct ns_capture_place *places, size_t count)
+{
+    size_t before = capture->link_count;
+    for (size_t i = 0; i < count; i++) {
+        struct bpf_uprobe_opts options = {.sz = sizeof options, .bpf_cookie = places[i].cookie};
+        const struct bpf_program *program =
+            bpf_object__find_program_by_name(capture->skeleton->obj, places[i].program);
+        struct bpf_link *link =
+            program != NULL && has_room(capture)
+                ? bpf_program__attach_uprobe_opts(program, -1, path, places[i].offset, &options)
+                : NULL;
+        if (link == NULL) {
+            int error = errno;
+            detach(capture, before);
+            errno = error;
+            return -1;
+        }
+        capture->links[capture->link_count++] = link;
+    }
+    return (int)count;
 }
 
 int
