@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "bpf/capture.h"
+#include "bpf/go.h"
 #include "bpf/guard.h"
 #include "bpf/streams.h"
 #include "bpf/targets.h"
@@ -166,6 +167,8 @@ attach(void *context, const char *path, const char *name)
 {
     struct agent *agent = context;
     int found = ns_capture_attach(agent->capture, path);
+    int found_go = found < 0 ? 0 : ns_go_attach(agent->capture, path, name);
+    found = found_go < 0 ? found_go : found + found_go;
     agent->files += found > 0;
     if (found <= 0 && access(path, F_OK) != 0) {
         return false; /* the process went meanwhile */
