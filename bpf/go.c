@@ -176,12 +176,12 @@ find_by_table(struct ns_go_file *file, const uint8_t *bytes, size_t count,
 }
 
 /* The table has a section of its own, but in a position-independent program that the system's
- * linker has made of what Go before 1.26 compiled: there it lies among other constants. */
+ * linker has made of what 1.19 compiled: there it lies among other constants. */
 static int
 find_in_sections(struct ns_go_file *file, struct ns_go_program *program)
 {
     const Elf64_Shdr *section = ns_go_file_section(file, ".gopclntab");
-    if (section == NULL) { /* position-independent, before 1.26 */
+    if (section == NULL) { /* position-independent, as 1.19 makes it */
         section = ns_go_file_section(file, ".data.rel.ro.gopclntab");
     }
     size_t count, at = 0;

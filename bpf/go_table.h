@@ -13,7 +13,7 @@ struct ns_go_table {
     const uint8_t *bytes;
     size_t count;
     bool absolute;         /* 1.16: of functions the addresses are told, not where in the text */
-    uint64_t text_address; /* 0 where it is not told, as from 1.26 on */
+    uint64_t text_address; /* 0 where it is not told, as by 1.26 */
     uint64_t functions;    /* how many */
     size_t names, functions_at; /* where */
 };

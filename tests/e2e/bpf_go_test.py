@@ -110,8 +110,9 @@ def client(shim, program, version, *arguments, **more):
 
 @contextlib.contextmanager
 def governed(program, version):
-    """The program waits for its first command when the agent comes: files are found with what runs."""
-    with shimlab.Shim(provider=BOTH) as shim, client(shim, program, version) as running, agent(shim):
+    """The program waits for its first command when the agent comes: files are found by what runs."""
+    with shimlab.Shim(provider=BOTH) as shim, client(shim, program, version) as running, \
+            agent(shim):
         yield shim, running
 
 

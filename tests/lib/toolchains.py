@@ -69,7 +69,8 @@ def compiled(source, libraries):
 def go_toolchains():
     """The `go` of each version that is here: on the path, and where others lie."""
     found = {}
-    for go in [shutil.which("go"), "/usr/local/go/bin/go", *sorted(glob.glob("/usr/lib/go-*/bin/go"))]:
+    places = [shutil.which("go"), "/usr/local/go/bin/go", *sorted(glob.glob("/usr/lib/go-*/bin/go"))]
+    for go in places:
         if go and os.path.exists(go):
             version = subprocess.run([go, "version"], stdout=subprocess.PIPE, text=True, check=True,
                                      env={**os.environ, "GOTOOLCHAIN": "local"}).stdout.split()[2]

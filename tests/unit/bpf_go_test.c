@@ -100,6 +100,21 @@ TEST(functions_that_do_not_begin_as_gos_are_refused)
     CHECK_INT(program.place_count, 0);
 }
 
+TEST(functions_that_are_not_in_the_text_are_refused)
+{
+    struct go_shape shape = usual;
+    shape.has_symbols = true;
+    for (uint64_t bytes = 0; bytes < (uint64_t)GO_FUNCTIONS * GO_FUNCTION_BYTES; bytes++) {
+        struct ns_go_program program;
+        go_build(&image, &shape);
+        ((Elf64_Shdr *)(image.bytes + sizeof(Elf64_Ehdr)))[1].sh_size = bytes;
+        CHECK_INT(find(image.bytes, image.count, &program), 0);
+        bool all = bytes >= (uint64_t)5 * GO_FUNCTION_BYTES + sizeof go_function;
+        CHECK_INT(program.refusal == NULL, all);
+        CHECK_INT(program.place_count > 0, all);
+    }
+}
+
 TEST(what_has_no_client_of_tls_is_none)
 {
     const char *const replaced[] = {"crypto/tls.(*Conn).Write",
