@@ -137,7 +137,7 @@ $(B)/nullspend: $(CLI_MAIN) $(LIB)/libcli.a $(LIB)/libprotocol.a $(LIB)/libbase.
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PQ)
 
 # The kernel's part is compiled for the kernel and put into a header.
-$(B)/bpf/capture.bpf.o: bpf/capture.bpf.c bpf/record.h Makefile
+$(B)/bpf/capture.bpf.o: bpf/capture.bpf.c $(wildcard bpf/*.bpf.h) bpf/record.h Makefile
 	@mkdir -p $(@D)
 	$(call say,BPF,$<)
 	$(Q)clang -O2 -g -target bpf -Wall -Werror -D__TARGET_ARCH_x86 -I. -I/usr/include/$(shell uname -m)-linux-gnu -c $< -o $@
@@ -167,7 +167,7 @@ endif
 
 # With a sanitizer run the suites that run the programs. The others look at the release build itself
 # (abi, demo, harmless, soak) or at none of it (bpf, bpf_agent, pricing_convert); those for threads, at threads.
-E2E_asan := bpf_capture cli clients collector crash http2 http2_streams loss openssl privacy race shim sql store streams streams_cut streams_ledger
+E2E_asan := bpf_capture bpf_go cli clients collector crash http2 http2_streams loss openssl privacy race shim sql store streams streams_cut streams_ledger
 E2E_tsan := collector crash http2 http2_streams loss race shim streams_ledger
 E2E_cov := $(E2E_asan)
 E2E := $(if $(E2E_$(MODE)),$(E2E_$(MODE):%=tests/e2e/%_test.py),$(wildcard tests/e2e/*_test.py))
@@ -195,6 +195,14 @@ $(B)/tests/call_memory_test: $(patsubst %,$(B)/obj/shim/%.o,call config connecti
 # The agent's parts that need no kernel.
 $(B)/tests/bpf_points_test: DISASSEMBLER := -lZydis
 $(B)/tests/bpf_points_test: $(call objects,bpf/points.c)
+# Go programs are found without the kernel's part, which attaches to them.
+GO_FINDER := $(patsubst %,$(B)/obj/bpf/%.o,go go_code go_file go_table)
+$(B)/tests/bpf_go_test: $(B)/obj/tests/unit/bpf_go_test.o $(HARNESS) $(GO_FINDER)
+$(B)/fuzz_go_symbols: $(B)/obj/tests/fuzz/fuzz_go_symbols.o $(GO_FINDER)
+$(B)/tests/bpf_go_test $(B)/fuzz_go_symbols:
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(if $(findstring fuzz_,$@),-fsanitize=fuzzer) -o $@ $(filter %.o,$^) -lZydis
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(HARNESS) $(ROOMS)
 	@mkdir -p $(@D)

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "bpf/capture.h"
+#include "bpf/go.h"
 #include "bpf/guard.h"
 #include "bpf/privileges.h"
 #include "bpf/probe.h"
@@ -157,7 +158,9 @@ attach(void *context, const char *path, const char *name)
 {
     struct agent *agent = context;
     int found = ns_capture_attach(agent->capture, path);
+    int found_go = found == 0 ? ns_go_attach(agent->capture, path, name) : 0;
     int error = errno;
+    found = found_go != 0 ? found_go : found;
     if (found > 0) {
         agent->files++;
         return NS_TARGET_ATTACHED;

@@ -388,12 +388,11 @@ on_import(struct pt_regs *regs)
     return 0;
 }
 
-SEC("uprobe")
-int
-on_free(struct pt_regs *regs)
+/* What was at this address is over. */
+static __always_inline void
+end_connection(__u64 ssl)
 {
-    __u32 pid = bpf_get_current_pid_tgid() >> 32;
-    struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = pid};
+    struct place place = {.ssl = ssl, .pid = bpf_get_current_pid_tgid() >> 32};
     const struct connection *connection = bpf_map_lookup_elem(&connections, &place);
     if (connection != NULL) {
         __u64 number = connection->number;
@@ -403,6 +402,13 @@ on_free(struct pt_regs *regs)
         bpf_map_delete_elem(&decisions, &number);
         bpf_map_delete_elem(&connections, &place);
     }
+}
+
+SEC("uprobe")
+int
+on_free(struct pt_regs *regs)
+{
+    end_connection(PT_REGS_PARM1(regs));
     return 0;
 }
 
@@ -481,40 +487,53 @@ is_nested(const struct inside *outer, struct pt_regs *regs)
     return outer != NULL && outer->bytes == PT_REGS_PARM2(regs) && PT_REGS_SP(regs) < outer->stack;
 }
 
-static __always_inline int
-begin_write(struct pt_regs *regs, __u64 count, __u64 count_at)
+/* Bytes that are about to be written. Returns the number of their connection, 0 where nothing of it
+ * is told. */
+static __always_inline __u64
+tell_write(__u64 ssl, __u64 bytes, __u64 count)
 {
     __u64 id = bpf_get_current_pid_tgid();
     __u32 pid = id >> 32;
-    if (count == 0 || is_left_alone(pid) || is_nested(bpf_map_lookup_elem(&writes, &id), regs)) {
+    if (count == 0 || is_left_alone(pid)) {
         return 0;
     }
-    struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = pid};
+    struct place place = {.ssl = ssl, .pid = pid};
     const struct connection *known_one = bpf_map_lookup_elem(&connections, &place);
     struct connection connection = known_one != NULL ? *known_one : new_connection(&place, 0);
     __u32 state = state_of(&connection);
     if (state == NS_CONNECTION_IGNORED) {
         return 0;
     }
-    struct inside inside = {.connection = connection.number,
-                            .bytes = PT_REGS_PARM2(regs),
-                            .count_at = count_at,
-                            .stack = PT_REGS_SP(regs)};
     __u32 one = 1;
     bpf_map_update_elem(&known, &pid, &one, BPF_ANY);
-    bpf_map_update_elem(&writes, &id, &inside, BPF_ANY);
     struct ns_record head = {.kind = NS_RECORD_WRITE,
                              .pid = pid,
                              .tid = (__u32)id,
                              .connection = connection.number,
-                             .from = inside.bytes,
+                             .from = bytes,
                              .total = count > 0x7fffffff ? 0x7fffffff : (__u32)count,
                              .undecided = state == NS_CONNECTION_UNDECIDED};
-    head.stopped = stop(pid, &connection, state, inside.bytes);
+    head.stopped = stop(pid, &connection, state, bytes);
     if (!tell(&head) && head.stopped) {
         /* The agent does not see its end: it would not let go. */
         bpf_map_delete_elem(&stopped, &pid);
         bpf_send_signal(SIGCONT);
+    }
+    return connection.number;
+}
+
+static __always_inline int
+begin_write(struct pt_regs *regs, __u64 count, __u64 count_at)
+{
+    __u64 id = bpf_get_current_pid_tgid();
+    struct inside inside = {
+        .bytes = PT_REGS_PARM2(regs), .count_at = count_at, .stack = PT_REGS_SP(regs)};
+    if (is_nested(bpf_map_lookup_elem(&writes, &id), regs)) {
+        return 0;
+    }
+    inside.connection = tell_write(PT_REGS_PARM1(regs), inside.bytes, count);
+    if (inside.connection != 0) {
+        bpf_map_update_elem(&writes, &id, &inside, BPF_ANY);
     }
     return 0;
 }
@@ -889,3 +908,6 @@ on_mapped(struct bpf_iter__task_vma *context)
     bpf_seq_write(context->meta->seq, &file, sizeof file);
     return 0;
 }
+/* --- other libraries -------------------------------------------------------------------------- */
+
+#include "bpf/capture_go.bpf.h"

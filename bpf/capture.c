@@ -149,6 +149,9 @@ void
 ns_capture_free(struct ns_capture *capture)
 {
     if (capture != NULL) {
+        if (capture->skeleton != NULL) {
+            ns_capture_stop_nobody(capture); /* to detach takes its time, and nobody listens */
+        }
         detach(capture, 0);
         bpf_link__destroy(capture->exit);
         bpf_link__destroy(capture->signals);
@@ -176,6 +179,16 @@ has_room(struct ns_capture *capture)
     return true;
 }
 
+static bool
+add_link(struct ns_capture *capture, const struct bpf_program *program, const char *path,
+         uint64_t offset, bool at_return, uint64_t cookie)
+{
+    bool added = has_room(capture) && ns_uprobe_attach(&capture->links[capture->link_count],
+                                                       program, path, offset, at_return, cookie);
+    capture->link_count += added;
+    return added;
+}
+
 int
 ns_capture_attach(struct ns_capture *capture, const char *path)
 {
@@ -187,16 +200,13 @@ ns_capture_attach(struct ns_capture *capture, const char *path)
         return -1;
     }
     for (int i = 0; i < count; i++) {
-        if (!has_room(capture) ||
-            !ns_uprobe_attach(&capture->links[capture->link_count],
-                              capture->programs[points[i].hook], path, points[i].offset,
-                              ns_hook_is_at_return(points[i].hook))) {
+        if (!add_link(capture, capture->programs[points[i].hook], path, points[i].offset,
+                      ns_hook_is_at_return(points[i].hook), 0)) {
             int error = errno;
             detach(capture, before);
             errno = error;
             return -1;
         }
-        capture->link_count++;
     }
     return count;
 }
@@ -258,6 +268,25 @@ ns_capture_know_file(struct ns_capture *capture, const struct ns_file_key *key)
 }
 
 /* --- records and tables ---------------------------------------------------------------------- */
+
+int
+ns_capture_attach_places(struct ns_capture *capture, const char *path,
+                         const struct ns_capture_place *places, size_t count)
+{
+    size_t before = capture->link_count;
+    for (size_t i = 0; i < count; i++) {
+        const struct bpf_program *program =
+            bpf_object__find_program_by_name(capture->skeleton->obj, places[i].program);
+        if (program == NULL ||
+            !add_link(capture, program, path, places[i].offset, false, places[i].cookie)) {
+            int error = errno;
+            detach(capture, before);
+            errno = error;
+            return -1;
+        }
+    }
+    return (int)count;
+}
 
 int
 ns_capture_fd(const struct ns_capture *capture)

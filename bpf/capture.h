@@ -48,6 +48,16 @@ bool ns_capture_visit_mapped(struct ns_capture *capture, uint32_t pid, ns_captur
 
 /* A file has been looked at: it is told no more. */
 void ns_capture_know_file(struct ns_capture *capture, const struct ns_file_key *key);
+/* A place in a file, and the program of the kernel's part that is to run there. */
+struct ns_capture_place {
+    const char *program;
+    uint64_t offset; /* in the file, of an instruction */
+    uint64_t cookie; /* for the program */
+};
+
+/* Attaches to such places. Returns how many, or -1 with errno (then it is attached to none). */
+int ns_capture_attach_places(struct ns_capture *capture, const char *path,
+                             const struct ns_capture_place *places, size_t count);
 
 /* For poll(2): there are records. */
 int ns_capture_fd(const struct ns_capture *capture);

@@ -29,10 +29,9 @@ static const char usage[] =
     "  --version  print the version\n"
     "  --help     print this\n"
     "\n"
-    "In mode enforce a process stops (SIGSTOP) while a call of its waits for its verdict. It "
-    "needs\n"
-    "CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL and, for programs in closed directories,\n"
-    "CAP_DAC_READ_SEARCH; it gives up all others once it has started.\n"
+    "In mode enforce a process stops (SIGSTOP) while a call of its waits for its verdict. The agent\n"
+    "needs CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL, CAP_CHECKPOINT_RESTORE and, for programs\n"
+    "in closed directories, CAP_DAC_READ_SEARCH; it gives up all others once it has started.\n"
     "\n"
     "example: sudo NULLSPEND_COLLECTOR=ipc:///run/nullspend/collector.sock nullspend-bpf "
     "--attach\n";

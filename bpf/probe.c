@@ -39,6 +39,12 @@ has_kill(void)
 }
 
 static bool
+has_checkpoint_restore(void)
+{
+    return ns_privileges_has(CAP_CHECKPOINT_RESTORE);
+}
+
+static bool
 has_read_search(void)
 {
     return ns_privileges_has(CAP_DAC_READ_SEARCH);
@@ -163,6 +169,8 @@ static const struct {
      "run as root or grant CAP_SYS_PTRACE"},
     {"CAP_KILL", "letting a stopped process go on", true, has_kill,
      "run as root or grant CAP_KILL"},
+    {"CAP_CHECKPOINT_RESTORE", "finding what is mapped", true, has_checkpoint_restore,
+     "run as root or grant CAP_CHECKPOINT_RESTORE"},
     {"CAP_DAC_READ_SEARCH", "programs in closed directories", false, has_read_search,
      "run as root or grant it: else such programs are dark"},
     {"the machine's own pids", "acting on who is meant", true, ns_probe_first_pids,

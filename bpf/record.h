@@ -10,6 +10,9 @@
 /* A server's name, with its NUL. */
 #define NS_RECORD_NAME_BYTES 256
 
+/* Cookie of a probe at a return of Go's Read that leaves its arguments where the ABI keeps them. */
+#define NS_GO_KEEPS_ARGUMENTS 1
+
 enum ns_record_kind {
     NS_RECORD_NAME = 1, /* a client names the server that it wants (SNI) */
     NS_RECORD_WRITE,    /* bytes that the program is about to write */

@@ -20,13 +20,14 @@ struct link_create {
 };
 
 static int
-create(int program, const char *path, uint64_t offset, bool at_return)
+create(int program, const char *path, uint64_t offset, bool at_return, uint64_t cookie)
 {
     unsigned long offsets[] = {offset};
     struct link_create attributes = {.program = (uint32_t)program,
                                      .attach_type = UPROBE_MULTI,
                                      .path = (uintptr_t)path,
                                      .offsets = (uintptr_t)offsets,
+                                     .cookies = (uintptr_t)&cookie,
                                      .count = 1,
                                      .multi_flags = at_return ? MULTI_RETURN : 0};
     return (int)syscall(SYS_bpf, BPF_LINK_CREATE, &attributes, sizeof attributes);
@@ -47,7 +48,7 @@ try_multi(void)
         return false;
     }
     /* A directory is no file to attach to: so far only a kernel comes that knows the kind. */
-    int link = create(fd, "/", 0, false);
+    int link = create(fd, "/", 0, false, 0);
     bool has = link < 0 && errno == EBADF;
     if (link >= 0) {
         close(link);
@@ -83,14 +84,15 @@ ns_uprobe_prepare(struct bpf_object *object)
 }
 
 bool
-ns_uprobe_attach(struct ns_uprobe *uprobe, struct bpf_program *program, const char *path,
-                 uint64_t offset, bool at_return)
+ns_uprobe_attach(struct ns_uprobe *uprobe, const struct bpf_program *program, const char *path,
+                 uint64_t offset, bool at_return, uint64_t cookie)
 {
     *uprobe = (struct ns_uprobe){.fd = -1};
     if (ns_uprobe_has_multi()) {
-        uprobe->fd = create(bpf_program__fd(program), path, offset, at_return);
+        uprobe->fd = create(bpf_program__fd(program), path, offset, at_return, cookie);
     } else {
-        struct bpf_uprobe_opts options = {.sz = sizeof options, .retprobe = at_return};
+        struct bpf_uprobe_opts options = {
+            .sz = sizeof options, .retprobe = at_return, .bpf_cookie = cookie};
         uprobe->perf = bpf_program__attach_uprobe_opts(program, -1, path, offset, &options);
     }
     return uprobe->fd >= 0 || uprobe->perf != NULL;

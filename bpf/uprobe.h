@@ -27,9 +27,9 @@ struct ns_uprobe {
 };
 
 /* Attaches a program that was prepared so to an offset of a file, in every process that has it
- * mapped, now and later. False with errno. */
-bool ns_uprobe_attach(struct ns_uprobe *uprobe, struct bpf_program *program, const char *path,
-                      uint64_t offset, bool at_return);
+ * mapped, now and later. cookie: what the program reads there. False with errno. */
+bool ns_uprobe_attach(struct ns_uprobe *uprobe, const struct bpf_program *program, const char *path,
+                      uint64_t offset, bool at_return, uint64_t cookie);
 void ns_uprobe_detach(struct ns_uprobe *uprobe);
 
 #endif

@@ -313,7 +313,7 @@ def an_agent_that_ends_waits_for_no_collector():
 # --- what it may do
 
 CAPABILITIES = {"agent": {"dac_read_search": 2, "kill": 5, "sys_ptrace": 19, "perfmon": 38,
-                          "bpf": 39},
+                          "bpf": 39, "checkpoint_restore": 40},
                 "guard": {"kill": 5, "bpf": 39}}
 
 
@@ -334,8 +334,8 @@ def it_keeps_what_it_needs_and_gives_up_the_rest():
 
 @test
 def it_needs_no_more_than_it_keeps_and_no_root():
-    """As an ordinary user with five capabilities it governs a program of yet another user."""
-    five = ",".join("+" + name for name in CAPABILITIES["agent"])
+    """As an ordinary user with its capabilities alone it governs a program of yet another user."""
+    kept = ",".join("+" + name for name in CAPABILITIES["agent"])
     for user in ("0", "65533"):
         with shimlab.Shim() as shim:
             # The test's own laboratory is root's; only the socket and the spool are for others.
@@ -343,8 +343,8 @@ def it_needs_no_more_than_it_keeps_and_no_root():
             os.chown(shim.spool, int(user), int(user))
             os.chmod(shim.endpoint[len("ipc://"):], 0o666)
             command = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups",
-                       f"--inh-caps=-all,{five}", f"--ambient-caps=-all,{five}",
-                       f"--bounding-set=-all,{five}"]
+                       f"--inh-caps=-all,{kept}", f"--ambient-caps=-all,{kept}",
+                       f"--bounding-set=-all,{kept}"]
             with Agent(shim, command=command):
                 shim.collector.rule = fake_collector.deny()
                 others = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]

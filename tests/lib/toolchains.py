@@ -2,6 +2,7 @@
 """Clients in languages that want building or installing, kept in build/clients/ between runs; each is
 made anew where one of its files has changed. They are called from one thread, before the laboratory
 is entered, and from many after it, when all is there."""
+import glob
 import hashlib
 import os
 import shutil
@@ -37,10 +38,10 @@ def _made(name, files, make):
     return directory
 
 
-def _run(command, directory):
+def _run(command, directory, environment=None):
     if shutil.which(command[0]) is None:
         sys.exit(f"The matrix of clients needs {command[0]}, which is not on this machine.")
-    subprocess.run(command, cwd=directory, check=True, stdout=sys.stderr)
+    subprocess.run(command, cwd=directory, check=True, stdout=sys.stderr, env=environment)
 
 
 def with_npm(name, files):
@@ -63,3 +64,25 @@ def compiled(source, libraries):
     return os.path.join(_made("c-" + name, [source], lambda directory: _run(
         ["gcc", "-std=c17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", source, "-o",
          os.path.join(directory, name), *libraries], directory)), name)
+
+
+def go_toolchains():
+    """The `go` of each version that is here: on the path, and where others lie."""
+    found = {}
+    places = [shutil.which("go"), "/usr/local/go/bin/go", *sorted(glob.glob("/usr/lib/go-*/bin/go"))]
+    for go in places:
+        if go and os.path.exists(go):
+            version = subprocess.run([go, "version"], stdout=subprocess.PIPE, text=True, check=True,
+                                     env={**os.environ, "GOTOOLCHAIN": "local"}).stdout.split()[2]
+            found.setdefault(version, go)
+    return found
+
+
+def with_go(name, source, go, flags=(), cgo=False):
+    """source: a file of package main without modules but Go's own. Returns the program."""
+    environment = {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod", "GOPROXY": "off",
+                   "GO111MODULE": "off", "GOCACHE": os.path.join(DIRECTORY, "go-cache"),
+                   "CGO_ENABLED": "1" if cgo else "0"}
+    return os.path.join(_made(name, [source], lambda directory: _run(
+        [go, "build", *flags, "-o", "program", os.path.basename(source)], directory,
+        environment)), "program")
