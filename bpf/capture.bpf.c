@@ -711,7 +711,9 @@ int
 on_signal(struct bpf_raw_tracepoint_args *context)
 {
     int signal = (int)context->args[0];
-    if (signal < SIGCONT || signal > SIGTTOU || context->args[4] == SIGNAL_IGNORED) {
+    /* A SIGCONT lets go on whether the program wants to hear of it or not. */
+    int ignored = signal != SIGCONT && context->args[4] == SIGNAL_IGNORED;
+    if (signal < SIGCONT || signal > SIGTTOU || ignored) {
         return 0;
     }
     struct task_struct *task = (struct task_struct *)context->args[2];
