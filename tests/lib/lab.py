@@ -30,7 +30,8 @@ BUILD = os.environ.get("NS_BUILD", os.path.join(ROOT, "build"))
 SANITIZERS = {"asan": "libasan.so", "tsan": "libtsan.so"}
 ENVIRONMENTS = threading.Lock()
 HOSTS = ["api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com",
-         "api.mistral.ai", "api.cohere.com", "bedrock-runtime.us-east-1.amazonaws.com"]
+         "api.mistral.ai", "api.cohere.com", "ollama.com",
+         "bedrock-runtime.us-east-1.amazonaws.com"]
 
 
 def enter():

@@ -23,14 +23,11 @@ def time_class(seconds):
 
 
 def line(row, time):
-    if row.passes:
-        seen = [row.passes, "", "", ""]
-    else:
-        status = str(row.status) if row.status else "not told"
-        exception = "the answer" if row.exception in matrix.ANSWERS else f"`{row.exception}`"
-        seen = [exception, status, str(row.attempts), time]
+    status = str(row.status) if row.status else "not told"
+    exception = "the answer" if row.exception in matrix.ANSWERS else f"`{row.exception}`"
     return "| " + " | ".join([f"`{row.name}`", row.package, row.protocol,
-                              "yes" if row.streams else "no", *seen]) + " |\n"
+                              "yes" if row.streams else "no", exception, status,
+                              str(row.attempts), time]) + " |\n"
 
 
 def text(rows, times):
@@ -50,9 +47,9 @@ def times_in(document):
 
 
 def write(rows, seconds):
-    """seconds: name of a row → time to a denial, or None; rows that are not there keep theirs."""
+    """seconds: name of a row → time to a denial; rows that are not there keep theirs."""
     times = times_in(read()) if os.path.exists(PATH) else {}
-    times.update({name: time_class(value) for name, value in seconds.items() if value is not None})
+    times.update({name: time_class(value) for name, value in seconds.items()})
     document = text(rows, times)
     with open(PATH, "w", encoding="utf-8") as file:
         file.write(document)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the replay provider answers: the shapes of OpenAI, Anthropic, Gemini, Mistral, Cohere and
-Bedrock, whatever the protocol that carries them. provider.py tells how a client steers them."""
+"""What the replay provider answers: the shapes of OpenAI, Anthropic, Gemini, Mistral, Cohere, Ollama
+and Bedrock, whatever the protocol that carries them. provider.py tells how a client steers them."""
 import base64
 import binascii
 import gzip
@@ -235,11 +235,15 @@ def mistral_error(status):
 
 # --- Cohere -------------------------------------------------------------------------------------
 
+# What "tokens" counts beside "billed_units", as recorded: the template, which nobody pays.
+COHERE_TEMPLATE_TOKENS = 62
+
 
 def cohere_chat(body, steering):
-    given, _, made = steering.tokens(body)
+    given, cached, made = steering.tokens(body)
     usage = {"billed_units": {"input_tokens": given, "output_tokens": made},
-             "tokens": {"input_tokens": given, "output_tokens": made}}
+             "tokens": {"input_tokens": given + COHERE_TEMPLATE_TOKENS, "output_tokens": made},
+             "cached_tokens": cached}
     identity = f"{time.time_ns():032x}"
     if not body.get("stream"):
         return {"id": identity, "finish_reason": "COMPLETE", "usage": usage, "message": {
@@ -252,11 +256,37 @@ def cohere_chat(body, steering):
         "text": text}}}} for text in pieces(steering)]
     events += [{"type": "content-end", "index": 0},
                {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": usage}}]
-    return [(event["type"], event) for event in events]
+    return [(event["type"], event) for event in events] + [(None, "[DONE]")]
 
 
 def cohere_error(status):
     return {"message": f"replayed {status}"}
+
+
+# --- Ollama -------------------------------------------------------------------------------------
+
+
+class Lines(list):
+    """The documents of a stream that has one in each line."""
+
+
+def ollama_chat(body, steering):
+    """Streams unless it is told not to; the last document has the counts, in nanoseconds and tokens."""
+    given, _, made = steering.tokens(body)
+    head = {"model": body.get("model", ""), "created_at": "2026-01-01T00:00:00.000000Z"}
+    end = {"done": True, "done_reason": "stop", "total_duration": 300, "load_duration": 100,
+           "prompt_eval_count": given, "prompt_eval_duration": 100, "eval_count": made,
+           "eval_duration": 100}
+    if body.get("stream") is False:
+        return {**head, "message": {"role": "assistant", "content": "".join(pieces(steering))},
+                **end}
+    documents = [{**head, "message": {"role": "assistant", "content": text}, "done": False}
+                 for text in pieces(steering)]
+    return Lines(documents + [{**head, "message": {"role": "assistant", "content": ""}, **end}])
+
+
+def ollama_error(status):
+    return {"error": f"replayed {status}"}
 
 
 # --- Bedrock ------------------------------------------------------------------------------------
@@ -285,20 +315,38 @@ def bedrock_converse(body, steering):
             "metrics": {"latencyMs": 100}}
 
 
-def bedrock_converse_stream(body, steering):
+def bedrock_messages(body, steering):
+    """The messages of a converse stream and their kinds."""
     whole = bedrock_converse(body, steering)
-    events = [("messageStart", {"role": "assistant"})]
-    events += [("contentBlockDelta", {"delta": {"text": text}, "contentBlockIndex": 0})
-               for text in pieces(steering)]
-    events += [("contentBlockStop", {"contentBlockIndex": 0}),
-               ("messageStop", {"stopReason": whole["stopReason"]}),
-               ("metadata", {"usage": whole["usage"], "metrics": whole["metrics"]})]
-    return [bedrock_event(kind, value) for kind, value in events]
+    messages = [("messageStart", {"role": "assistant"})]
+    messages += [("contentBlockDelta", {"delta": {"text": text}, "contentBlockIndex": 0})
+                 for text in pieces(steering)]
+    return messages + [
+        ("contentBlockStop", {"contentBlockIndex": 0}),
+        ("messageStop", {"stopReason": whole["stopReason"]}),
+        ("metadata", {"usage": whole["usage"], "metrics": whole["metrics"]})]
 
 
-def bedrock_invoke_stream(body, steering):
+def bedrock_model(model):
+    """As Anthropic's models call themselves in their own bodies."""
+    return model.split("anthropic.")[-1].removesuffix("-v1:0")
+
+
+def bedrock_invoke(model, body, steering):
+    """Amazon's models answer as to converse, Anthropic's as to messages."""
+    if "anthropic" in model:
+        return anthropic_messages({**body, "model": bedrock_model(model)}, steering)
+    return {key: value for key, value in bedrock_converse(body, steering).items()
+            if key != "metrics"}
+
+
+def bedrock_invoke_stream(model, body, steering):
     given, _, made = steering.tokens(body)
-    events = [event for _, event in anthropic_messages({**body, "stream": True}, steering)]
+    if "anthropic" in model:
+        asked = {**body, "model": bedrock_model(model), "stream": True}
+        events = [event for _, event in anthropic_messages(asked, steering)]
+    else:
+        events = [{kind: value} for kind, value in bedrock_messages(body, steering)]
     events[-1]["amazon-bedrock-invocationMetrics"] = {
         "inputTokenCount": given, "outputTokenCount": made, "invocationLatency": 100,
         "firstByteLatency": 50}
@@ -306,16 +354,41 @@ def bedrock_invoke_stream(body, steering):
         json.dumps(event).encode()).decode()}) for event in events]
 
 
+def bedrock_counts(body, steering):
+    """The headers in which every invocation that is no stream tells what it used."""
+    given, cached, made = steering.tokens(body)
+    return [("X-Amzn-Bedrock-Input-Token-Count", str(given)),
+            ("X-Amzn-Bedrock-Output-Token-Count", str(made)),
+            ("X-Amzn-Bedrock-Cache-Read-Input-Token-Count", str(cached))]
+
+
+def bedrock(target, body, accepted, steering):
+    """The answer to a POST below /model/; None: no such path."""
+    _, _, model, verb = (urllib.parse.unquote(part) for part in target.split("/", 3))
+    if verb == "converse":
+        return json_answer(200, bedrock_converse(body, steering), accepted, steering)
+    if verb == "invoke":
+        return json_answer(200, bedrock_invoke(model, body, steering), accepted, steering,
+                           bedrock_counts(body, steering))
+    if verb == "converse-stream":
+        stream = [bedrock_event(kind, value) for kind, value in bedrock_messages(body, steering)]
+    elif verb == "invoke-with-response-stream":
+        stream = bedrock_invoke_stream(model, body, steering)
+    else:
+        return None
+    return Answer(200, [("Content-Type", "application/vnd.amazon.eventstream")], stream=stream)
+
+
 # --- any ----------------------------------------------------------------------------------------
 
 POST = {"/v1/chat/completions": openai_chat, "/v1/responses": openai_responses,
         "/v1/embeddings": openai_embeddings, "/v1/completions": openai_completions,
-        "/v1/messages": anthropic_messages, "/v2/chat": cohere_chat}
+        "/v1/messages": anthropic_messages, "/v2/chat": cohere_chat, "/api/chat": ollama_chat}
 # host: (what differs from POST, its errors)
 HOSTS = {"api.anthropic.com": ({}, anthropic_error),
          "generativelanguage.googleapis.com": ({}, gemini_error),
          "api.mistral.ai": ({"/v1/chat/completions": mistral_chat}, mistral_error),
-         "api.cohere.com": ({}, cohere_error)}
+         "api.cohere.com": ({}, cohere_error), "ollama.com": ({}, ollama_error)}
 MODELS = {"object": "list", "data": [{"id": "gpt-4o", "object": "model"}]}
 
 
@@ -331,15 +404,16 @@ class Answer:
         self.pieces = stream
 
 
-def json_answer(status, value, accepted, steering):
-    """accepted: the request's Accept-Encoding."""
+def json_answer(status, value, accepted, steering, more=()):
+    """accepted: the request's Accept-Encoding. more: headers."""
     body = json.dumps(value).encode()
     coding = steering.get("encoding", "gzip" if "gzip" in accepted else "identity")
     if coding == "gzip":
         body = gzip.compress(body)
     elif coding == "deflate":
         body = zlib.compress(body)
-    headers = [("Content-Type", "application/json"), ("x-request-id", f"req_{time.time_ns()}")]
+    headers = [("Content-Type", "application/json"), ("x-request-id", f"req_{time.time_ns()}"),
+               *more]
     if coding != "identity":
         headers.append(("Content-Encoding", coding))
     headers.append(("Content-Length", str(len(body))))
@@ -352,6 +426,11 @@ def sse_answer(events, line="\n"):
         return ((f"event: {name}{line}" if name else "") + f"data: {text}{line}{line}").encode()
     return Answer(200, [("Content-Type", "text/event-stream")],
                   stream=[piece(name, event) for name, event in events])
+
+
+def lines_answer(documents):
+    return Answer(200, [("Content-Type", "application/x-ndjson")],
+                  stream=[json.dumps(document).encode() + b"\n" for document in documents])
 
 
 def array_answer(events):
@@ -371,6 +450,8 @@ def post(host, target, parsed, accepted, steering):
         return json_answer(status, error(status), accepted, steering)
     if path in POST:
         answer = {**POST, **paths}[path](parsed, steering)
+        if isinstance(answer, Lines):
+            return lines_answer(answer)
         if isinstance(answer, list):
             return sse_answer(answer)
         return json_answer(200, answer, accepted, steering)
@@ -381,19 +462,8 @@ def post(host, target, parsed, accepted, steering):
             return json_answer(200, gemini_generate(model, parsed, steering), accepted, steering)
         events = gemini_stream(model, parsed, steering)
         return sse_answer(events, "\r\n") if "alt=sse" in query else array_answer(events)
-    if path.startswith("/model/"):
-        model = urllib.parse.unquote(path.split("/")[2])
-        if verb == "converse":
-            return json_answer(200, bedrock_converse(parsed, steering), accepted, steering)
-        if verb == "invoke":
-            answer = anthropic_messages({**parsed, "model": model}, steering)
-            return json_answer(200, answer, accepted, steering)
-        streams = {"converse-stream": bedrock_converse_stream,
-                   "invoke-with-response-stream": bedrock_invoke_stream}
-        if verb in streams:
-            return Answer(200, [("Content-Type", "application/vnd.amazon.eventstream")],
-                          stream=streams[verb]({**parsed, "model": model}, steering))
-    return json_answer(404, error(404), accepted, steering)
+    answer = bedrock(path, parsed, accepted, steering) if path.startswith("/model/") else None
+    return answer or json_answer(404, error(404), accepted, steering)
 
 
 def must_wait(steering):

@@ -20,6 +20,11 @@ const ANTHROPIC = { model: "claude-sonnet-4-5", max_tokens: 100, messages: MESSA
 const GEMINI_MODEL = "gemini-2.5-flash";
 const GEMINI = { model: GEMINI_MODEL, contents: QUESTION, config: { maxOutputTokens: 100 } };
 const GEMINI_KEY = "AIza-test-key";
+const NOVA = { modelId: "amazon.nova-lite-v1:0", inferenceConfig: { maxTokens: 100 },
+    messages: [{ role: "user", content: [{ text: QUESTION }] }] };
+const NOVA_BODY = { modelId: NOVA.modelId, contentType: "application/json",
+    body: JSON.stringify({ messages: NOVA.messages, inferenceConfig: { max_new_tokens: 100 } }) };
+const OLLAMA = { model: "gpt-oss:120b", messages: MESSAGES, options: { num_predict: 100 } };
 const OPENAI_ORIGIN = "https://api.openai.com";
 const OPENAI_PATH = "/v1/chat/completions";
 const PLAIN_HEADERS = {
@@ -66,6 +71,63 @@ async function anthropic() {
 async function genai() {
     const { GoogleGenAI } = await import("@google/genai");
     return new GoogleGenAI({ apiKey: GEMINI_KEY, httpOptions: { headers: REPLAY } });
+}
+
+async function ollama() {
+    const { Ollama } = await import("ollama");
+    return new Ollama({ host: "https://ollama.com", headers: REPLAY });
+}
+
+// --- AWS: each returns the answer to an operation
+
+const AWS = { region: "us-east-1",
+    credentials: { accessKeyId: "AKIATESTTESTTESTTEST", secretAccessKey: "secret" } };
+
+async function aws(operation, input, more = {}) {
+    const module = await import("@aws-sdk/client-bedrock-runtime");
+    const sdk = new module.BedrockRuntimeClient({ ...AWS, ...more });
+    sdk.middlewareStack.add((next) => (args) => {
+        Object.assign(args.request.headers, REPLAY);
+        return next(args);
+    }, { step: "build" });
+    return () => sdk.send(new module[`${operation}Command`](input));
+}
+
+/* Left alone, it makes a connection for each call, and for each stream in any case. */
+const AWS_KEPT = { requestHandler: { disableConcurrentStreams: false } };
+
+async function aws1(operation, input) {
+    const { NodeHttpHandler } = await import("@smithy/node-http-handler");
+    return aws(operation, input, { requestHandler: new NodeHttpHandler() });
+}
+
+/* Version 2 of the same; it makes nothing of the events of Bedrock's streams, governed or not. */
+async function aws2(operation, input) {
+    const { default: module } = await import("aws-sdk");
+    const sdk = new module.BedrockRuntime(AWS);
+    return () => {
+        const asked = sdk[operation](input);
+        asked.on("build", () => Object.assign(asked.httpRequest.headers, REPLAY));
+        return asked.promise();
+    };
+}
+
+async function converse(call) {
+    return async () => (await call()).output.message.content[0].text;
+}
+
+async function converseStream(call) {
+    return async () => joined((await call()).stream,
+        (event) => event.contentBlockDelta?.delta.text);
+}
+
+async function invoke(call) {
+    return async () => JSON.parse(Buffer.from((await call()).body)).output.message.content[0].text;
+}
+
+async function invokeStream(call) {
+    return async () => joined((await call()).body,
+        (event) => JSON.parse(Buffer.from(event.chunk.bytes)).contentBlockDelta?.delta.text);
 }
 
 // --- Vercel
@@ -232,6 +294,29 @@ const clients = {
         return async () => joined(await sdk.models.generateContentStream(GEMINI),
             (chunk) => chunk.text);
     },
+    "ollama-chat": async () => {
+        const sdk = await ollama();
+        return async () => (await sdk.chat(OLLAMA)).message.content;
+    },
+    "ollama-chat-stream": async () => {
+        const sdk = await ollama();
+        return async () => joined(await sdk.chat({ ...OLLAMA, stream: true }),
+            (document) => document.message.content);
+    },
+    "aws-converse": async () => converse(await aws("Converse", NOVA)),
+    "aws-converse-stream": async () => converseStream(await aws("ConverseStream", NOVA)),
+    "aws-invoke": async () => invoke(await aws("InvokeModel", NOVA_BODY)),
+    "aws-invoke-stream": async () =>
+        invokeStream(await aws("InvokeModelWithResponseStream", NOVA_BODY)),
+    "aws-kept-converse": async () => converse(await aws("Converse", NOVA, AWS_KEPT)),
+    "aws-kept-invoke": async () => invoke(await aws("InvokeModel", NOVA_BODY, AWS_KEPT)),
+    "aws-h1-converse": async () => converse(await aws1("Converse", NOVA)),
+    "aws-h1-converse-stream": async () => converseStream(await aws1("ConverseStream", NOVA)),
+    "aws-h1-invoke": async () => invoke(await aws1("InvokeModel", NOVA_BODY)),
+    "aws-h1-invoke-stream": async () =>
+        invokeStream(await aws1("InvokeModelWithResponseStream", NOVA_BODY)),
+    "aws2-converse": async () => converse(await aws2("converse", NOVA)),
+    "aws2-invoke": async () => invoke(await aws2("invokeModel", NOVA_BODY)),
     "vercel-openai": () => vercelText("openai", OPENAI.model),
     "vercel-openai-stream": () => vercelStream("openai", OPENAI.model),
     "vercel-anthropic": () => vercelText("anthropic", ANTHROPIC.model),
@@ -276,7 +361,8 @@ const clients = {
 function describe(error) {
     return {
         error: error.name && error.name !== "Error" ? error.name : error.constructor.name,
-        status: error.status ?? error.statusCode ?? null,
+        status: error.status ?? error.statusCode ?? error.status_code
+            ?? error.$metadata?.httpStatusCode ?? null,
         code: error.code ?? null,
         message: String(error.message),
     };

@@ -7,6 +7,7 @@ from client import ANTHROPIC, MESSAGES, OPENAI, QUESTION, REPLAY, client, run_tr
 
 GEMINI = {"model": "gemini-2.5-flash", "contents": QUESTION, "config": {"max_output_tokens": 100}}
 MISTRAL = {"model": "mistral-small-2603", "max_tokens": 100, "messages": MESSAGES}
+OLLAMA = {"model": "gpt-oss:120b", "options": {"num_predict": 100}, "messages": MESSAGES}
 COHERE = {"model": "command-a-03-2025", "max_tokens": 100, "messages": MESSAGES}
 BEDROCK_MODEL = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 
@@ -260,6 +261,44 @@ def cohere_chat_stream():
     return lambda: "".join(event.delta.message.content.text
                            for event in sdk.chat_stream(**COHERE, request_options=options)
                            if event.type == "content-delta")
+
+
+# --- Ollama
+
+
+@client
+def ollama_chat():
+    import ollama
+    sdk = ollama.Client(headers=REPLAY)
+    return lambda: sdk.chat(**OLLAMA).message.content
+
+
+@client
+def ollama_chat_stream():
+    import ollama
+    sdk = ollama.Client(headers=REPLAY)
+    return lambda: "".join(part.message.content for part in sdk.chat(**OLLAMA, stream=True))
+
+
+@client
+def ollama_async_chat():
+    import ollama
+    sdk = ollama.AsyncClient(headers=REPLAY)
+
+    async def call():
+        return (await sdk.chat(**OLLAMA)).message.content
+    return call
+
+
+@client
+def ollama_async_chat_stream():
+    import ollama
+    sdk = ollama.AsyncClient(headers=REPLAY)
+
+    async def call():
+        stream = await sdk.chat(**OLLAMA, stream=True)
+        return "".join([part.message.content async for part in stream])
+    return call
 
 
 # --- Bedrock

@@ -7,8 +7,6 @@ import lab
 from matrix import Row
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BEDROCK_PASSES = "passes untouched: Bedrock's dialect is not read yet"
-COHERE_PASSES = "passes untouched: Cohere's dialect is not read yet"
 
 
 def python_version():
@@ -26,8 +24,8 @@ RUNTIME = python_version()
 # governed or not.
 CLOSES_AFTER_STREAM = {
     "openai-chat-stream", "openai-async-chat-stream", "mistral-chat-stream",
-    "mistral-async-chat-stream", "langchain-openai-async-stream", "llama-index-openai-stream",
-    "litellm-openai-stream"}
+    "mistral-async-chat-stream", "cohere-chat-stream", "langchain-openai-async-stream",
+    "llama-index-openai-stream", "litellm-openai-stream"}
 
 
 def pins(environment):
@@ -81,13 +79,16 @@ GEMINI = ["gemini-generate", "gemini-generate-stream", "gemini-async-generate",
           "gemini-async-generate-stream"]
 MISTRAL = ["mistral-chat", "mistral-chat-stream", "mistral-async-chat", "mistral-async-chat-stream"]
 COHERE = ["cohere-chat", "cohere-chat-stream"]
-BEDROCK = ["bedrock-converse", "bedrock-converse-stream", "bedrock-invoke", "bedrock-invoke-stream"]
+OLLAMA = ["ollama-chat", "ollama-chat-stream", "ollama-async-chat", "ollama-async-chat-stream"]
+CONVERSE = ["bedrock-converse", "bedrock-converse-stream"]
+INVOKE = ["bedrock-invoke", "bedrock-invoke-stream"]
 LITELLM_ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 OPENAI_SEEN = ("openai.APIStatusError", 402)
 ANTHROPIC_SEEN = ("anthropic.PaymentRequiredError", 402)
 ANTHROPIC_SEEN_BEFORE = ("anthropic.APIStatusError", 402)
 GEMINI_SEEN = ("google.genai.errors.ClientError", 403)
+BEDROCK_SEEN = ("botocore.errorfactory.ServiceQuotaExceededException", 400)
 
 ROWS = [
     row("newest", None, "http-client", "gpt-4o-mini", ("HttpError", 402), check=True),
@@ -114,9 +115,14 @@ ROWS = [
           checked=("gemini-generate-stream", "gemini-async-generate")),
     *both("newest", "mistralai", MISTRAL, "mistral-small-2603",
           ("mistralai.client.errors.sdkerror.SDKError", 402), checked=("mistral-chat",)),
-    *both("newest", "cohere", COHERE, "", ("", None), passes=COHERE_PASSES),
-    *both("newest", "boto3", BEDROCK, "", ("", None), passes=BEDROCK_PASSES,
-          checked=("bedrock-converse",)),
+    *both("newest", "cohere", COHERE, "command-a-03-2025",
+          ("cohere.core.api_error.ApiError", 402), checked=("cohere-chat-stream",)),
+    *both("newest", "ollama", OLLAMA, "gpt-oss:120b", ("ollama._types.ResponseError", 402),
+          environment={"OLLAMA_HOST": "https://ollama.com"}, checked=("ollama-chat-stream",)),
+    *both("newest", "boto3", CONVERSE, "anthropic.claude-sonnet-4-5-20250929-v1:0", BEDROCK_SEEN,
+          checked=("bedrock-converse-stream",)),
+    *both("newest", "boto3", INVOKE, "claude-sonnet-4-5-20250929", BEDROCK_SEEN,
+          checked=("bedrock-invoke",)),
     *both("litellm", "litellm", ["litellm-openai", "litellm-openai-stream", "litellm-openai-async"],
           "gpt-4o-mini", ("litellm.exceptions.APIError", 402), environment=LITELLM_ENVIRONMENT),
     *both("litellm", "litellm", ["litellm-anthropic", "litellm-anthropic-async-stream"],
