@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "bpf/capture.h"
+#include "bpf/coverage.h"
 #include "bpf/guard.h"
 #include "bpf/streams.h"
 #include "bpf/targets.h"
@@ -41,6 +42,7 @@ struct agent {
     struct ns_capture *capture;
     struct ns_streams *streams;
     struct ns_targets *targets;
+    struct ns_sightings *sightings; /* NULL: what is dark is not looked for */
     struct stopped *stopped;
     size_t files;
     int64_t scan_at_ns;
@@ -126,8 +128,11 @@ take_name(struct agent *agent, const struct ns_record *record, const uint8_t *by
     if (record->bytes == 0 || is_left_alone(agent, record)) {
         return;
     }
-    ns_capture_decide(agent->capture, record->connection,
-                      ns_streams_name(agent->streams, record, (const char *)bytes));
+    enum ns_connection_state state = ns_streams_name(agent->streams, record, (const char *)bytes);
+    ns_capture_decide(agent->capture, record->connection, state);
+    if (state == NS_CONNECTION_PROVIDER) {
+        ns_sightings_governed(agent->sightings, record->pid, (const char *)bytes);
+    }
 }
 
 static void
@@ -218,6 +223,8 @@ start(struct agent *agent, bool this_network)
         return false;
     }
     ns_targets_scan(agent->targets, attach, agent);
+    agent->sightings = ns_sightings_new(&(struct ns_coverage_options){
+        .hosts = &config->hosts, .only_network = (uint32_t)network.st_ino, .attaches = true});
     return true;
 }
 
@@ -247,14 +254,17 @@ look_around(struct agent *agent)
 static bool
 turn(struct agent *agent, int signals)
 {
-    struct pollfd polled[2 + QUESTIONS_POLLED] = {
-        {.fd = ns_capture_fd(agent->capture), .events = POLLIN}, {.fd = signals, .events = POLLIN}};
-    size_t count = 2 + ns_streams_poll(agent->streams, polled + 2, QUESTIONS_POLLED);
-    poll(polled, count, count > 2 ? TURN_MS : (int)(SCAN_NS / 1000000));
+    struct pollfd polled[3 + QUESTIONS_POLLED] = {
+        {.fd = ns_capture_fd(agent->capture), .events = POLLIN},
+        {.fd = signals, .events = POLLIN},
+        {.fd = ns_sightings_fd(agent->sightings), .events = POLLIN}};
+    size_t count = 3 + ns_streams_poll(agent->streams, polled + 3, QUESTIONS_POLLED);
+    poll(polled, count, count > 3 ? TURN_MS : (int)(SCAN_NS / 1000000));
     ns_capture_take(agent->capture);
     ns_streams_listen(agent->streams);
     let_go(agent);
     look_around(agent);
+    ns_sightings_turn(agent->sightings);
     return (polled[1].revents & POLLIN) == 0;
 }
 
@@ -279,6 +289,7 @@ ns_agent_run(bool this_network)
     ns_streams_free(agent.streams); /* asks for nobody any more */
     agent.streams = NULL;
     let_go(&agent);
+    ns_sightings_free(agent.sightings);
     ns_capture_free(agent.capture);
     ns_targets_free(agent.targets);
     ns_gate_flush();

@@ -5,9 +5,11 @@
 
 #include "bpf/agent.h"
 #include "bpf/probe.h"
+#include "bpf/watch.h"
 
 static const char usage[] =
     "usage: nullspend-bpf --attach [--this-network]\n"
+    "       nullspend-bpf --watch [--this-network]\n"
     "       nullspend-bpf --probe [--json]\n"
     "\n"
     "Governs programs that a preload cannot reach: those that run already, and those of other\n"
@@ -16,6 +18,8 @@ static const char usage[] =
     "  --attach   attach to them and to those that start later, until SIGTERM. Settings are\n"
     "             those of the preload library: NULLSPEND_COLLECTOR, NULLSPEND_MODE (enforce,\n"
     "             shadow, observe), NULLSPEND_ON_UNREACHABLE, NULLSPEND_DEADLINE_MS\n"
+    "  --watch    attach to none: only find out who talks to providers and what is dark, for\n"
+    "             'nullspend coverage'; --attach does so, too\n"
     "  --this-network  only processes of the agent's own network name space\n"
     "  --probe    try every facility and print a table; exit status 0 when all that are\n"
     "             required are there, else 1\n"
@@ -75,10 +79,12 @@ run_probe(int json)
 int
 main(int argc, char **argv)
 {
-    int probe = 0, json = 0, attach = 0, this_network = 0;
+    int probe = 0, json = 0, attach = 0, watch = 0, this_network = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--attach") == 0) {
             attach = 1;
+        } else if (strcmp(argv[i], "--watch") == 0) {
+            watch = 1;
         } else if (strcmp(argv[i], "--this-network") == 0) {
             this_network = 1;
         } else if (strcmp(argv[i], "--probe") == 0) {
@@ -97,10 +103,14 @@ main(int argc, char **argv)
             return 2;
         }
     }
-    if (probe == attach) {
-        fputs("nullspend-bpf: say what to do: --attach or --probe; see nullspend-bpf --help\n",
+    if (probe + attach + watch != 1) {
+        fputs("nullspend-bpf: say what to do: --attach, --watch or --probe; see nullspend-bpf "
+              "--help\n",
               stderr);
         return 2;
+    }
+    if (watch) {
+        return ns_watch_run(this_network != 0);
     }
     return attach ? ns_agent_run(this_network != 0) : run_probe(json);
 }

@@ -1,0 +1,413 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Who talks to a provider, and what governs it: real programs, real sockets of this kernel."""
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import lab  # noqa: E402  pylint: disable=wrong-import-position
+import shimlab  # noqa: E402  pylint: disable=wrong-import-position
+from tap import check, equal, main, skip, test  # noqa: E402
+
+shimlab.enter()
+
+AGENT = lab.program("nullspend-bpf")
+URL = f"https://{shimlab.HOST}/v1/chat/completions"
+BODY = json.dumps({"model": "gpt-4o-mini", "max_tokens": 5,
+                   "messages": [{"role": "user", "content": "a secret"}]})
+BOTH = ["--protocols", "h2,http/1.1"]
+ROW_DEADLINE_S = 60
+
+
+def facilities():
+    """What the agent needs and this machine has not is named by it, and skips the test."""
+    probed = subprocess.run([AGENT, "--probe", "--json"], stdout=subprocess.PIPE, check=False)
+    for row in json.loads(probed.stdout):
+        if (row["required"] or "coverage" in row["use"]) and not row["present"]:
+            skip(row["facility"])
+
+
+@contextlib.contextmanager
+def agent(laboratory, how="--watch", **more):
+    """The agent, ready; ended as it ends by itself, and silent."""
+    facilities()
+    environment = {**os.environ, "NULLSPEND_COLLECTOR": laboratory.endpoint,
+                   "NULLSPEND_DEADLINE_MS": "30000", **more}
+    process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", AGENT, how, "--this-network"],
+                               env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True)
+    try:
+        line = process.stdout.readline()
+        check("ready" in line, f"the agent says {line!r}: " +
+              (process.stderr.read() if not line else ""))
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    equal((process.returncode, errors), (0, ""), "end of the agent")
+
+
+def row_of(laboratory, pid, holds=lambda row: True):
+    """The row of this process, once it is there and holds."""
+    end = time.monotonic() + ROW_DEADLINE_S
+    while True:
+        rows = [row for row in laboratory.json("coverage") if row["pid"] == pid]
+        if rows and holds(rows[0]):
+            equal(len(rows), 1, "rows of the process")
+            return rows[0]
+        if time.monotonic() > end:
+            raise AssertionError(f"no such row of process {pid}: {rows}; all: "
+                                 f"{laboratory.json('coverage')}")
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def talking(laboratory, command, environment, answer="", **more):
+    """A program that has talked to its server, and lives until it is let go: what it says then is
+    read, so that its connection is known to have begun."""
+    process = subprocess.Popen(command, env=environment, text=True, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, **more)
+    try:
+        while True:
+            line = process.stdout.readline()
+            check(line, f"{command[0]} ended")
+            if answer in line:
+                break
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+PYTHON = """
+import http.client, json, sys
+c = http.client.HTTPSConnection("api.openai.com")
+c.request("POST", "/v1/chat/completions", sys.argv[1], {"Content-Type": "application/json"})
+c.getresponse().read()
+print("called", flush=True)
+sys.stdin.read()
+"""
+
+NODE = """
+const https = require("https");
+const data = process.argv[1];
+const request = https.request("https://api.openai.com/v1/chat/completions",
+    {method: "POST", headers: {"content-length": data.length, authorization: "Bearer sk-1"},
+     agent: new https.Agent({keepAlive: true})},
+    (answer) => answer.on("data", () => {}).on("end", () => console.log("called")));
+request.end(data);
+process.stdin.resume();
+"""
+
+JAVA = """
+import java.io.*;
+import java.net.*;
+import java.security.*;
+import java.security.cert.*;
+import javax.net.ssl.*;
+
+public class Client {
+    public static void main(String[] arguments) throws Exception {
+        KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
+        store.load(null);
+        store.setCertificateEntry("ca", CertificateFactory.getInstance("X.509")
+            .generateCertificate(new FileInputStream(arguments[0])));
+        TrustManagerFactory trust = TrustManagerFactory.getInstance("PKIX");
+        trust.init(store);
+        SSLContext context = SSLContext.getInstance("TLS");
+        context.init(null, trust.getTrustManagers(), null);
+        HttpsURLConnection c =
+            (HttpsURLConnection) new URL(arguments[1]).openConnection();
+        c.setSSLSocketFactory(context.getSocketFactory());
+        c.setDoOutput(true);
+        c.setRequestProperty("Content-Type", "application/json");
+        c.getOutputStream().write(arguments[2].getBytes());
+        System.out.println("called " + c.getResponseCode());
+        System.in.read();
+    }
+}
+"""
+
+GO = """
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+)
+
+func main() {
+	answer, err := http.Post(os.Args[1], "application/json", strings.NewReader(os.Args[2]))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("called", answer.StatusCode)
+	bufio.NewReader(os.Stdin).ReadByte()
+}
+"""
+
+
+def python(laboratory, environment):
+    return talking(laboratory, [shimlab.PYTHON, "-c", PYTHON, BODY], environment, "called")
+
+
+def dark(laboratory, process, reason, executable=None):
+    row = row_of(laboratory, process.pid, lambda row: row["bytes_received"] > 0)
+    equal((row["governed_by"], row["reason"], row["host"], row["provider"]),
+          ("dark", reason, shimlab.HOST, "openai"), "what is told")
+    check(row["next_step"], "no next step")
+    check(row["bytes_sent"] > len(BODY), f"{row['bytes_sent']} bytes sent")
+    equal(row["connections"], 1, "connections")
+    equal(row["uid"], os.geteuid(), "user")
+    if executable:
+        equal(os.path.realpath(row["executable"]), os.path.realpath(executable), "executable")
+    return row
+
+
+@test
+def what_nothing_governs_is_dark_and_its_bytes_are_counted():
+    with lab.Lab(BOTH) as laboratory:
+        laboratory.start_collector()
+        with agent(laboratory), python(laboratory, laboratory.environment()) as process:
+            row = dark(laboratory, process, "not_attached", shimlab.PYTHON)
+            equal(row["process"], os.path.basename(os.path.realpath(shimlab.PYTHON)), "process")
+
+
+@test
+def what_ended_at_once_is_told():
+    with lab.Lab(BOTH) as laboratory:
+        laboratory.start_collector()
+        with agent(laboratory):
+            for version in ("--http1.1", "--http2"):
+                client = subprocess.Popen(["curl", "-sS", version, "-d", BODY, URL],
+                                          env=laboratory.environment(), stdout=subprocess.PIPE)
+                out, _ = client.communicate(timeout=60)
+                check(b"choices" in out, f"curl reads {out!r}")
+                row = row_of(laboratory, client.pid)
+                equal((row["governed_by"], row["host"], row["process"]),
+                      ("dark", shimlab.HOST, "curl"), "what is told")
+                check(row["reason"] in ("not_attached", "process_ended"), row["reason"])
+                check(row["bytes_received"] > len(out), f"{row['bytes_received']} bytes received")
+
+
+@test
+def openssl_s_client_is_seen_by_the_name_that_it_gives():
+    with lab.Lab() as laboratory:
+        laboratory.start_collector()
+        with agent(laboratory):
+            command = ["openssl", "s_client", "-connect", "127.0.0.1:443", "-CAfile",
+                       laboratory.authority.ca, "-servername"]
+            with talking(laboratory, [*command, "API.OpenAI.com"], laboratory.environment(),
+                         "Verify return code", stderr=subprocess.DEVNULL) as process:
+                row = row_of(laboratory, process.pid)
+                equal((row["governed_by"], row["host"], row["reason"]),
+                      ("dark", shimlab.HOST, "not_attached"), "what is told")
+            with talking(laboratory, [*command, "example.org"], laboratory.environment(),
+                         "Verify return code", stderr=subprocess.DEVNULL) as other:
+                with python(laboratory, laboratory.environment()) as process:
+                    row_of(laboratory, process.pid)
+                    equal([row for row in laboratory.json("coverage") if row["pid"] == other.pid],
+                          [], "what is told of who talks to nobody of interest")
+
+
+@test
+def a_client_that_names_no_server_is_unknown():
+    with lab.Lab() as laboratory:
+        laboratory.start_collector()
+        with agent(laboratory):
+            with talking(laboratory, ["openssl", "s_client", "-connect", "127.0.0.1:443",
+                                      "-noservername"], laboratory.environment(),
+                         "Verify return code", stderr=subprocess.DEVNULL) as process:
+                row = row_of(laboratory, process.pid)
+                equal((row["governed_by"], row["reason"], row["host"]),
+                      ("unknown", "no_server_name", None), "what is told")
+
+
+@test
+def what_the_library_governs_is_told_as_such():
+    with lab.Lab(BOTH) as laboratory:
+        laboratory.start_collector()
+        with agent(laboratory):
+            with python(laboratory, laboratory.governed()) as process:
+                row = row_of(laboratory, process.pid, lambda row: row["connections"])
+                equal((row["governed_by"], row["reason"], row["host"]),
+                      ("preload", None, shimlab.HOST), "Python")
+                check(row["bytes_received"] > 0, "no bytes")
+            with talking(laboratory, ["node", "-e", NODE, BODY], laboratory.governed(),
+                         "called") as process:
+                row = row_of(laboratory, process.pid, lambda row: row["connections"])
+                equal((row["governed_by"], row["reason"], row["host"]),
+                      ("detour", None, shimlab.HOST), "Node")
+
+
+@test
+def without_an_agent_the_calls_show_who_is_governed():
+    with lab.Lab(BOTH) as laboratory:
+        laboratory.start_collector()
+        with python(laboratory, laboratory.governed()) as process:
+            row = row_of(laboratory, process.pid)
+            equal((row["governed_by"], row["provider"], row["connections"]),
+                  ("preload", "openai", 0), "what is told")
+
+
+@test
+def what_the_agent_governs_is_told_as_such():
+    with lab.Lab(BOTH) as laboratory:
+        laboratory.start_collector()
+        with agent(laboratory, "--attach"):
+            for version in ("--http1.1", "--http2"):
+                client = subprocess.Popen(["curl", "-sS", version, "-d", BODY, URL],
+                                          env=laboratory.environment(), stdout=subprocess.PIPE)
+                out, _ = client.communicate(timeout=60)
+                check(b"choices" in out, f"curl reads {out!r}")
+                row = row_of(laboratory, client.pid)
+                equal((row["governed_by"], row["reason"], row["host"]),
+                      ("ebpf", None, shimlab.HOST), f"curl {version}")
+                equal(row["connections"], 1, "connections")
+
+
+@test
+def a_connection_older_than_its_probes_is_dark():
+    """The connection begins while the agent only watches; then one attaches."""
+    with lab.Lab(BOTH) as laboratory:
+        laboratory.start_collector()
+        with agent(laboratory), python(laboratory, laboratory.environment()) as process:
+            row_of(laboratory, process.pid, lambda row: row["governed_by"] == "dark")
+            with agent(laboratory, "--attach"):
+                with python(laboratory, laboratory.environment()) as other:
+                    row_of(laboratory, other.pid, lambda row: row["governed_by"] == "ebpf")
+                row = row_of(laboratory, process.pid)
+                equal(row["governed_by"], "dark", "who was there before")
+
+
+@test
+def java_is_dark_under_the_agent_and_under_the_library():
+    with lab.Lab(BOTH) as laboratory:
+        laboratory.start_collector()
+        if shutil.which("java") is None:
+            skip("java")
+        source = os.path.join(laboratory.directory, "Client.java")
+        with open(source, "w", encoding="utf-8") as file:
+            file.write(JAVA)
+        command = ["java", source, laboratory.authority.ca, URL, BODY]
+        with agent(laboratory, "--attach"):
+            for environment in (laboratory.environment(), laboratory.governed()):
+                with talking(laboratory, command, environment, "called 200") as process:
+                    dark(laboratory, process, "jvm")
+
+
+@test
+def a_go_program_is_dark_where_nothing_reaches_it():
+    with lab.Lab(BOTH) as laboratory:
+        laboratory.start_collector()
+        if shutil.which("go") is None:
+            skip("go")
+        source = os.path.join(laboratory.directory, "client.go")
+        binary = os.path.join(laboratory.directory, "client")
+        with open(source, "w", encoding="utf-8") as file:
+            file.write(GO)
+        subprocess.run(["go", "build", "-ldflags=-s -w", "-o", binary, source], check=True,
+                       env={**os.environ, "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local",
+                            "CGO_ENABLED": "0", "GOCACHE": os.path.join(lab.BUILD, "go-cache")},
+                       cwd=laboratory.directory)
+        with agent(laboratory):
+            with talking(laboratory, [binary, URL, BODY], laboratory.environment(),
+                         "called 200") as process:
+                dark(laboratory, process, "go", binary)
+
+
+# The client's Initial of RFC 9001, A.2, which names example.com.
+QUIC = bytes.fromhex(open(os.path.join(lab.ROOT, "tests/lib/quic_initial.hex"),
+                          encoding="ascii").read())
+
+UDP = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect(("127.0.0.1", 443))
+s.send(bytes.fromhex(sys.argv[1]))
+print("sent", flush=True)
+sys.stdin.read()
+"""
+
+
+@test
+def quic_is_dark_by_the_name_in_its_first_datagram():
+    with lab.Lab() as laboratory:
+        laboratory.start_collector()
+        receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        receiver.bind(("127.0.0.1", 443))
+        with agent(laboratory, NULLSPEND_PROVIDERS="example.com=openai"):
+            with talking(laboratory, [shimlab.PYTHON, "-c", UDP, QUIC.hex()],
+                         laboratory.environment(), "sent") as process:
+                row = row_of(laboratory, process.pid)
+                equal((row["governed_by"], row["reason"], row["host"], row["bytes_sent"]),
+                      ("dark", "quic", "example.com", len(QUIC)), "what is told")
+        receiver.close()
+
+
+def metrics(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        lines = answer.read().decode().splitlines()
+    return {name: float(value) for name, value in
+            (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+@test
+def the_share_of_bytes_that_is_governed_is_a_metric_and_dark_is_an_exit_status():
+    with lab.Lab(BOTH) as laboratory:
+        laboratory.start_collector("--http", "127.0.0.1:8787")
+        equal(laboratory.cli("coverage", "--dark").stdout, "Nothing is dark.\n", "at first")
+        check("nullspend_coverage_ratio" not in metrics(8787), "a share of nothing")
+        with agent(laboratory), python(laboratory, laboratory.governed()) as governed, \
+                python(laboratory, laboratory.environment()) as process:
+            row_of(laboratory, governed.pid, lambda row: row["bytes_received"] > 0)
+            row_of(laboratory, process.pid, lambda row: row["bytes_received"] > 0)
+            said = metrics(8787)
+            ratio = said["nullspend_coverage_ratio"]
+            check(0.3 < ratio < 0.7, f"the same bytes twice, one of them dark: {ratio}")
+            rows = laboratory.json("coverage")
+            for word, pid in (("preload", governed.pid), ("dark", process.pid)):
+                row, = [row for row in rows if row["pid"] == pid]
+                equal(said[f'nullspend_coverage_bytes_total{{governed_by="{word}"}}'],
+                      row["bytes_sent"] + row["bytes_received"], f"bytes that are {word}")
+        done = laboratory.cli("coverage", "--dark", check=False)
+        equal(done.returncode, 1, "exit status where something is dark")
+        check(str(process.pid) in done.stdout and str(governed.pid) not in done.stdout, done.stdout)
+        check("Next: start it with nullspend run" in done.stdout, done.stdout)
+        done = laboratory.cli("coverage", check=False)
+        equal(done.returncode, 0, "exit status of the whole list")
+        equal(laboratory.sql("select count(*) from nullspend.coverage where governed_by = 'dark'"),
+              [["1"]], "rows of the view")
+
+
+@test
+def a_collector_that_begins_anew_and_an_agent_that_does_count_nothing_twice():
+    with lab.Lab(BOTH) as laboratory:
+        laboratory.start_collector()
+        with python(laboratory, laboratory.environment()) as before:
+            with agent(laboratory), python(laboratory, laboratory.environment()) as process:
+                row = row_of(laboratory, process.pid, lambda row: row["bytes_received"] > 0)
+                laboratory.stop_collector()
+                laboratory.start_collector()
+                with python(laboratory, laboratory.environment()) as other:
+                    row_of(laboratory, other.pid)
+                again = row_of(laboratory, process.pid)
+                for name in ("connections", "bytes_sent", "bytes_received", "first_seen"):
+                    equal(again[name], row[name], name)
+            equal([row for row in laboratory.json("coverage") if row["pid"] == before.pid], [],
+                  "what is told of a connection older than the agent")
+
+
+if __name__ == "__main__":
+    main()
