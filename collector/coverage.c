@@ -205,6 +205,17 @@ is_late(const struct ns_coverage_row *row, const struct ns_coverage *told)
              told->connections < row->connections));
 }
 
+static bool
+is_same(const struct ns_coverage_row *a, const struct ns_coverage_row *b)
+{
+    return a->governor == b->governor && a->darkness == b->darkness && a->uid == b->uid &&
+           a->since_ns == b->since_ns && a->connections == b->connections &&
+           a->bytes_sent == b->bytes_sent && a->bytes_received == b->bytes_received &&
+           a->first_seen_ns == b->first_seen_ns && a->last_seen_ns == b->last_seen_ns &&
+           strcmp(a->process, b->process) == 0 && strcmp(a->executable, b->executable) == 0 &&
+           strcmp(a->provider, b->provider) == 0;
+}
+
 int
 ns_coverage_told(struct ns_coverage_table *table, const char *hostname,
                  const struct ns_coverage *told, bool refused)
@@ -231,7 +242,7 @@ ns_coverage_told(struct ns_coverage_table *table, const char *hostname,
     copy(told->executable, row->executable, sizeof row->executable);
     copy(told->provider, row->provider, sizeof row->provider);
     see(table, row, told->first_seen_ns, told->last_seen_ns);
-    if (memcmp(&before, row, sizeof before) != 0) {
+    if (!is_same(&before, row)) {
         note_change(table, row);
     }
     return 0;
