@@ -224,7 +224,7 @@ $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(ROOMS)
 
 # Programs that end-to-end tests drive.
 TEST_PROGRAMS := $(patsubst tests/programs/%.c,$(B)/programs/%,$(wildcard tests/programs/*.c))
-TEST_PROGRAMS += $(B)/programs/tls_client_static $(B)/programs/tls_client_static_pie $(B)/programs/bio_client_static
+TEST_PROGRAMS += $(B)/programs/tls_client_static $(B)/programs/tls_client_static_pie $(B)/programs/bio_client_static $(B)/programs/tls_client_hidden
 $(addprefix $(B)/programs/,bio_client depth hardship soak storm tls_client): TLS := -lssl -lcrypto
 # With an OpenSSL of their own, which they show as Node does; without a sanitizer, as Node is.
 STATIC_TLS = $(Q)$(CC) $(CPPFLAGS) -std=c17 -O2 -rdynamic -o $@ $< -Wl,-Bstatic -lssl -lcrypto -Wl,-Bdynamic -lpthread
@@ -232,6 +232,11 @@ $(B)/programs/%_static: tests/programs/%.c Makefile
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(STATIC_TLS) -fno-pie -no-pie
+# With one that nobody can see.
+$(B)/programs/%_hidden: tests/programs/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(subst -rdynamic,-s,$(STATIC_TLS))
 $(B)/programs/%_static_pie: tests/programs/%.c Makefile
 	@mkdir -p $(@D)
 	$(call say,LD,$@)

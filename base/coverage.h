@@ -24,7 +24,8 @@
       "have the program call the provider by its name, or set NULLSPEND_PROVIDERS")                \
     X(ENCRYPTED_NAME, "encrypted_server_name", "its TLS may hide the server's name (ECH)",         \
       "turn encrypted client hello off in the program")                                            \
-    X(GONE, "process_ended", "it ended before it was looked at",                                   \
+    X(NOT_LOOKED_AT, "not_looked_at",                                                              \
+      "it ended before it was looked at, or its files cannot be read",                             \
       "start it with nullspend run, or see which program it is by its name")                       \
     X(UNRECOGNIZED, "unrecognized", "no TLS library that is known was found in it",                \
       "tell which TLS library the program has; route it through a gateway meanwhile")              \

@@ -149,6 +149,14 @@ read_body(struct part *body, struct ns_client_hello *hello)
     return !body->wrong && read_extensions(&extensions, hello);
 }
 
+/* What was found in it before is worth nothing. */
+static enum ns_client_hello_state
+refuse(struct ns_client_hello *hello)
+{
+    *hello = (struct ns_client_hello){0};
+    return NS_CLIENT_HELLO_NOT;
+}
+
 enum ns_client_hello_state
 ns_client_hello_read(const uint8_t *message, size_t count, struct ns_client_hello *hello)
 {
@@ -164,8 +172,7 @@ ns_client_hello_read(const uint8_t *message, size_t count, struct ns_client_hell
     struct part body = vector(&all, 3);
     bool complete = body.there == body.whole;
     if (!read_body(&body, hello)) {
-        *hello = (struct ns_client_hello){0};
-        return NS_CLIENT_HELLO_NOT;
+        return refuse(hello);
     }
     return complete ? NS_CLIENT_HELLO_DONE : NS_CLIENT_HELLO_MORE;
 }
@@ -180,14 +187,14 @@ ns_client_hello_read_records(const uint8_t *records, size_t count, uint8_t *mess
         const uint8_t *head = records + at;
         size_t left = count - at;
         if (head[0] != TYPE_HANDSHAKE || (left > 1 && head[1] != 3)) {
-            return NS_CLIENT_HELLO_NOT;
+            return refuse(hello);
         }
         if (left < RECORD_HEAD_BYTES) {
             break;
         }
         size_t bytes = (size_t)head[3] << 8 | head[4];
         if (bytes == 0 || bytes > RECORD_BYTES_MAX) {
-            return NS_CLIENT_HELLO_NOT;
+            return refuse(hello);
         }
         size_t there = left - RECORD_HEAD_BYTES;
         there = there < bytes ? there : bytes;

@@ -175,28 +175,36 @@ begin(__u64 cookie)
     bpf_map_update_elem(&traffic, &cookie, &none, BPF_NOEXIST);
 }
 
+enum begins { NOTHING, WHOLE_HELLO, PART_OF_HELLO };
+
 /* Does this begin a record with a ClientHello, as far as it goes? */
-static __always_inline int
+static __always_inline enum begins
 begins_hello(struct __sk_buff *skb, const struct packet *packet)
 {
-    __u8 head[6] = {0};
+    __u8 head[9] = {0}; /* of the record: type, version, length; of the message: type, length */
     if (bpf_skb_load_bytes(skb, packet->payload, head, 1) != 0 || head[0] != 0x16) {
-        return 0;
+        return NOTHING;
     }
     if (packet->bytes < sizeof head) {
         return packet->bytes == 1 ||
-               (bpf_skb_load_bytes(skb, packet->payload, head, 2) == 0 && head[1] == 3);
+                       (bpf_skb_load_bytes(skb, packet->payload, head, 2) == 0 && head[1] == 3)
+                   ? PART_OF_HELLO
+                   : NOTHING;
     }
-    return bpf_skb_load_bytes(skb, packet->payload, head, sizeof head) == 0 && head[1] == 3 &&
-           head[5] == 1;
+    if (bpf_skb_load_bytes(skb, packet->payload, head, sizeof head) != 0 || head[1] != 3 ||
+        head[5] != 1) {
+        return NOTHING;
+    }
+    __u32 record = head[3] << 8 | head[4], message = head[6] << 16 | head[7] << 8 | head[8];
+    return message + 4 <= record && record + 5 <= packet->bytes ? WHOLE_HELLO : PART_OF_HELLO;
 }
 
 static __always_inline void
 look_at_tcp(struct __sk_buff *skb, const struct packet *packet)
 {
     __u32 sequence = 0;
-    int begins = begins_hello(skb, packet);
-    if (!begins && (rest_until_ns == 0 || bpf_ktime_get_ns() > rest_until_ns)) {
+    enum begins begins = begins_hello(skb, packet);
+    if (begins == NOTHING && (rest_until_ns == 0 || bpf_ktime_get_ns() > rest_until_ns)) {
         return;
     }
     bpf_skb_load_bytes(skb, packet->transport + 4, &sequence, sizeof sequence);
@@ -205,9 +213,11 @@ look_at_tcp(struct __sk_buff *skb, const struct packet *packet)
     if (cookie == 0) {
         return;
     }
-    if (begins && bpf_map_update_elem(&hellos, &cookie, &sequence, BPF_NOEXIST) == 0) {
+    if (begins != NOTHING && bpf_map_update_elem(&hellos, &cookie, &sequence, BPF_NOEXIST) == 0) {
         begin(cookie);
-        rest_until_ns = bpf_ktime_get_ns() + REST_NS;
+        if (begins == PART_OF_HELLO) {
+            rest_until_ns = bpf_ktime_get_ns() + REST_NS;
+        }
     }
     const __u32 *first = bpf_map_lookup_elem(&hellos, &cookie);
     if (first != NULL && sequence - *first < NS_SIGHT_BYTES_MAX) {

@@ -33,6 +33,9 @@
  * for its end is not told. */
 #define IDLE_NS INT64_C(60000000000)
 
+/* Who has not been looked at by then is told without: its files may be where no read ends. */
+#define LOOK_NS INT64_C(10000000000)
+
 /* A place without sockets is told again so long, and then left to the collector. */
 #define PLACE_NS INT64_C(600000000000)
 
@@ -128,6 +131,7 @@ ask_for_look(struct ns_sightings *s, struct ns_place *place)
 {
     if (place->look == NS_PLACE_UNSEEN && ns_looker_ask(s->looker, place->pid)) {
         place->look = NS_PLACE_ASKED;
+        place->asked_ns = ns_clock_ns(CLOCK_MONOTONIC);
     }
 }
 
@@ -362,7 +366,10 @@ tell_place(void *context, struct ns_place *place)
         return; /* its hello was not seen, and what is not known to talk is not told */
     }
     ask_for_look(s, place);
-    if ((place->changed || s->all) && place->look == NS_PLACE_LOOKED) {
+    bool looked =
+        place->look == NS_PLACE_LOOKED ||
+        (place->look == NS_PLACE_ASKED && ns_clock_ns(CLOCK_MONOTONIC) - place->asked_ns > LOOK_NS);
+    if ((place->changed || s->all) && looked) {
         place->changed = false;
         ns_place_message(place, s->since_ns, s->options.attaches, &message);
         ns_gate_tell(&message);

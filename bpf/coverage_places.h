@@ -25,6 +25,7 @@ struct ns_place {
     bool governed;    /* the agent follows it */
     bool quic;
     uint8_t look;     /* enum ns_place_look */
+    int64_t asked_ns; /* for a look; monotonic */
     uint8_t nameless; /* enum ns_darkness of a place without a host */
     struct ns_tls_evidence evidence;
     uint64_t connections, sent, received;

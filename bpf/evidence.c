@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -16,133 +16,163 @@
 /* Libraries of its own that are looked into, in a process: Python has dozens, and one look at a
  * large file takes milliseconds. */
 #define FILES_MAX 64
-#define FILE_BYTES_MAX ((size_t)256 << 20)
+
+/* Of a file: a table, what is searched of a section, and how much of it at once. */
+#define TABLE_BYTES_MAX ((size_t)32 << 20)
+#define SECTION_BYTES_MAX ((uint64_t)256 << 20)
+#define WINDOW_BYTES ((size_t)256 << 10)
+#define WORD_BYTES_MAX ((size_t)32)
 
 /* --- one file ----------------------------------------------------------------------------------
- */
+ *
+ * It is read, not mapped: who owns it may cut it meanwhile, and that must not end the agent. */
 
-struct file {
-    const uint8_t *bytes;
-    size_t count;
+static bool
+read_at(int fd, uint64_t offset, void *bytes, size_t count)
+{
+    size_t done = 0;
+    while (done < count && offset + done <= INT64_MAX) {
+        ssize_t more = pread(fd, (uint8_t *)bytes + done, count - done, (off_t)(offset + done));
+        if (more <= 0 && !(more < 0 && errno == EINTR)) {
+            return false;
+        }
+        done += more > 0 ? (size_t)more : 0;
+    }
+    return done == count;
+}
+
+/* A table of the file, for free; NULL where it is not there, or too large. */
+static void *
+load(int fd, uint64_t offset, uint64_t count)
+{
+    void *bytes = count == 0 || count > TABLE_BYTES_MAX ? NULL : malloc(count);
+    if (bytes != NULL && !read_at(fd, offset, bytes, count)) {
+        free(bytes);
+        bytes = NULL;
+    }
+    return bytes;
+}
+
+/* Words of the sources that a library was built from: in rustls the paths of its files, in
+ * BoringSSL and OpenSSL their versions; and names that a linker left. */
+enum word { RUSTLS_PATH, RUSTLS_NAME, BORINGSSL, AWS_LC, OPENSSL_VERSION, OPENSSL_FILE, WORDS };
+static const struct {
+    const char *text;
+    bool ends; /* with what follows it: a NUL */
+} words[WORDS] = {
+    [RUSTLS_PATH] = {"/rustls-0.", false},
+    [RUSTLS_NAME] = {"6rustls", false},
+    [BORINGSSL] = {"BoringSSL", false}, /* which has ssl_lib.cc */
+    [AWS_LC] = {"AWS-LC ", false},
+    [OPENSSL_VERSION] = {"OpenSSL ", false},
+    [OPENSSL_FILE] = {"ssl/ssl_lib.c", true},
 };
 
-static const void *
-at(const struct file *file, uint64_t offset, uint64_t count)
+static void
+search(int fd, uint64_t offset, uint64_t count, bool found[static WORDS])
 {
-    return offset <= file->count && count <= file->count - offset ? file->bytes + offset : NULL;
+    uint8_t *window = malloc(WINDOW_BYTES);
+    uint64_t left = count < SECTION_BYTES_MAX ? count : SECTION_BYTES_MAX;
+    while (window != NULL && left > 0) {
+        size_t bytes = left < WINDOW_BYTES ? (size_t)left : WINDOW_BYTES;
+        if (!read_at(fd, offset, window, bytes)) {
+            break;
+        }
+        for (size_t i = 0; i < WORDS; i++) {
+            size_t word_bytes = strlen(words[i].text) + (words[i].ends ? 1 : 0);
+            found[i] = found[i] || memmem(window, bytes, words[i].text, word_bytes) != NULL;
+        }
+        size_t step = bytes == left ? bytes : bytes - WORD_BYTES_MAX; /* a word may lie across */
+        offset += step;
+        left -= step;
+    }
+    free(window);
 }
 
-static bool
-contains(const struct file *file, const Elf64_Shdr *section, const char *text)
+static void
+look_for_words(int fd, const Elf64_Shdr *section, struct ns_tls_evidence *evidence)
 {
-    const void *bytes =
-        section->sh_type == SHT_NOBITS ? NULL : at(file, section->sh_offset, section->sh_size);
-    return bytes != NULL && memmem(bytes, section->sh_size, text, strlen(text)) != NULL;
-}
-
-/* Is this one of the names in a string table? */
-static bool
-names(const struct file *file, const Elf64_Shdr *table, const char *name)
-{
-    const char *bytes = at(file, table->sh_offset, table->sh_size);
-    size_t name_bytes = strlen(name) + 1;
-    const char *found = bytes == NULL ? NULL : memmem(bytes, table->sh_size, name, name_bytes);
-    return found != NULL && found > bytes && found[-1] == '\0';
+    bool found[WORDS] = {false};
+    search(fd, section->sh_offset, section->sh_size, found);
+    evidence->rustls = evidence->rustls || found[RUSTLS_PATH] || found[RUSTLS_NAME];
+    evidence->boringssl = evidence->boringssl || found[BORINGSSL] || found[AWS_LC];
+    evidence->hidden_openssl =
+        evidence->hidden_openssl || (found[OPENSSL_VERSION] && found[OPENSSL_FILE]);
 }
 
 /* Is this a function of its own that it shows to others, not one that it wants? */
 static bool
-shows(const struct file *file, const Elf64_Shdr *section, const Elf64_Shdr *texts, const char *name)
+shows(int fd, const Elf64_Shdr *section, const Elf64_Shdr *texts, const char *name)
 {
-    const Elf64_Sym *symbols = section->sh_offset % _Alignof(Elf64_Sym) != 0
-                                   ? NULL
-                                   : at(file, section->sh_offset, section->sh_size);
-    const char *names_at = at(file, texts->sh_offset, texts->sh_size);
-    size_t count = symbols == NULL || names_at == NULL ? 0 : section->sh_size / sizeof *symbols;
+    bool found = false;
+    Elf64_Sym *symbols = load(fd, section->sh_offset, section->sh_size);
+    char *names = load(fd, texts->sh_offset, texts->sh_size);
+    size_t count = symbols == NULL || names == NULL ? 0 : section->sh_size / sizeof *symbols;
     size_t name_bytes = strlen(name) + 1;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && !found; i++) {
         uint64_t from = symbols[i].st_name;
-        if (symbols[i].st_shndx != SHN_UNDEF && from < texts->sh_size &&
-            texts->sh_size - from >= name_bytes && memcmp(names_at + from, name, name_bytes) == 0) {
-            return true;
-        }
+        found = symbols[i].st_shndx != SHN_UNDEF && from < texts->sh_size &&
+                texts->sh_size - from >= name_bytes && memcmp(names + from, name, name_bytes) == 0;
     }
-    return false;
+    free(symbols);
+    free(names);
+    return found;
 }
 
-/* Words of the sources that a library was built from stand in its constants: in rustls the paths of
- * its files, in BoringSSL and OpenSSL their version. Names that it shows are surer, where there are
- * some. */
 static void
-look_at_section(const struct file *file, const char *name, const Elf64_Shdr *section,
+look_at_section(int fd, const Elf64_Shdr *sections, size_t count, size_t place, const char *name,
                 struct ns_tls_evidence *evidence)
 {
+    const Elf64_Shdr *section = &sections[place];
     if (strcmp(name, ".go.buildinfo") == 0 || strcmp(name, ".note.go.buildid") == 0) {
         evidence->go = true;
-    } else if (strcmp(name, ".rodata") == 0 || strcmp(name, ".strtab") == 0 ||
-               strcmp(name, ".data.rel.ro") == 0) {
-        evidence->rustls = evidence->rustls || contains(file, section, "/rustls-0.") ||
-                           contains(file, section, "6rustls");
-        evidence->boringssl = evidence->boringssl || contains(file, section, "BoringSSL") ||
-                              contains(file, section, "AWS-LC ");
-        evidence->hidden_openssl = evidence->hidden_openssl ||
-                                   (name[1] == 'r' && contains(file, section, "OpenSSL 3.") &&
-                                    contains(file, section, "SSL3_CC_WRITE")) ||
-                                   (name[1] == 's' && names(file, section, "SSL_write") &&
-                                    names(file, section, "OPENSSL_init_ssl"));
+    } else if (section->sh_type == SHT_DYNSYM) {
+        evidence->shows_openssl = section->sh_link < count &&
+                                  shows(fd, section, &sections[section->sh_link], "SSL_write");
+    } else if (section->sh_type != SHT_NOBITS &&
+               (strcmp(name, ".rodata") == 0 || strcmp(name, ".strtab") == 0 ||
+                strcmp(name, ".data.rel.ro") == 0)) {
+        look_for_words(fd, section, evidence);
     }
 }
 
 static void
-look_at_sections(const struct file *file, struct ns_tls_evidence *evidence)
+look_at_sections(int fd, struct ns_tls_evidence *evidence)
 {
-    const Elf64_Ehdr *head = at(file, 0, sizeof *head);
-    if (head == NULL || memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 ||
-        head->e_ident[EI_CLASS] != ELFCLASS64 || head->e_shentsize != sizeof(Elf64_Shdr) ||
-        head->e_shoff % _Alignof(Elf64_Shdr) != 0) {
+    Elf64_Ehdr head;
+    if (!read_at(fd, 0, &head, sizeof head) || memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 ||
+        head.e_ident[EI_CLASS] != ELFCLASS64 || head.e_shentsize != sizeof(Elf64_Shdr) ||
+        head.e_shstrndx >= head.e_shnum) {
         return;
     }
-    const Elf64_Shdr *sections =
-        at(file, head->e_shoff, (uint64_t)head->e_shnum * sizeof *sections);
-    if (sections == NULL || head->e_shstrndx >= head->e_shnum) {
-        return;
-    }
-    const Elf64_Shdr *table = &sections[head->e_shstrndx];
-    const char *texts = at(file, table->sh_offset, table->sh_size);
-    for (size_t i = 0; texts != NULL && i < head->e_shnum; i++) {
+    Elf64_Shdr *sections = load(fd, head.e_shoff, (uint64_t)head.e_shnum * sizeof *sections);
+    uint64_t texts_bytes = sections == NULL ? 0 : sections[head.e_shstrndx].sh_size;
+    char *texts =
+        sections == NULL ? NULL : load(fd, sections[head.e_shstrndx].sh_offset, texts_bytes);
+    for (size_t i = 0; texts != NULL && i < head.e_shnum; i++) {
         uint64_t name = sections[i].sh_name;
-        if (name < table->sh_size && memchr(texts + name, '\0', table->sh_size - name) != NULL) {
-            look_at_section(file, texts + name, &sections[i], evidence);
-        }
-        if (sections[i].sh_type == SHT_DYNSYM && sections[i].sh_link < head->e_shnum &&
-            shows(file, &sections[i], &sections[sections[i].sh_link], "SSL_write")) {
-            evidence->shows_openssl = true;
+        if (name < texts_bytes && memchr(texts + name, '\0', texts_bytes - name) != NULL) {
+            look_at_section(fd, sections, head.e_shnum, i, texts + name, evidence);
         }
     }
+    free(texts);
+    free(sections);
 }
 
 int
 ns_evidence_look_into(const char *path, struct ns_tls_evidence *evidence)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat status;
-    if (fd < 0 || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
-        int error = fd < 0 ? errno : EINVAL;
-        if (fd >= 0) {
-            close(fd);
-        }
-        return -error;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        return -errno;
     }
-    size_t count = (size_t)status.st_size;
-    count = count < FILE_BYTES_MAX ? count : FILE_BYTES_MAX;
-    void *bytes = count == 0 ? MAP_FAILED : mmap(NULL, count, PROT_READ, MAP_PRIVATE, fd, 0);
+    int result = fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) ? -EINVAL : 0;
+    if (result == 0) {
+        look_at_sections(fd, evidence);
+    }
     close(fd);
-    if (bytes == MAP_FAILED) {
-        return count == 0 ? 0 : -ENOMEM;
-    }
-    look_at_sections(&(struct file){bytes, count}, evidence);
-    munmap(bytes, count);
-    return 0;
+    return result;
 }
 
 /* --- a process ---------------------------------------------------------------------------------
@@ -215,7 +245,7 @@ ns_evidence_look(uint32_t pid, struct ns_tls_evidence *evidence)
         }
         mapped[strcspn(mapped, "\n")] = '\0';
         if (strcmp(mapped, last) != 0 && strcmp(mapped, program) != 0 &&
-            strstr(mapped, ".so") != NULL) {
+            (strstr(mapped, ".so") != NULL || strstr(mapped, ".node") != NULL)) {
             snprintf(last, sizeof last, "%s", mapped);
             look_at_library(pid, mapped, evidence, &files);
         }
@@ -232,7 +262,7 @@ ns_evidence_darkness(const struct ns_tls_evidence *evidence, bool in_reach)
         bool there;
         enum ns_darkness darkness;
     } rows[] = {
-        {!evidence->looked, NS_DARKNESS_GONE},
+        {!evidence->looked, NS_DARKNESS_NOT_LOOKED_AT},
         {evidence->go, NS_DARKNESS_GO},
         {evidence->jvm, NS_DARKNESS_JVM},
         {evidence->rustls, NS_DARKNESS_RUSTLS}, /* may have AWS-LC for its ciphers */

@@ -5,12 +5,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/utf8.h"
 
 /* Looks that wait, or that are done and not taken yet. */
 #define QUEUE_MAX 256
+
+/* The end waits so long for a look that is under way. */
+#define STOP_S 2
 
 struct ns_looker {
     pthread_t thread;
@@ -118,7 +122,12 @@ ns_looker_stop(struct ns_looker *looker)
     looker->stopping = true;
     pthread_cond_signal(&looker->asked);
     pthread_mutex_unlock(&looker->lock);
-    pthread_join(looker->thread, NULL);
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += STOP_S;
+    if (pthread_timedjoin_np(looker->thread, NULL, &until) != 0) {
+        return; /* it reads where no read ends, and goes with the process */
+    }
     while (looker->done_count > 0) {
         free(looker->done[(looker->done_first + --looker->done_count) % QUEUE_MAX]);
     }

@@ -25,7 +25,7 @@ struct ns_looker;
 /* Starts the thread. NULL: it could not. */
 struct ns_looker *ns_looker_start(void);
 
-/* Ends it, with the look that it is at. */
+/* Ends it, with the look that it is at, or without if that does not end. */
 void ns_looker_stop(struct ns_looker *looker);
 
 /* Asks for a look at a process. Returns false where too many wait. */

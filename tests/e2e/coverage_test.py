@@ -73,8 +73,8 @@ def row_of(laboratory, pid, holds=lambda row: True):
 def talking(laboratory, command, environment, answer="", **more):
     """A program that has talked to its server, and lives until it is let go: what it says then is
     read, so that its connection is known to have begun."""
-    process = subprocess.Popen(command, env=environment, text=True, stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, **more)
+    process = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE,
+                               **{"stdin": subprocess.PIPE, **more})
     try:
         while True:
             line = process.stdout.readline()
@@ -197,7 +197,7 @@ def what_ended_at_once_is_told():
                 row = row_of(laboratory, client.pid)
                 equal((row["governed_by"], row["host"], row["process"]),
                       ("dark", shimlab.HOST, "curl"), "what is told")
-                check(row["reason"] in ("not_attached", "process_ended"), row["reason"])
+                check(row["reason"] in ("not_attached", "not_looked_at"), row["reason"])
                 check(row["bytes_received"] > len(out), f"{row['bytes_received']} bytes received")
 
 
@@ -327,6 +327,24 @@ def a_go_program_is_dark_where_nothing_reaches_it():
                 dark(laboratory, process, "go", binary)
 
 
+@test
+def an_openssl_that_does_not_show_is_dark_under_the_agent_and_under_the_library():
+    with lab.Lab() as laboratory:
+        laboratory.start_collector()
+        request = os.path.join(laboratory.directory, "request")
+        with open(request, "wb") as file:
+            file.write(shimlab.chat())
+        lives = "echo called; exec setpriv --pdeathsig KILL sleep infinity"
+        command = [shimlab.program("tls_client_hidden"), "--between", lives, shimlab.HOST, "443"]
+        with agent(laboratory, "--attach"):
+            for environment in (laboratory.environment(), laboratory.governed()):
+                with open(request, "rb") as file, \
+                        talking(laboratory, command, environment, "called", stdin=file) as process:
+                    row = row_of(laboratory, process.pid, lambda row: row["bytes_received"] > 0)
+                    equal((row["governed_by"], row["reason"]), ("dark", "openssl_hidden"),
+                          "what is told")
+
+
 # The client's Initial of RFC 9001, A.2, which names example.com.
 QUIC = bytes.fromhex(open(os.path.join(lab.ROOT, "tests/lib/quic_initial.hex"),
                           encoding="ascii").read())
@@ -354,6 +372,52 @@ def quic_is_dark_by_the_name_in_its_first_datagram():
                 equal((row["governed_by"], row["reason"], row["host"], row["bytes_sent"]),
                       ("dark", "quic", "example.com", len(QUIC)), "what is told")
         receiver.close()
+
+
+# Says hello in pieces, each of which leaves as a packet of its own, to somebody who only listens.
+PIECES = """
+import socket, ssl, sys
+family, address, port, filler = sys.argv[1:5]
+sizes = [int(size) for size in sys.argv[5:]]
+said = ssl.MemoryBIO()
+context = ssl.create_default_context()
+context.set_alpn_protocols(["p" * 200] * int(filler))
+client = context.wrap_bio(ssl.MemoryBIO(), said, server_hostname="api.openai.com")
+try:
+    client.do_handshake()
+except ssl.SSLWantReadError:
+    pass
+hello = said.read()
+s = socket.socket(getattr(socket, family))
+s.connect((address, int(port)))
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+for size in sizes:
+    s.send(hello[:size])
+    hello = hello[size:]
+s.send(hello)
+print("said", flush=True)
+sys.stdin.read()
+"""
+
+
+@test
+def a_hello_that_leaves_in_pieces_is_read():
+    with lab.Lab() as laboratory:
+        laboratory.start_collector()
+        with agent(laboratory), socket.create_server(("127.0.0.1", 0)) as listener, \
+                socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+            for family, server, filler, sizes in (
+                    ("AF_INET", listener, 0, ()), ("AF_INET6", other, 0, ()),
+                    ("AF_INET", listener, 0, (1, 1, 4)), ("AF_INET", listener, 0, (5, 4, 60)),
+                    ("AF_INET6", other, 0, (9, 1, 200)), ("AF_INET", listener, 0, (3,) * 50),
+                    ("AF_INET", listener, 12, (1400, 1000))):
+                address, port = server.getsockname()[:2]
+                command = [shimlab.PYTHON, "-c", PIECES, family, address, str(port), str(filler),
+                           *map(str, sizes)]
+                with talking(laboratory, command, laboratory.environment(), "said") as process:
+                    row = row_of(laboratory, process.pid)
+                    equal((row["host"], row["connections"]), (shimlab.HOST, 1),
+                          f"{family}, {filler}, {sizes}")
 
 
 def metrics(port):

@@ -160,6 +160,22 @@ TEST(every_cut_of_records_waits_for_more)
     }
 }
 
+TEST(a_record_of_another_kind_amid_the_message_makes_it_none)
+{
+    static struct writer message;
+    static uint8_t records[ROOM];
+    struct ns_client_hello hello;
+    make_message(&message, plain);
+    size_t first = message.count - 5;
+    size_t count = make_records(&message, first, first, records);
+    CHECK_INT(ns_client_hello_read_records(records, 5 + first, scratch, &hello),
+              NS_CLIENT_HELLO_MORE);
+    CHECK_STR(hello.server_name, plain.name);
+    records[5 + first] = 23;
+    CHECK_INT(ns_client_hello_read_records(records, count, scratch, &hello), NS_CLIENT_HELLO_NOT);
+    CHECK_STR(hello.server_name, "");
+}
+
 TEST(a_name_behind_a_key_of_post_quantum_size_is_found)
 {
     static struct writer message;

@@ -53,7 +53,7 @@ TEST(evidence_says_what_governs_and_why_nothing_does)
         {{.looked = true, .gnutls = true}, true, NS_GOVERNOR_DARK, NS_DARKNESS_GNUTLS},
         {{.looked = true, .nss = true}, true, NS_GOVERNOR_DARK, NS_DARKNESS_NSS},
         {{.looked = true}, true, NS_GOVERNOR_DARK, NS_DARKNESS_UNRECOGNIZED},
-        {{0}, true, NS_GOVERNOR_DARK, NS_DARKNESS_GONE},
+        {{0}, true, NS_GOVERNOR_DARK, NS_DARKNESS_NOT_LOOKED_AT},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         CHECK_INT(darkness_of(rows[i].evidence, rows[i].attaches, rows[i].governor),
