@@ -420,6 +420,48 @@ def a_hello_that_leaves_in_pieces_is_read():
                           f"{family}, {filler}, {sizes}")
 
 
+def extension(kind, data):
+    return kind.to_bytes(2, "big") + len(data).to_bytes(2, "big") + data
+
+
+def hello_with(*extensions):
+    """A ClientHello in its record, with these extensions alone."""
+    data = b"".join(extensions)
+    body = (b"\x03\x03" + bytes(32) + b"\0" + b"\0\x02\x13\x01" + b"\x01\0" +
+            len(data).to_bytes(2, "big") + data)
+    message = b"\x01" + len(body).to_bytes(3, "big") + body
+    return b"\x16\x03\x01" + len(message).to_bytes(2, "big") + message
+
+
+def server_name(name):
+    entry = b"\0" + len(name).to_bytes(2, "big") + name
+    return extension(0, len(entry).to_bytes(2, "big") + entry)
+
+
+TCP = """
+import socket, sys
+s = socket.create_connection(("127.0.0.1", 443))
+s.sendall(bytes.fromhex(sys.argv[1]))
+print("said", flush=True)
+sys.stdin.read()
+"""
+
+
+@test
+def a_hello_that_may_hide_its_server_is_unknown_unless_it_names_a_provider():
+    hidden = extension(0xfe0d, bytes(100))
+    with lab.Lab() as laboratory:
+        laboratory.start_collector()
+        with agent(laboratory):
+            for name, told in ((b"front.example", ("unknown", "encrypted_server_name", None)),
+                               (b"api.openai.com", ("dark", "not_attached", shimlab.HOST))):
+                data = hello_with(server_name(name), hidden)
+                command = [shimlab.PYTHON, "-c", "import ssl\n" + TCP, data.hex()]
+                with talking(laboratory, command, laboratory.environment(), "said") as process:
+                    row = row_of(laboratory, process.pid)
+                    equal((row["governed_by"], row["reason"], row["host"]), told, str(name))
+
+
 def metrics(port):
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         lines = answer.read().decode().splitlines()
@@ -456,7 +498,45 @@ def the_share_of_bytes_that_is_governed_is_a_metric_and_dark_is_an_exit_status()
 
 
 @test
-def a_collector_that_begins_anew_and_an_agent_that_does_count_nothing_twice():
+def an_agent_that_begins_anew_adds_to_what_another_saw():
+    code = """
+import http.client, sys
+for line in sys.stdin:
+    c = http.client.HTTPSConnection("api.openai.com")
+    c.request("GET", "/v1/models")
+    c.getresponse().read()
+    c.close()
+    print("called", flush=True)
+"""
+    with lab.Lab() as laboratory:
+        laboratory.start_collector()
+        program = subprocess.Popen([shimlab.PYTHON, "-c", code], env=laboratory.environment(),
+                                   text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+        def call():
+            program.stdin.write("go\n")
+            program.stdin.flush()
+            equal(program.stdout.readline(), "called\n", "the program says")
+
+        sent = 0
+        for connections in (1, 2, 3):
+            with agent(laboratory):
+                call()
+                row = row_of(laboratory, program.pid,
+                             lambda row, n=connections: row["connections"] >= n)
+                equal(row["connections"], connections, "connections")
+            row = row_of(laboratory, program.pid)
+            equal(row["connections"], connections, "connections, the agent gone")
+            check(row["bytes_sent"] > sent + 300, f"{row['bytes_sent']} bytes after {sent}")
+            sent = row["bytes_sent"]
+            if connections == 2:
+                laboratory.stop_collector()
+                laboratory.start_collector()
+        program.communicate()
+
+
+@test
+def a_collector_that_begins_anew_counts_nothing_twice():
     with lab.Lab(BOTH) as laboratory:
         laboratory.start_collector()
         with python(laboratory, laboratory.environment()) as before:
