@@ -252,6 +252,23 @@ def what_the_library_governs_is_told_as_such():
 
 
 @test
+def what_the_library_governs_is_told_though_it_makes_no_call():
+    get = PYTHON.replace('"POST", "/v1/chat/completions", sys.argv[1]', '"GET", "/v1/models", None')
+    node = NODE.replace("/v1/chat/completions", "/v1/models").replace("POST", "GET") \
+               .replace('"content-length": data.length, ', "").replace("end(data)", "end()")
+    with lab.Lab(BOTH) as laboratory:
+        laboratory.start_collector()
+        with agent(laboratory):
+            for command, told in (([shimlab.PYTHON, "-c", get], "preload"),
+                                  (["node", "-e", node], "detour")):
+                with talking(laboratory, command, laboratory.governed(), "called") as process:
+                    row = row_of(laboratory, process.pid)
+                    equal((row["governed_by"], row["reason"], row["host"], row["connections"]),
+                          (told, None, shimlab.HOST, 1), "what is told")
+        equal(laboratory.query("status")["calls"], 0, "calls")
+
+
+@test
 def without_an_agent_the_calls_show_who_is_governed():
     with lab.Lab(BOTH) as laboratory:
         laboratory.start_collector()

@@ -191,7 +191,7 @@ TEST(the_least_lately_seen_leaves_for_a_new_one_and_is_counted)
     REQUIRE(open_all());
     join_agent();
     for (uint32_t pid = 1; pid <= NS_COVERAGE_ROWS_MAX; pid++) {
-        tell(pid, "dark", "go", pid == 77 ? 1 : 100 + pid);
+        tell(pid, "dark", "go", pid == 77 ? 1 : 100 + pid * 7919 % 4093);
     }
     struct ns_coverage_table *table = &bench.gate->coverage;
     CHECK_INT(table->count, NS_COVERAGE_ROWS_MAX);
@@ -201,9 +201,15 @@ TEST(the_least_lately_seen_leaves_for_a_new_one_and_is_counted)
     CHECK_INT(table->evicted, 1);
     CHECK_INT(table->row[76].pid, NS_COVERAGE_ROWS_MAX + 1);
     CHECK_INT(table->changed, NS_COVERAGE_ROWS_MAX);
-    tell(78, "dark", "go", 1000); /* others are found where they were */
-    CHECK_INT(table->evicted, 1);
-    CHECK_INT(table->row[77].bytes_sent, 1000);
+    for (uint32_t i = 1; i <= 1000; i++) {
+        tell(NS_COVERAGE_ROWS_MAX + 1 + i, "dark", "go", 9000);
+    }
+    CHECK_INT(table->evicted, 1001);
+    for (size_t place = 0; place < table->count; place++) { /* all are found where they are */
+        tell(table->row[place].pid, "dark", "go", 10000);
+        CHECK_INT(table->row[place].bytes_sent, 10000);
+    }
+    CHECK_INT(table->evicted, 1001);
     close_all();
 }
 
