@@ -140,20 +140,20 @@ GO = """
 package main
 
 import (
-	"bufio"
-	"fmt"
-	"net/http"
-	"os"
-	"strings"
+    "bufio"
+    "fmt"
+    "net/http"
+    "os"
+    "strings"
 )
 
 func main() {
-	answer, err := http.Post(os.Args[1], "application/json", strings.NewReader(os.Args[2]))
-	if err != nil {
-		panic(err)
-	}
-	fmt.Println("called", answer.StatusCode)
-	bufio.NewReader(os.Stdin).ReadByte()
+    answer, err := http.Post(os.Args[1], "application/json", strings.NewReader(os.Args[2]))
+    if err != nil {
+        panic(err)
+    }
+    fmt.Println("called", answer.StatusCode)
+    bufio.NewReader(os.Stdin).ReadByte()
 }
 """
 
@@ -477,6 +477,32 @@ def a_hello_that_may_hide_its_server_is_unknown_unless_it_names_a_provider():
                 with talking(laboratory, command, laboratory.environment(), "said") as process:
                     row = row_of(laboratory, process.pid)
                     equal((row["governed_by"], row["reason"], row["host"]), told, str(name))
+
+
+ELSEWHERE = """
+import fcntl, socket, struct, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+    fcntl.ioctl(control, 0x8914, struct.pack("16sh14s", b"lo", 1, b""))  # up
+listener = socket.create_server(("127.0.0.1", 443))
+s = socket.create_connection(("127.0.0.1", 443))
+s.sendall(bytes.fromhex(sys.argv[1]))
+print("said", flush=True)
+sys.stdin.read()
+"""
+
+
+@test
+def what_is_in_another_network_is_left_out_where_that_is_wanted():
+    with lab.Lab(BOTH) as laboratory:
+        laboratory.start_collector()
+        command = ["unshare", "--net", shimlab.PYTHON, "-c", ELSEWHERE,
+                   hello_with(server_name(b"api.openai.com")).hex()]
+        with agent(laboratory), \
+                talking(laboratory, command, laboratory.environment(), "said") as other, \
+                python(laboratory, laboratory.environment()) as process:
+            row_of(laboratory, process.pid)
+            equal([row for row in laboratory.json("coverage") if row["pid"] == other.pid], [],
+                  "what is told of another network")
 
 
 def metrics(port):
