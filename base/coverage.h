@@ -21,7 +21,7 @@
     X(NONE, "", "", "")                                                                            \
     X(OTHER, "other", "a reason of another version", "use one version of all programs")            \
     X(NO_NAME, "no_server_name", "its TLS names no server",                                        \
-      "have the program call the provider by its name, or set NULLSPEND_PROVIDERS")                \
+      "have the program call its server by name")                                                  \
     X(ENCRYPTED_NAME, "encrypted_server_name", "its TLS may hide the server's name (ECH)",         \
       "turn encrypted client hello off in the program")                                            \
     X(NOT_LOOKED_AT, "not_looked_at",                                                              \

@@ -61,7 +61,7 @@ struct task_struct {
 
 struct {
     __uint(type, BPF_MAP_TYPE_RINGBUF);
-    __uint(max_entries, 1 << 20);
+    __uint(max_entries, 4 << 20);
 } sights SEC(".maps");
 
 /* Sockets that began TLS or QUIC, by cookie. The agent takes out those that are of no interest. */

@@ -541,6 +541,19 @@ def the_share_of_bytes_that_is_governed_is_a_metric_and_dark_is_an_exit_status()
 
 
 @test
+def budgets_do_not_wait_behind_rows_that_the_database_refuses():
+    with lab.Lab(BOTH) as laboratory:
+        laboratory.start_collector()
+        laboratory.sql("alter table nullspend.coverage_rows add check (process not like 'python%')")
+        with python(laboratory, laboratory.governed()):
+            laboratory.cli("budget", "set", "customer:acme", "--limit", "1", "--period", "day")
+            laboratory.sync()
+            equal(laboratory.json("coverage"), [], "rows")
+            said = laboratory.query("status")["postgres"]
+            check("coverage_rows" in said["last_error"] and said["connected"], str(said))
+
+
+@test
 def an_agent_that_begins_anew_adds_to_what_another_saw():
     code = """
 import http.client, sys
