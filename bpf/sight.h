@@ -23,8 +23,8 @@ struct ns_sight {
     unsigned int port;   /* of the server */
     unsigned int pid;    /* OWNER: in the agent's own name space */
     unsigned int uid;
-    unsigned int network;        /* OWNER: inode of its network name space */
-    unsigned int zero;           /**/
+    unsigned int network; /* OWNER: inode of its network name space */
+    unsigned int zero;
     unsigned long long start_ns; /* OWNER: of the process, since boot */
     unsigned long long sent;     /* END */
     unsigned long long received; /* END */
