@@ -146,6 +146,16 @@ $(B)/bpf/capture.skel.h: $(B)/bpf/capture.bpf.o
 	$(Q){ echo '/* NOLINTBEGIN */' && PATH=$$PATH:/usr/sbin bpftool gen skeleton $< name capture_bpf && \
 	    echo '/* NOLINTEND */'; } > $@.new && mv $@.new $@
 $(B)/obj/bpf/capture.o: $(B)/bpf/capture.skel.h
+
+$(B)/bpf/coverage.bpf.o: bpf/coverage.bpf.c bpf/sight.h Makefile
+	@mkdir -p $(@D)
+	$(call say,BPF,$<)
+	$(Q)clang -O2 -g -target bpf -Wall -Werror -D__TARGET_ARCH_x86 -I. -I/usr/include/$(shell uname -m)-linux-gnu -c $< -o $@
+$(B)/bpf/coverage.skel.h: $(B)/bpf/coverage.bpf.o
+	$(call say,SKEL,$@)
+	$(Q){ echo '/* NOLINTBEGIN */' && PATH=$$PATH:/usr/sbin bpftool gen skeleton $< name coverage_bpf && \
+	    echo '/* NOLINTEND */'; } > $@.new && mv $@.new $@
+$(B)/obj/bpf/sights.o: $(B)/bpf/coverage.skel.h
 bpf_CFLAGS := -isystem $(B)/bpf
 
 # Calls are told of as by the preload object, by the same code.
@@ -154,7 +164,7 @@ BPF_SHARED := $(patsubst %,$(B)/obj/shim/%.o,call config counters denial gate ga
 $(B)/nullspend-bpf: $(call objects,$(filter-out %.bpf.c,$(wildcard bpf/*.c))) $(BPF_SHARED) $(LIB)/libwire.a \
     $(LIB)/libprotocol.a $(LIB)/libbase.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CODINGS) -lbpf -lZydis
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(CODINGS) -lbpf -lZydis -lcrypto -lpthread
 
 # --- tests -----------------------------------------------------------------------------------
 
@@ -167,7 +177,7 @@ endif
 
 # With a sanitizer run the suites that run the programs. The others look at the release build itself
 # (abi, demo, harmless, soak) or at none of it (bpf, bpf_agent, pricing_convert); those for threads, at threads.
-E2E_asan := bpf_capture bpf_go cli clients collector crash http2 http2_streams loss openssl privacy race shim sql store streams streams_cut streams_ledger
+E2E_asan := bpf_capture bpf_go cli clients collector coverage crash http2 http2_streams loss openssl privacy race shim sql store streams streams_cut streams_ledger
 E2E_tsan := collector crash http2 http2_streams loss race shim streams_ledger
 E2E_cov := $(E2E_asan)
 E2E := $(if $(E2E_$(MODE)),$(E2E_$(MODE):%=tests/e2e/%_test.py),$(wildcard tests/e2e/*_test.py))
@@ -188,6 +198,11 @@ $(B)/tests/shim_%: $(B)/obj/tests/unit/shim_%.o $(HARNESS) $(LIB)/libshim.a $(RO
 # the archive, out of which a sanitizer's runtime would take its dlsym.
 $(B)/tests/http2_simulation_test $(B)/fuzz_http2: $(call objects,$(wildcard shim/http2*.c) shim/denial.c)
 
+# What the agent reads of what clients say first.
+$(B)/tests/client_hello_test $(B)/fuzz_client_hello: $(call objects,bpf/client_hello.c bpf/quic_initial.c)
+$(B)/tests/client_hello_test $(B)/fuzz_client_hello: TLS := -lcrypto
+$(B)/tests/coverage_places_test: $(call objects,bpf/coverage_places.c bpf/evidence.c)
+
 # So does what a call goes through.
 $(B)/tests/call_memory_test: $(patsubst %,$(B)/obj/shim/%.o,call config connections counters elf_symbols gate gate_post hello link log \
     process report spool tags top_up unjudged vdso)
@@ -207,7 +222,7 @@ $(B)/tests/bpf_go_test $(B)/fuzz_go_symbols:
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(HARNESS) $(ROOMS)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(DISASSEMBLER) -lpthread -lm
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) $(DISASSEMBLER) -lpthread -lm
 
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # As with the tests, those of the preload object's own parts link it first.
@@ -217,11 +232,11 @@ $(B)/fuzz_shim_%: $(B)/obj/tests/fuzz/fuzz_shim_%.o $(LIB)/libshim.a $(ROOMS)
 
 $(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(ROOMS)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) -lpthread -lm
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
 
 # Programs that end-to-end tests drive.
 TEST_PROGRAMS := $(patsubst tests/programs/%.c,$(B)/programs/%,$(wildcard tests/programs/*.c))
-TEST_PROGRAMS += $(B)/programs/tls_client_static $(B)/programs/tls_client_static_pie $(B)/programs/bio_client_static
+TEST_PROGRAMS += $(B)/programs/tls_client_static $(B)/programs/tls_client_static_pie $(B)/programs/bio_client_static $(B)/programs/tls_client_hidden
 $(addprefix $(B)/programs/,bio_client depth hardship soak storm tls_client): TLS := -lssl -lcrypto
 BORINGSSL := /usr/lib/$(shell uname -m)-linux-gnu/android
 $(B)/programs/boring_client: TLS := $(BORINGSSL)/libssl.so.0 -Wl,-rpath,$(BORINGSSL) -Wl,--allow-shlib-undefined
@@ -235,6 +250,11 @@ $(B)/programs/%_static: tests/programs/%.c Makefile
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(STATIC_TLS) -fno-pie -no-pie
+# With one that nobody can see.
+$(B)/programs/%_hidden: tests/programs/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(subst -rdynamic,-s,$(STATIC_TLS))
 $(B)/programs/%_static_pie: tests/programs/%.c Makefile
 	@mkdir -p $(@D)
 	$(call say,LD,$@)

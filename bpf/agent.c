@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "bpf/capture.h"
+#include "bpf/coverage.h"
 #include "bpf/go.h"
 #include "bpf/guard.h"
 #include "bpf/privileges.h"
@@ -48,8 +49,10 @@ struct agent {
     struct ns_questions *questions;
     struct ns_streams *streams;
     struct ns_targets *targets;
+    struct ns_sightings *sightings; /* NULL: what is dark is not looked for */
     struct ns_stops *stops;
     struct ns_guard guard;
+    uint32_t only_network; /* inode of the name space; 0: all */
     size_t files;
     bool missed;    /* a file of a process that was gone */
     uint32_t drops; /* sweeps that are due because something could not be told */
@@ -147,8 +150,11 @@ take_name(struct agent *agent, const struct ns_record *record, const uint8_t *by
     if (record->bytes == 0 || is_left_alone(agent, record)) {
         return;
     }
-    ns_capture_decide(agent->capture, record->connection,
-                      ns_streams_name(agent->streams, record, (const char *)bytes));
+    enum ns_connection_state state = ns_streams_name(agent->streams, record, (const char *)bytes);
+    ns_capture_decide(agent->capture, record->connection, state);
+    if (state == NS_CONNECTION_PROVIDER) {
+        ns_sightings_governed(agent->sightings, record->pid, (const char *)bytes);
+    }
 }
 
 /* --- programs ------------------------------------------------------------------------------- */
@@ -272,8 +278,9 @@ load(struct agent *agent)
         fprintf(stderr, "nullspend-bpf: /proc/self/ns/net: %s\n", strerror(errno));
         return false;
     }
+    agent->only_network = (uint32_t)network.st_ino;
     agent->capture =
-        ns_capture_load(config->mode == NS_MODE_ENFORCE, (uint32_t)network.st_ino, take, agent);
+        ns_capture_load(config->mode == NS_MODE_ENFORCE, agent->only_network, take, agent);
     if (agent->capture == NULL) {
         return false;
     }
@@ -312,6 +319,10 @@ start(struct agent *agent)
     if (!ns_capture_watch_files(agent->capture, look_at_file, agent)) {
         ns_targets_scan(agent->targets, attach, agent);
     }
+    agent->sightings =
+        ns_sightings_new(&(struct ns_coverage_options){.hosts = &ns_process_config()->hosts,
+                                                       .only_network = agent->only_network,
+                                                       .attaches = true});
     return true;
 }
 
@@ -364,7 +375,7 @@ look_around(struct agent *agent)
     }
 }
 
-enum { RECORDS, SIGNALS, GUARD, FIRST_QUESTION };
+enum { RECORDS, SIGNALS, GUARD, SIGHTINGS, FIRST_QUESTION };
 
 /* Waits for something to do and does it. Returns false at the end. */
 static bool
@@ -373,7 +384,8 @@ turn(struct agent *agent, int signals)
     struct pollfd polled[FIRST_QUESTION + QUESTIONS_POLLED] = {
         [RECORDS] = {.fd = ns_capture_fd(agent->capture), .events = POLLIN},
         [SIGNALS] = {.fd = signals, .events = POLLIN},
-        [GUARD] = {.fd = agent->guard.process, .events = POLLIN}};
+        [GUARD] = {.fd = agent->guard.process, .events = POLLIN},
+        [SIGHTINGS] = {.fd = ns_sightings_fd(agent->sightings), .events = POLLIN}};
     size_t count = FIRST_QUESTION +
                    ns_questions_poll(agent->questions, polled + FIRST_QUESTION, QUESTIONS_POLLED);
     poll(polled, count, count > FIRST_QUESTION ? TURN_MS : (int)(SCAN_NS / 1000000));
@@ -385,6 +397,7 @@ turn(struct agent *agent, int signals)
     ns_questions_listen(agent->questions);
     ns_stops_let_go(agent->stops, waits, agent->questions);
     look_around(agent);
+    ns_sightings_turn(agent->sightings);
     return (polled[SIGNALS].revents & POLLIN) == 0;
 }
 
@@ -405,6 +418,7 @@ end(struct agent *agent)
     ns_stops_free(agent->stops);
     ns_streams_free(agent->streams);
     ns_questions_free(agent->questions);
+    ns_sightings_free(agent->sightings);
     ns_capture_free(agent->capture);
     ns_targets_free(agent->targets);
     ns_gate_flush();

@@ -5,9 +5,11 @@
 
 #include "bpf/agent.h"
 #include "bpf/probe.h"
+#include "bpf/watch.h"
 
 static const char usage[] =
     "usage: nullspend-bpf --attach [--on-denial=blank|kill|alert] [--this-network]\n"
+    "       nullspend-bpf --watch [--this-network]\n"
     "       nullspend-bpf --probe [--json]\n"
     "\n"
     "Governs programs that a preload cannot reach: those that run already, and those of other\n"
@@ -22,6 +24,8 @@ static const char usage[] =
     "             kill   its process is killed before it leaves\n"
     "             alert  it leaves and is told on standard error; nobody is ever stopped\n"
     "             A budget that is not hard (soft, warn, shadow) never does more than alert.\n"
+    "  --watch    attach to none: only find out who talks to providers and what is dark, for\n"
+    "             'nullspend coverage'; --attach does so, too\n"
     "  --this-network  only processes of the agent's own network name space\n"
     "  --probe    try every facility and print a table; exit status 0 when all that are\n"
     "             required are there, else 1\n"
@@ -29,9 +33,11 @@ static const char usage[] =
     "  --version  print the version\n"
     "  --help     print this\n"
     "\n"
-    "In mode enforce a process stops (SIGSTOP) while a call of its waits for its verdict. The agent\n"
-    "needs CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL, CAP_CHECKPOINT_RESTORE and, for programs\n"
-    "in closed directories, CAP_DAC_READ_SEARCH; it gives up all others once it has started.\n"
+    "In mode enforce a process stops (SIGSTOP) while a call of its waits for its verdict. The "
+    "agent\n"
+    "needs CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL, CAP_CHECKPOINT_RESTORE; for programs "
+    "in\n"
+    "closed directories CAP_DAC_READ_SEARCH, for coverage CAP_NET_ADMIN. It gives up all others.\n"
     "\n"
     "example: sudo NULLSPEND_COLLECTOR=ipc:///run/nullspend/collector.sock nullspend-bpf "
     "--attach\n";
@@ -97,10 +103,12 @@ main(int argc, char **argv)
 {
     static const char on_denial[] = "--on-denial=";
     struct ns_agent_options options = {.on_denial = NS_ON_DENIAL_BLANK};
-    int probe = 0, json = 0, attach = 0;
+    int probe = 0, json = 0, attach = 0, watch = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--attach") == 0) {
             attach = 1;
+        } else if (strcmp(argv[i], "--watch") == 0) {
+            watch = 1;
         } else if (strcmp(argv[i], "--this-network") == 0) {
             options.this_network = true;
         } else if (strncmp(argv[i], on_denial, sizeof on_denial - 1) == 0 &&
@@ -122,10 +130,14 @@ main(int argc, char **argv)
             return 2;
         }
     }
-    if (probe == attach) {
-        fputs("nullspend-bpf: say what to do: --attach or --probe; see nullspend-bpf --help\n",
+    if (probe + attach + watch != 1) {
+        fputs("nullspend-bpf: say what to do: --attach, --watch or --probe; see nullspend-bpf "
+              "--help\n",
               stderr);
         return 2;
+    }
+    if (watch) {
+        return ns_watch_run(options.this_network);
     }
     return attach ? ns_agent_run(&options) : run_probe(json);
 }

@@ -15,11 +15,12 @@
 #define BIT(capability) (UINT64_C(1) << (capability))
 
 /* Loading and attaching; /proc of others, and the memory of who is stopped; SIGCONT; files in
- * directories of others; /proc/PID/map_files, for what is mapped has a name no more, or another's.
+ * directories of others; /proc/PID/map_files, for what is mapped has a name no more, or another's;
+ * who begins TLS, for coverage.
  */
 const uint64_t NS_PRIVILEGES_AGENT = BIT(CAP_BPF) | BIT(CAP_PERFMON) | BIT(CAP_SYS_PTRACE) |
                                      BIT(CAP_KILL) | BIT(CAP_DAC_READ_SEARCH) |
-                                     BIT(CAP_CHECKPOINT_RESTORE);
+                                     BIT(CAP_CHECKPOINT_RESTORE) | BIT(CAP_NET_ADMIN);
 /* The table; SIGCONT. */
 const uint64_t NS_PRIVILEGES_GUARD = BIT(CAP_BPF) | BIT(CAP_KILL);
 const uint64_t NS_PRIVILEGES_PERF_UPROBES = BIT(CAP_SYS_ADMIN);

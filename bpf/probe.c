@@ -2,6 +2,7 @@
 #include "bpf/probe.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <linux/capability.h>
 #include <stdio.h>
@@ -156,6 +157,37 @@ has_mapped_files(void)
     return all;
 }
 
+static bool
+has_net_admin(void)
+{
+    return ns_privileges_has(CAP_NET_ADMIN);
+}
+
+static bool
+has_control_groups(void)
+{
+    bool found = false;
+    char line[1024];
+    FILE *mounts = fopen("/proc/self/mounts", "re");
+    while (mounts != NULL && !found && fgets(line, sizeof line, mounts) != NULL) {
+        found = strstr(line, " cgroup2 ") != NULL;
+    }
+    if (mounts != NULL) {
+        fclose(mounts);
+    }
+    return found && libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_CGROUP_SKB, NULL) == 1;
+}
+
+static bool
+has_socket_lengths(void)
+{
+    struct btf *types = btf__load_vmlinux_btf();
+    bool found = types != NULL &&
+                 btf__find_by_name_kind(types, "btf_trace_sock_send_length", BTF_KIND_TYPEDEF) > 0;
+    btf__free(types);
+    return found;
+}
+
 static const struct {
     const char *facility;
     const char *use;
@@ -191,6 +223,12 @@ static const struct {
     {"files as they are mapped", "finding programs at once, not within a second", false,
      has_mapped_files, "a kernel with the tracepoint mmap_lock_released and bpf iterators"},
     {"bpf_get_current_cgroup_id", "telling containers apart", false, has_cgroup, NULL},
+    {"CAP_NET_ADMIN", "coverage: who begins TLS", false, has_net_admin,
+     "run as root or grant CAP_NET_ADMIN"},
+    {"cgroup2", "coverage: who begins TLS", false, has_control_groups,
+     "mount -t cgroup2 none /sys/fs/cgroup/unified, or CONFIG_CGROUP_BPF=y"},
+    {"sock_send_length", "coverage: bytes of sockets", false, has_socket_lengths,
+     "Linux 6.3 or later"},
 };
 enum { FACILITIES = sizeof facilities / sizeof facilities[0] };
 

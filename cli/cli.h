@@ -71,6 +71,7 @@ int ns_budget_main(const struct ns_command *command, int argc, char **argv);
 int ns_calls_main(const struct ns_command *command, int argc, char **argv);
 int ns_denials_main(const struct ns_command *command, int argc, char **argv);
 int ns_explain_main(const struct ns_command *command, int argc, char **argv);
+int ns_coverage_main(const struct ns_command *command, int argc, char **argv);
 int ns_revenue_main(const struct ns_command *command, int argc, char **argv);
 int ns_margins_main(const struct ns_command *command, int argc, char **argv);
 int ns_db_main(const struct ns_command *command, int argc, char **argv);

@@ -138,6 +138,26 @@ const struct ns_command ns_commands[] = {
         ns_explain_main,
     },
     {
+        "coverage",
+        "who talks to providers, and what governs it",
+        "usage: nullspend coverage [OPTION...]\n"
+        "\n"
+        "Every process that talks to a provider's host: governed by the library (preload, detour)\n"
+        "or by the agent (ebpf), or dark, with the reason and the next step; unknown where the\n"
+        "connection does not tell its server. Dark ones are found, and bytes counted, while\n"
+        "nullspend-bpf runs (--attach or --watch) on the machine.\n"
+        "\n"
+        "  --dark        only what is dark; exit status 1 if there is any\n"
+        "  --since AGE   seen not longer ago than AGE: 90s, 15m, 1h, 30d, 2w (1d)\n"
+        "  --json        one array, the columns of nullspend.coverage\n"
+        "  --csv         all columns\n"
+        "\n"
+        "examples:\n"
+        "  nullspend coverage\n"
+        "  nullspend coverage --dark --since 1h || echo 'something is dark'\n" EXITS,
+        ns_coverage_main,
+    },
+    {
         "revenue",
         "imports what customers pay",
         "usage: nullspend revenue import FILE.csv [--dry-run]\n"

@@ -226,6 +226,7 @@ ns_gate_close(struct ns_gate *gate)
     }
     free(gate->ack);
     free(gate->budget);
+    ns_coverage_free(&gate->coverage);
     gate->zmq = NULL;
     gate->ack = NULL;
     gate->budget = NULL;
@@ -393,7 +394,7 @@ static const struct {
 } handlers[NS_MESSAGE_COUNT] = {
     [NS_MESSAGE_CHECK] = {ns_gate_check},     [NS_MESSAGE_PROGRESS] = {ns_gate_progress},
     [NS_MESSAGE_REPORT] = {ns_gate_report},   [NS_MESSAGE_RELEASE] = {ns_gate_release},
-    [NS_MESSAGE_COUNTERS] = {ns_gate_unseen},
+    [NS_MESSAGE_COUNTERS] = {ns_gate_unseen}, [NS_MESSAGE_COVERAGE] = {ns_gate_coverage},
 };
 
 static void
@@ -616,6 +617,7 @@ ns_gate_tick(struct ns_gate *gate, int64_t monotonic_ns)
     ns_gate_flush(gate);
     ns_syncer_want(gate->syncer, ns_journal_written(gate->journal), false);
     ns_gate_counters(gate);
+    ns_gate_coverage_write(gate);
     if (gate->state.sequence - gate->snapshot_sequence >= NS_SNAPSHOT_RECORDS) {
         ns_gate_snapshot(gate);
     }

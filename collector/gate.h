@@ -15,6 +15,7 @@
  *   gate_budgets.c  budgets from Postgres, counters to it
  *   gate_query.c    HELLO and QUERY
  *   gate_unseen.c   COUNTERS
+ *   gate_coverage.c COVERAGE
  */
 #ifndef NS_COLLECTOR_GATE_H
 #define NS_COLLECTOR_GATE_H
@@ -23,6 +24,7 @@
 #include <stdint.h>
 
 #include "base/unseen.h"
+#include "collector/coverage.h"
 #include "collector/limits.h"
 #include "collector/options.h"
 #include "collector/peer.h"
@@ -57,6 +59,8 @@
     X(acks_dropped, "Acknowledgements not sent because too many waited.")                          \
     X(batches, "Batches of messages.")                                                             \
     X(counters, "Times that a process told what passed unseen.")                                   \
+    X(coverage, "Times that an agent told of a process and its server.")                           \
+    X(coverage_refused, "The same, from who is no agent.")                                         \
     X(queries, "Questions of the command line.")
 
 struct ns_gate_counters {
@@ -132,6 +136,7 @@ struct ns_gate {
 
     struct ns_gate_counters counters;
     uint64_t unseen[NS_UNSEEN_COUNT]; /* of all processes, those that have ended too */
+    struct ns_coverage_table coverage;
     struct ns_api_key *api_key;
     int api_key_count;
 
@@ -246,6 +251,21 @@ void ns_gate_write_lost(struct ns_gate *gate, const struct ns_ledger_event *even
 /* gate->message is what passed unseen in a process: adds what is new of it. */
 void ns_gate_unseen(struct ns_gate *gate, const struct ns_gate_from *from, const uint8_t *raw,
                     size_t raw_bytes);
+
+/* --- gate_coverage.c ---------------------------------------------------------------------------
+ */
+
+/* gate->message is what an agent tells of a process and its server. */
+void ns_gate_coverage(struct ns_gate *gate, const struct ns_gate_from *from, const uint8_t *raw,
+                      size_t raw_bytes);
+/* A call to this server came. */
+void ns_gate_coverage_called(struct ns_gate *gate, const struct ns_gate_from *from,
+                             struct ns_text host, struct ns_text provider);
+/* What passed unseen in this process has changed. */
+void ns_gate_coverage_unseen(struct ns_gate *gate, const struct ns_gate_from *from);
+/* Hands what changed to the store, when that has written what it had. Returns whether all is
+ * written. */
+bool ns_gate_coverage_write(struct ns_gate *gate);
 
 /* --- gate_top_up.c -----------------------------------------------------------------------------
  */

@@ -273,6 +273,7 @@ ns_gate_check(struct ns_gate *gate, const struct ns_gate_from *from, const uint8
     } else {
         reserve(gate, from, &quote);
     }
+    ns_gate_coverage_called(gate, from, check->host, check->provider);
     if (from->process->dead) {
         ns_peers_spoke_after_death(from->process, gate->tick_at_ns);
     }
@@ -390,6 +391,9 @@ ns_gate_report(struct ns_gate *gate, const struct ns_gate_from *from, const uint
         return;
     }
     fill_report(gate, &bill, &effect, hold_nanousd);
+    if (report->pid == 0 || report->pid == from->process->pid) { /* else another process posts it */
+        ns_gate_coverage_called(gate, from, report->host, report->provider);
+    }
     if (ns_gate_append(gate, &gate->message)) {
         ns_gate_ack(gate, from, &report->call_id, NS_MESSAGE_REPORT);
     }

@@ -67,6 +67,7 @@ ns_gate_hello(struct ns_gate *gate, const struct ns_gate_from *from,
         .deny_unreachable = ns_ledger_denies_unreachable(gate->state.ledger),
         .instance = gate->instance,
         .takes_counters = true,
+        .takes_coverage = true,
     };
     memcpy(gate->out.as.welcome.hash_key.bytes, gate->hash_key, sizeof gate->hash_key);
     ns_gate_reply(gate, from->socket, from->routing);
@@ -139,6 +140,7 @@ query_sync(struct ns_gate *gate, const struct ns_gate_from *from, uint64_t id)
     }
     ns_gate_flush(gate);
     ns_gate_counters(gate);
+    ns_gate_coverage_write(gate);
     gate->sync[gate->sync_count++] =
         (struct ns_gate_sync){.id = id,
                               .target = ns_journal_last(gate->journal),
@@ -221,7 +223,7 @@ ns_gate_answer_syncs(struct ns_gate *gate)
     bool counters_written = false;
     if (gate->store != NULL) {
         ns_store_state(gate->store, &state);
-        counters_written = ns_store_counters_written(gate->store);
+        counters_written = ns_gate_coverage_write(gate) && ns_store_counters_written(gate->store);
     }
     int64_t now = ns_monotonic_ns();
     uint32_t kept = 0;

@@ -40,4 +40,5 @@ ns_gate_unseen(struct ns_gate *gate, const struct ns_gate_from *from, const uint
             process->unseen[i] = told[i];
         }
     }
+    ns_gate_coverage_unseen(gate, from);
 }

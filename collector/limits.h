@@ -51,6 +51,10 @@
 /* Histories of what calls use, one a provider, model and operation: 4096 × 88 bytes. */
 #define NS_HISTORY_KEYS_MAX 4096
 
+/* Processes that talk to providers, by server: some 800 bytes each. The least lately seen leaves
+ * for a new one; Postgres keeps it. */
+#define NS_COVERAGE_ROWS_MAX 4096
+
 /* HTTP: clients at once, bytes of a request's head, and how long a client may take over all. */
 #define NS_HTTP_CLIENTS_MAX 32
 #define NS_HTTP_REQUEST_BYTES 4096

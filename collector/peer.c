@@ -377,6 +377,13 @@ remote_owner(const struct ns_peers *peers, const struct ns_peer_address *address
     return owner;
 }
 
+const struct ns_process *
+ns_peers_known(const struct ns_peers *peers, uint32_t pid, uint64_t start_ticks)
+{
+    uint32_t place = find_process(peers, local_owner(peers, pid, start_ticks));
+    return place == NS_INDEX_NONE ? NULL : peers->process[place];
+}
+
 /* The process behind a hello, new or known. */
 static uint32_t
 process_of(struct ns_peers *peers, const struct ns_peer_address *address,
@@ -403,6 +410,7 @@ process_of(struct ns_peers *peers, const struct ns_peer_address *address,
     struct ns_process *process = peers->process[place];
     process->remote = !local;
     process->pid = local ? address->pid : hello->pid;
+    process->start_ticks = local ? ticks : hello->start_ticks;
     process->uid = address->local ? address->uid : UINT32_MAX;
     ns_text_copy(hello->process, process->name, sizeof process->name);
     clean(process->name);

@@ -35,8 +35,9 @@ struct ns_process {
     bool remote;
     bool dead; /* its pidfd fired, or /proc no longer has it */
     uint32_t pid;
-    uint32_t uid; /* UINT32_MAX: not known */
-    int pidfd;    /* -1: none */
+    uint32_t uid;         /* UINT32_MAX: not known */
+    uint64_t start_ticks; /* 0: not known */
+    int pidfd;            /* -1: none */
     uint32_t connections;
     int64_t due_at_ns; /* CLOCK_MONOTONIC; INT64_MAX: alive */
     char name[64];
@@ -83,6 +84,10 @@ void ns_peers_free(struct ns_peers *peers);
 
 struct ns_peer *ns_peers_find(struct ns_peers *peers, uint8_t socket, uint32_t routing);
 struct ns_process *ns_peers_process(struct ns_peers *peers, const struct ns_peer *peer);
+
+/* The process of this host with this pid and start time, if it said hello; or NULL. */
+const struct ns_process *ns_peers_known(const struct ns_peers *peers, uint32_t pid,
+                                        uint64_t start_ticks);
 
 /* A hello from this address. Returns 0 and *peer, -ENOSPC where a bound is reached, -ENOMEM. */
 int ns_peers_hello(struct ns_peers *peers, const struct ns_peer_address *address,

@@ -224,6 +224,40 @@ gauges(const struct ns_gate *gate, struct ns_buffer *buffer)
            state.errors);
 }
 
+static void
+metric_coverage(const struct ns_gate *gate, struct ns_buffer *buffer)
+{
+    struct ns_coverage_sums sums;
+    ns_coverage_sum(&gate->coverage, &sums);
+    ns_buffer_print(buffer,
+                    "# HELP nullspend_coverage_bytes_total Bytes between processes and providers, "
+                    "by what governs them.\n# TYPE nullspend_coverage_bytes_total counter\n");
+    for (int i = 0; i < NS_GOVERNOR_COUNT; i++) {
+        ns_buffer_print(buffer, "nullspend_coverage_bytes_total{governed_by=\"%s\"} %" PRIu64 "\n",
+                        ns_governor_name(i), sums.bytes[i]);
+    }
+    ns_buffer_print(buffer, "# HELP nullspend_coverage_processes Processes by server, by what "
+                            "governs them.\n# TYPE nullspend_coverage_processes gauge\n");
+    uint64_t known = 0;
+    for (int i = 0; i < NS_GOVERNOR_COUNT; i++) {
+        ns_buffer_print(buffer, "nullspend_coverage_processes{governed_by=\"%s\"} %" PRIu64 "\n",
+                        ns_governor_name(i), sums.rows[i]);
+        known += i == NS_GOVERNOR_UNKNOWN ? 0 : sums.now[i];
+    }
+    metric(buffer, "coverage_evicted_total", "counter",
+           "Processes that left the table for newer ones.", sums.evicted);
+    if (known > 0) { /* else there is no share */
+        uint64_t millionths =
+            (uint64_t)((unsigned __int128)(known - sums.now[NS_GOVERNOR_DARK]) * 1000000 / known);
+        ns_buffer_print(buffer,
+                        "# HELP nullspend_coverage_ratio Share of the bytes to and from providers "
+                        "that are governed, over the processes known now.\n"
+                        "# TYPE nullspend_coverage_ratio gauge\n"
+                        "nullspend_coverage_ratio %" PRIu64 ".%06" PRIu64 "\n",
+                        millionths / 1000000, millionths % 1000000);
+    }
+}
+
 void
 ns_status_metrics(const struct ns_gate *gate, struct ns_buffer *buffer)
 {
@@ -246,6 +280,7 @@ ns_status_metrics(const struct ns_gate *gate, struct ns_buffer *buffer)
                   "What passed unseen, by reason: connections, calls, bytes.");
     metric_unseen(gate, buffer, NS_UNSEEN_DENIED, "denied_unjudged_total",
                   "Requests denied because they could not be judged, by reason.");
+    metric_coverage(gate, buffer);
     metric_usd(buffer, "cost_usd_total", "Cost of the calls recorded.", counters->cost_nanousd);
     metric_usd(buffer, "overshoot_usd_total", "Cost above what had been held.",
                counters->overshoot_nanousd);

@@ -75,6 +75,7 @@ free_store(struct ns_store *store)
     }
     ns_store_budgets_free(store->budgets);
     ns_store_counters_clear(&store->counters);
+    free(store->coverage);
     pthread_mutex_destroy(&store->lock);
     pthread_cond_destroy(&store->ended);
     free(store->database_url);

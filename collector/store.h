@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "collector/coverage.h"
 #include "collector/ledger.h"
 
 struct ns_store;
@@ -74,6 +75,11 @@ void ns_store_counters(struct ns_store *store, const struct ns_ledger_numbers *n
 
 /* True when counters given before are written too. */
 bool ns_store_counters_written(const struct ns_store *store);
+
+/* Rows for nullspend.coverage_rows, from malloc, which become the store's. Only while
+ * ns_store_coverage_idle: nothing that was given waits to be written. */
+void ns_store_coverage(struct ns_store *store, struct ns_coverage_row *rows, size_t count);
+bool ns_store_coverage_idle(const struct ns_store *store);
 
 void ns_store_state(const struct ns_store *store, struct ns_store_state *state);
 

@@ -279,12 +279,16 @@ step(struct settings *s)
     if (result == 0) {
         result = write_counters(s);
     }
+    if (result == 0) {
+        result = ns_store_write_coverage(store, &s->link);
+    }
     if (result < 0 || stopping) {
         return result < 0 ? result : 1;
     }
     /* Notifications may have come with an answer already. */
     pthread_mutex_lock(&store->lock);
-    bool more = store->enforced_revision >= 0 || store->counters.count > 0;
+    bool more =
+        store->enforced_revision >= 0 || store->counters.count > 0 || store->coverage_count > 0;
     pthread_mutex_unlock(&store->lock);
     PGnotify *notification = PQnotifies(s->link.connection);
     if (notification != NULL) {

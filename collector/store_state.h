@@ -42,6 +42,9 @@ struct ns_store {
     int64_t enforced_revision; /* to be written; -1: nothing */
     struct ns_store_counters counters;
     bool counters_in_flight;
+    struct ns_coverage_row *coverage;
+    size_t coverage_count;
+    bool coverage_in_flight;
 };
 
 /* Makes an eventfd readable. */
@@ -58,6 +61,9 @@ void ns_store_failed(struct ns_store *store, const char *text);
 
 /* A thread's last word. */
 void ns_store_thread_ended(struct ns_store *store);
+
+/* store_coverage.c, on the settings thread. Returns 0 or a negative errno with link.error. */
+int ns_store_write_coverage(struct ns_store *store, struct ns_link *link);
 
 void *ns_store_follow(void *store);
 void *ns_store_keep_settings(void *store);

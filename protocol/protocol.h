@@ -9,8 +9,8 @@
  * tags >= 128 which it does not know are skipped (so that they can be added).
  *
  * process → collector: HELLO (first on a connection), CHECK (answered by VERDICT), PROGRESS (not
- * answered), REPORT and RELEASE (answered by ACK once the journal has them on disk), COUNTERS (not
- * answered), QUERY (ANSWER).
+ * answered), REPORT and RELEASE (answered by ACK once the journal has them on disk), COUNTERS and
+ * COVERAGE (not answered), QUERY (ANSWER).
  */
 #ifndef NS_PROTOCOL_PROTOCOL_H
 #define NS_PROTOCOL_PROTOCOL_H

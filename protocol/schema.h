@@ -32,7 +32,8 @@
     X(ACK, ack)                                                                                    \
     X(QUERY, query)                                                                                \
     X(ANSWER, answer)                                                                              \
-    X(COUNTERS, counters)
+    X(COUNTERS, counters)                                                                          \
+    X(COVERAGE, coverage)
 
 /* Who is speaking. pid, uid and executable are taken from the kernel where it tells them; what is
  * said here serves over tcp, and to tell a pid's second life from its first. */
@@ -54,7 +55,8 @@
     F(4, hash_key, hash16, REQUIRED, 0) /* key of the keyed hashes of this collector */            \
     F(5, deny_unreachable, bool, REQUIRED, 0) /* some budget says deny when it cannot be asked */  \
     F(6, instance, uuid, REQUIRED, 0)         /* changes when the collector restarts */            \
-    F(128, takes_counters, bool, OPTIONAL, 0) /* it knows COUNTERS */
+    F(128, takes_counters, bool, OPTIONAL, 0) /* it knows COUNTERS */                              \
+    F(129, takes_coverage, bool, OPTIONAL, 0) /* it knows COVERAGE */
 
 /* Identity of a call: in CHECK and in REPORT alike, so that a report stands on its own. */
 #define NS_FIELDS_IDENTITY(F)                                                                      \
@@ -167,6 +169,26 @@
     F(1, since_ns, i64, REQUIRED, 0) /* they began then: another time, and they began anew */      \
     F(2, counts, counts, REQUIRED, 0)
 
+/* What an agent saw of one process and one server, since the agent's start: base/coverage.h has the
+ * words. Not answered; may be lost, or come twice. */
+#define NS_FIELDS_COVERAGE(F)                                                                      \
+    F(1, since_ns, i64, REQUIRED,                                                                  \
+      0) /* the agent counts from then on: another time, another life */                           \
+    F(2, pid, u32, REQUIRED, 0)                                                                    \
+    F(3, start_ticks, u64, REQUIRED, 0) /* /proc/PID/stat field 22 */                              \
+    F(4, uid, u32, REQUIRED, 0)                                                                    \
+    F(5, process, text, OPTIONAL, 256)     /* base name of the executable */                       \
+    F(6, executable, text, OPTIONAL, 4096) /* its path, as the process has it */                   \
+    F(7, provider, text, OPTIONAL, 256)    /* empty: not known */                                  \
+    F(8, host, text, OPTIONAL, 256)        /* empty: not known */                                  \
+    F(9, governed_by, text, REQUIRED, 32)                                                          \
+    F(10, reason, text, OPTIONAL, 64) /* why nothing governs it */                                 \
+    F(11, connections, u64, REQUIRED, 0)                                                           \
+    F(12, bytes_sent, u64, REQUIRED, 0) /* of the sockets: ciphertext and handshakes */            \
+    F(13, bytes_received, u64, REQUIRED, 0)                                                        \
+    F(14, first_seen_ns, i64, REQUIRED, 0)                                                         \
+    F(15, last_seen_ns, i64, REQUIRED, 0)
+
 enum ns_message_kind {
     NS_MESSAGE_NONE,
 #define X(KIND, kind) NS_MESSAGE_##KIND,
@@ -226,6 +248,9 @@ struct ns_answer {
 };
 struct ns_counters {
     NS_FIELDS_COUNTERS(NS_FIELD_MEMBER)
+};
+struct ns_coverage {
+    NS_FIELDS_COVERAGE(NS_FIELD_MEMBER)
 };
 
 #endif

@@ -31,6 +31,7 @@ static uint32_t breaker_step;
 
 static bool deny_unreachable; /* as the collector last told */
 static bool takes_counters;   /* likewise */
+static bool takes_coverage;   /* likewise */
 static bool hash_key_known;
 static uint8_t hash_key[16];
 static bool spool_due; /* a collector has answered since the spool was last looked at */
@@ -185,6 +186,7 @@ open_link(struct ns_link *link, int64_t deadline_ns)
     __atomic_store_n(&deny_unreachable, welcome->deny_unreachable, __ATOMIC_RELAXED);
     __atomic_store_n(&spool_due, true, __ATOMIC_RELAXED);
     __atomic_store_n(&takes_counters, welcome->takes_counters, __ATOMIC_RELAXED);
+    __atomic_store_n(&takes_coverage, welcome->takes_coverage, __ATOMIC_RELAXED);
     ns_counters_untold(); /* it may be another collector */
     ns_lock(&lock);
     memcpy(hash_key, welcome->hash_key.bytes, sizeof hash_key);
@@ -375,6 +377,12 @@ bool
 ns_link_takes_counters(void)
 {
     return __atomic_load_n(&takes_counters, __ATOMIC_RELAXED);
+}
+
+bool
+ns_link_takes_coverage(void)
+{
+    return __atomic_load_n(&takes_coverage, __ATOMIC_RELAXED);
 }
 
 bool

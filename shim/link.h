@@ -112,6 +112,7 @@ bool ns_link_denies_unreachable(void);
 
 /* Does it take COUNTERS? */
 bool ns_link_takes_counters(void);
+bool ns_link_takes_coverage(void);
 
 /* The key for hashing credentials; false: none has told it yet. */
 bool ns_link_hash_key(uint8_t key[static 16]);

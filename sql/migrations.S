@@ -6,7 +6,8 @@
 #define MIGRATIONS \
     migration "0001_calls.sql" ; \
     migration "0002_budgets.sql" ; \
-    migration "0003_margins.sql"
+    migration "0003_margins.sql" ; \
+    migration "0004_coverage.sql"
 
     .macro migration file
     .pushsection .rodata

@@ -313,7 +313,7 @@ def an_agent_that_ends_waits_for_no_collector():
 # --- what it may do
 
 CAPABILITIES = {"agent": {"dac_read_search": 2, "kill": 5, "sys_ptrace": 19, "perfmon": 38,
-                          "bpf": 39, "checkpoint_restore": 40},
+                          "bpf": 39, "checkpoint_restore": 40, "net_admin": 12},
                 "guard": {"kill": 5, "bpf": 39}}
 
 

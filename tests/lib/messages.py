@@ -101,7 +101,7 @@ def encode(kind, /, **values):
     out = bytearray(b"NS" + bytes([VERSION, KINDS.index(kind) + 1]))
     for tag, name, kind_of, required in FIELDS[kind]:
         value = values.get(name, EMPTY.get(kind_of, 0))
-        if isinstance(value, str) and name in WORDS:
+        if isinstance(value, str) and kind_of == "u8" and name in WORDS:
             value = WORDS[name].index(value)
         if not required and (not value or value == EMPTY.get(kind_of, 0)):
             continue

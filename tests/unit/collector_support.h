@@ -68,6 +68,7 @@ close_bench(struct bench *bench)
     close(gate->epoll_fd);
     free(gate->ack);
     free(gate->budget);
+    ns_coverage_free(&gate->coverage);
     free(gate);
 }
 
@@ -153,6 +154,9 @@ say(struct bench *bench, const struct ns_message *message)
         break;
     case NS_MESSAGE_COUNTERS:
         ns_gate_unseen(bench->gate, &bench->from, raw, (size_t)count);
+        break;
+    case NS_MESSAGE_COVERAGE:
+        ns_gate_coverage(bench->gate, &bench->from, raw, (size_t)count);
         break;
     default:
         NS_FAIL("kind %d", (int)message->kind);
