@@ -40,8 +40,8 @@ try_multi(void)
         {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0},
         {.code = BPF_JMP | BPF_EXIT},
     };
-    LIBBPF_OPTS(bpf_prog_load_opts, options,
-                .expected_attach_type = (enum bpf_attach_type)UPROBE_MULTI);
+    struct bpf_prog_load_opts options = {
+        .sz = sizeof options, .expected_attach_type = (enum bpf_attach_type)UPROBE_MULTI};
     int fd = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "try", "GPL", program,
                            sizeof program / sizeof program[0], &options);
     if (fd < 0) {

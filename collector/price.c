@@ -477,6 +477,25 @@ bill_with(struct ns_prices *prices, const struct ns_message *message,
     set_cost(bill, error, cost);
 }
 
+static bool
+begins(struct ns_text text, const char *with)
+{
+    size_t bytes = strlen(with);
+    return text.bytes >= bytes && memcmp(text.text, with, bytes) == 0;
+}
+
+/* Never by the model asked for where another answered: routers turn to other models, and a free one
+ * must not make a dear one free. Bedrock turns to none: there the path names the model and from
+ * where it is served, which prices differ by, and the answer only the model. */
+static struct ns_text
+billed_model(const struct ns_report *report)
+{
+    bool names_all = report->provider.bytes == strlen("bedrock") &&
+                     begins(report->provider, "bedrock") && report->requested_model.bytes > 0 &&
+                     !begins(report->requested_model, "arn:");
+    return report->model.bytes == 0 || names_all ? report->requested_model : report->model;
+}
+
 void
 ns_prices_bill(struct ns_prices *prices, const struct ns_message *report,
                uint64_t typical_output_tokens, struct ns_bill *bill)
@@ -484,10 +503,7 @@ ns_prices_bill(struct ns_prices *prices, const struct ns_message *report,
     const struct ns_report *said = &report->as.report;
     struct terms room;
     const struct ns_price_terms *terms = terms_of_report(said, &room);
-    /* Never by the one asked for where another answered: routers turn to other models, and a free
-     * one must not make a dear one free. */
-    const struct ns_price_model *model = find(
-        prices, &report->as.check, said->model.bytes > 0 ? said->model : said->requested_model);
+    const struct ns_price_model *model = find(prices, &report->as.check, billed_model(said));
     bill_with(prices, report, model, terms, typical_output_tokens, bill);
     if (!bill->priced && prices->unknown == NS_UNKNOWN_MODEL_DEAREST) {
         model = find_dearest(prices, &report->as.check, terms->at_unix_s);

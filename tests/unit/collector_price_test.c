@@ -75,6 +75,26 @@ TEST(the_model_that_answered_is_priced_and_the_one_asked_for_only_where_none_is_
     ns_prices_free(prices);
 }
 
+TEST(on_bedrock_the_path_says_from_where_a_model_is_served)
+{
+    struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);
+    struct ns_message message = report("claude-sonnet-4-5-20250929", 100, 50);
+    struct ns_bill bill;
+    message.as.report.provider = message.as.report.family = T("bedrock");
+    message.as.report.requested_model = T("global.anthropic.claude-sonnet-4-5-20250929-v1:0");
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, 100 * 3000 + 50 * 15000);
+    message.as.report.requested_model = T("us.anthropic.claude-sonnet-4-5-20250929-v1:0");
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK_INT(bill.cost_nanousd, 100 * 3300 + 50 * 16500);
+    /* A profile of one's own names none. */
+    message.as.report.requested_model =
+        T("arn:aws:bedrock:us-east-1:1:application-inference-profile/a1b2");
+    ns_prices_bill(prices, &message, 0, &bill);
+    CHECK(bill.priced);
+    ns_prices_free(prices);
+}
+
 TEST(a_model_that_bills_the_call_itself_is_charged_for_it_once)
 {
     struct ns_prices *prices = open_prices(NS_UNKNOWN_MODEL_ALLOW);

@@ -69,10 +69,10 @@ TEST(headers_of_every_type_are_passed_over)
     static const uint8_t sizes[] = {0, 0, 1, 2, 4, 8, 0, 0, 8, 16};
     uint8_t text[1024] = {0};
     size_t at = 12;
-    for (uint8_t type = 0; type < sizeof(sizes); type++) {
+    for (size_t type = 0; type < sizeof(sizes); type++) {
         text[at++] = 1;
         text[at++] = 'h';
-        text[at++] = type;
+        text[at++] = (uint8_t)type;
         if (type == 6 || type == 7) {
             text[at++] = 0;
             text[at++] = type == 6 ? 200 : 0; /* longer than anything that is kept; empty */
