@@ -107,6 +107,9 @@ static void
 drop(struct ns_sightings *s, struct socket **link)
 {
     struct socket *socket = *link;
+    if (socket == NULL) {
+        return;
+    }
     *link = socket->next;
     if (socket->place != NULL) {
         socket->place->sockets--;

@@ -1,55 +1,24 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Programs without the preload library, governed by the agent: real probes of this kernel."""
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import bpflab  # noqa: E402  pylint: disable=wrong-import-position
 import fake_collector  # noqa: E402  pylint: disable=wrong-import-position
-import lab  # noqa: E402  pylint: disable=wrong-import-position
 import messages  # noqa: E402  pylint: disable=wrong-import-position
 import shimlab  # noqa: E402  pylint: disable=wrong-import-position
+from bpflab import agent  # noqa: E402  pylint: disable=wrong-import-position
 from tap import check, equal, main, skip, test  # noqa: E402
 
 shimlab.enter()
 
-AGENT = lab.program("nullspend-bpf")
-# It ends with the test, however that ends, for it may stop processes.
-COMMAND = ["setpriv", "--pdeathsig", "TERM", AGENT, "--attach", "--this-network"]
 URL = f"https://{shimlab.HOST}/v1/chat/completions"
 BOTH = ["--protocols", "h2,http/1.1"]
-
-
-def facilities():
-    """What the agent needs and this machine has not is named by it, and skips the test."""
-    probed = subprocess.run([AGENT, "--probe", "--json"], stdout=subprocess.PIPE, check=False)
-    for row in json.loads(probed.stdout):
-        if row["required"] and not row["present"]:
-            skip(row["facility"])
-
-
-@contextlib.contextmanager
-def agent(shim, may_speak=False, **more):
-    """The agent, ready; ended as it ends by itself."""
-    facilities()
-    environment = {**os.environ, "NULLSPEND_COLLECTOR": shim.endpoint,
-                   "NULLSPEND_DEADLINE_MS": "30000", **more}
-    process = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline()
-        check("ready" in line, f"the agent says {line!r}: " +
-              (process.stderr.read() if not line else ""))
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-    equal((process.returncode, "" if may_speak else errors), (0, ""), "end of the agent")
 
 
 def body(**more):
@@ -215,15 +184,10 @@ def node_under_the_library_is_left_to_it_though_its_code_has_probes():
         equal(len(shim.collector.of("CHECK")), 2, "what was asked")
 
 
-def state_of(process):
-    with open(f"/proc/{process.pid}/stat", encoding="utf-8") as file:
-        return file.read().rpartition(")")[2].split()[0]
-
-
 @test
 def a_connection_that_the_agent_has_not_looked_at_waits_for_it():
     """However late the agent is: here it is stopped itself, while a connection begins."""
-    address = f"https://127.0.0.1/v1/chat/completions"
+    address = "https://127.0.0.1/v1/chat/completions"
     unnamed = ["--insecure", "-H", f"Host: {shimlab.HOST}"]
     with shimlab.Shim(provider=BOTH) as shim, agent(shim) as process:
         shim.collector.rule = fake_collector.deny()
@@ -232,8 +196,7 @@ def a_connection_that_the_agent_has_not_looked_at_waits_for_it():
             client = subprocess.Popen(["curl", "-sS", "--http1.1", "-w", "%{http_code}", "-o",
                                        "/dev/null", "-d", body(), *target],
                                       env=shim.environment(), stdout=subprocess.PIPE)
-            while client.poll() is None and state_of(client) != "T":
-                time.sleep(0.01)
+            bpflab.wait_until_stopped(client)
             process.send_signal(signal.SIGCONT)
             out, _ = client.communicate(timeout=60)
             check(int(out) >= 400, f"{target}: status {out}")
@@ -256,13 +219,13 @@ def a_process_that_waits_for_its_verdict_holds_up_nobody_else():
     for version in ("--http1.1", "--http2"):
         for policy, told in (("allow", 200), ("deny", 400)):
             with shimlab.Shim(provider=BOTH) as shim, \
-                    agent(shim, NULLSPEND_DEADLINE_MS="4000", NULLSPEND_ON_UNREACHABLE=policy):
+                    agent(shim, NULLSPEND_DEADLINE_MS="6000", NULLSPEND_ON_UNREACHABLE=policy):
                 shim.collector.rule = silent_about("gpt-4o")
                 waiting = start_curl(shim, body(model="gpt-4o"), version)
                 shim.collector.wait("CHECK")
                 for _ in range(3):
                     equal(curl(shim, body(), version=version)[0], 200, "status of another")
-                equal(state_of(waiting), "T", "state of who waits")
+                check(bpflab.wait_until_stopped(waiting), "who waits went on")
                 out, _ = waiting.communicate(timeout=60)
                 equal(int(out) // 100, told // 100, f"status when nobody answers, {policy}")
 
@@ -321,18 +284,18 @@ def what_finds_no_room_is_told_and_the_next_call_is_read_right():
 
 @test
 def nobody_stays_stopped_when_the_agent_is_killed():
-    facilities()
+    bpflab.facilities()
     with shimlab.Shim(provider=BOTH) as shim:
         held = []
         shim.collector.rule = lambda fields: held.append(fields) or None  # never answers
         environment = {**os.environ, "NULLSPEND_COLLECTOR": shim.endpoint,
                        "NULLSPEND_DEADLINE_MS": "60000"}
-        killed = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE)
+        killed = subprocess.Popen(bpflab.COMMAND, env=environment, stdout=subprocess.PIPE)
         check(b"ready" in killed.stdout.readline(), "the agent is not ready")
         client = subprocess.Popen(["curl", "-sS", "--http1.1", "-d", body(), URL],
                                   env=shim.environment(), stdout=subprocess.PIPE)
         shim.collector.wait("CHECK")
-        equal(state_of(client), "T", "state of the client while nobody answers")
+        check(bpflab.wait_until_stopped(client), "the client went on while nobody answered")
         killed.kill()
         killed.wait()
         out, _ = client.communicate(timeout=60)

@@ -20,8 +20,6 @@ AGENT = lab.program("nullspend-bpf")
 COMMAND = ["setpriv", "--pdeathsig", "TERM", AGENT, "--attach", "--this-network"]
 
 
-
-
 def facilities(*wanted):
     """What the agent needs, or the test wants, and this machine has not, is named by it, and skips
     the test."""
