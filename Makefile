@@ -243,6 +243,9 @@ $(B)/programs/boring_client: TLS := $(BORINGSSL)/libssl.so.0 -Wl,-rpath,$(BORING
 $(B)/programs/gnutls_client: TLS := -lgnutls
 $(B)/programs/layered_client: TLS := -lgnutls-openssl -lgnutls
 $(B)/programs/nss_client: TLS := -lssl3 -lnss3 -lnspr4
+# No OpenSSL beside these, which libpq would bring and whose names would answer for BoringSSL's.
+$(addprefix $(B)/programs/,boring_client gnutls_client layered_client nss_client): ZMQ :=
+$(addprefix $(B)/programs/,boring_client gnutls_client layered_client nss_client): PQ :=
 $(B)/obj/tests/programs/nss_client.o: CPPFLAGS += -isystem /usr/include/nss -isystem /usr/include/nspr
 # With an OpenSSL of their own, which they show as Node does; without a sanitizer, as Node is.
 STATIC_TLS = $(Q)$(CC) $(CPPFLAGS) -std=c17 -O2 -rdynamic -o $@ $< -Wl,-Bstatic -lssl -lcrypto -Wl,-Bdynamic -lpthread

@@ -2,8 +2,8 @@
 /*
  * What the agent costs programs beside what the preload library does: a governed call, of which the
  * program is stopped for most; a write and a read on a connection to somebody else; the bytes that
- * are told of a connection to a provider, and how many find no room; the agent when nothing
- * happens.
+ * are told of a connection to a provider; how fast more and more programs may write them until some
+ * find no room; the agent when nothing happens.
  *
  * Both ends of a connection are in the client's own thread. Runs without the agent, with the
  * library and with the agent follow each other. Only the machine's root may attach; without the
@@ -41,17 +41,31 @@ client(const char *host, int bytes, size_t writes)
     bench_write(near, text, (size_t)head);
     bench_read(far, text, sizeof text, false);
     memset(text, ' ', sizeof text);
+    int64_t *durations_ns = bench_memory(writes, sizeof *durations_ns);
     for (size_t i = 0; i < writes; i++) {
         int64_t start_ns = bench_now_ns();
         if (SSL_write(near, text, bytes) != bytes || SSL_read(far, text, bytes) != bytes) {
             bench_fail("SSL_write or SSL_read");
         }
-        printf("%lld\n", (long long)(bench_now_ns() - start_ns));
+        durations_ns[i] = bench_now_ns() - start_ns;
     }
+    for (size_t i = 0; i < writes; i++) {
+        printf("%lld\n", (long long)durations_ns[i]);
+    }
+    free(durations_ns);
     return 0;
 }
 
 /* --- the agent ------------------------------------------------------------------------------ */
+
+/* What it complains of goes to a file in the collector's directory. */
+static const char *
+complaints(const struct bench_collector *collector)
+{
+    static char path[96];
+    snprintf(path, sizeof path, "%s/agent.errors", collector->directory);
+    return path;
+}
 
 static pid_t
 start_agent(const struct bench_collector *collector, const char *mode)
@@ -65,6 +79,7 @@ start_agent(const struct bench_collector *collector, const char *mode)
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         dup2(ends[1], 1);
+        dup2(open(complaints(collector), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), 2);
         setenv("NULLSPEND_COLLECTOR", collector->endpoint, 1);
         setenv("NULLSPEND_SPOOL_DIR", collector->directory, 1);
         setenv("NULLSPEND_MODE", mode, 1);
@@ -124,17 +139,14 @@ measure_idle(const struct bench_collector *collector)
 enum { PLAIN, PRELOAD, ATTACHED, WAYS };
 static const char *const way_names[] = {"alone", "with the library", "with the agent"};
 
-/* p50 and p99 of what a client prints, each way. The library enforces, and withholds a request that
- * has not ended: then it is left out. */
+/* p50 and p99 of what a client prints, each way. */
 static void
 measure(const char *name, const struct bench_collector *collector, const char *mode,
         const char *const arguments[], size_t count)
 {
     int64_t *durations_ns = bench_memory(count, sizeof *durations_ns);
+    setenv("NULLSPEND_MODE", mode, 1);
     for (int way = PLAIN; way < WAYS; way++) {
-        if (way == PRELOAD && strcmp(mode, "enforce") != 0) {
-            continue;
-        }
         pid_t agent = way == ATTACHED ? start_agent(collector, mode) : 0;
         bench_run(collector, way == PRELOAD, arguments, durations_ns, count);
         if (way == ATTACHED) {
@@ -149,10 +161,83 @@ measure(const char *name, const struct bench_collector *collector, const char *m
     free(durations_ns);
 }
 
+#define WRITERS_MAX 16
+#define FLOOD 10        /* times as many writes */
+#define SAID_WITHIN_S 2 /* by the agent, of what found no room */
+
+/* How many records the agent says are missing. */
+static unsigned long long
+missing(const struct bench_collector *collector)
+{
+    char line[512];
+    unsigned long long sum = 0;
+    sleep(SAID_WITHIN_S);
+    FILE *file = fopen(complaints(collector), "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        unsigned long long records;
+        const char *at = strstr(line, "looked at: ");
+        if (at == NULL || sscanf(at, "looked at: %llu records", &records) != 1) {
+            bench_fail(line);
+        }
+        sum += records;
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return sum;
+}
+
+/* MiB a second that so many programs write at once, each as fast as it can. */
+static double
+flood(const struct bench_collector *collector, int way, const char *const arguments[],
+      int writer_count, size_t count)
+{
+    struct bench_program writers[WRITERS_MAX];
+    int64_t *durations_ns = bench_memory(count, sizeof *durations_ns);
+    double mib_s = 0;
+    for (int i = 0; i < writer_count; i++) {
+        writers[i] = bench_start(collector, way == PRELOAD, arguments, -1);
+    }
+    for (int i = 0; i < writer_count; i++) {
+        int64_t sum_ns = 0;
+        bench_finish(&writers[i], durations_ns, count);
+        for (size_t k = 0; k < count; k++) {
+            sum_ns += durations_ns[k];
+        }
+        mib_s += (double)(count * RECORD_BYTES) / (1 << 20) / ((double)sum_ns / 1e9);
+    }
+    free(durations_ns);
+    return mib_s;
+}
+
+/* More and more programs write requests to a provider, until records of one find no room. */
+static void
+measure_capture(const struct bench_collector *collector, const char *const arguments[],
+                size_t count)
+{
+    setenv("NULLSPEND_MODE", "observe", 1);
+    for (int writers = 1; writers <= WRITERS_MAX; writers *= 2) {
+        double alone = flood(collector, PLAIN, arguments, writers, count);
+        double library = flood(collector, PRELOAD, arguments, writers, count);
+        pid_t agent = start_agent(collector, "observe");
+        double attached = flood(collector, ATTACHED, arguments, writers, count);
+        unsigned long long records = missing(collector);
+        bench_end(agent);
+        printf("%2d programs write requests: alone %6.0f MiB/s, with the library %6.0f, with the"
+               " agent %6.0f, of which %.1f %% found no room\n",
+               writers, alone, library, attached,
+               100.0 * (double)records / (double)(count * (size_t)writers));
+        fflush(stdout);
+        if (records > 0) {
+            return;
+        }
+    }
+}
+
 int
 main(int argc, char **argv)
 {
-    char count[24];
+    char count[24], flood_count[24];
     struct bench_collector collector;
     signal(SIGPIPE, SIG_IGN);
     if (argc == 5 && strcmp(argv[1], "--client") == 0) {
@@ -164,6 +249,7 @@ main(int argc, char **argv)
     }
     size_t calls = argc > 1 ? strtoul(argv[1], NULL, 10) : 3000;
     snprintf(count, sizeof count, "%zu", calls);
+    snprintf(flood_count, sizeof flood_count, "%zu", FLOOD * calls);
     bench_collector_start(&collector);
     const char *call[] = {"build/bench/governed_call", "--client", "0", count, NULL};
     measure("a governed call over HTTP/1.1", &collector, "enforce", call, calls);
@@ -171,6 +257,8 @@ main(int argc, char **argv)
     measure("128 bytes to somebody else, and back", &collector, "enforce", other, calls);
     const char *provider[] = {argv[0], "--client", BENCH_HOST, "16384", count, NULL};
     measure("16 KiB of a request to a provider", &collector, "observe", provider, calls);
+    const char *writer[] = {argv[0], "--client", BENCH_HOST, "16384", flood_count, NULL};
+    measure_capture(&collector, writer, FLOOD * calls);
     measure_idle(&collector);
     bench_collector_stop(&collector);
     return 0;
