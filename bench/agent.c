@@ -2,8 +2,8 @@
 /*
  * What the agent costs programs beside what the preload library does: a governed call, of which the
  * program is stopped for most; a write and a read on a connection to somebody else; the bytes that
- * are told of a connection to a provider; how fast more and more programs may write them until some
- * find no room; the agent when nothing happens.
+ * are told of a connection to a provider; how fast a program may write them until some find
+ * no room; the agent when nothing happens.
  *
  * Both ends of a connection are in the client's own thread. Runs without the agent, with the
  * library and with the agent follow each other. Only the machine's root may attach; without the
@@ -28,8 +28,9 @@
 
 /* --- the clients: print one duration a write, in ns ------------------------------------------- */
 
+/* From the beginning of a write to that of the next are pace_ns at least. */
 static int
-client(const char *host, int bytes, size_t writes)
+client(const char *host, int bytes, size_t writes, int64_t pace_ns)
 {
     static char text[RECORD_BYTES];
     SSL *near, *far;
@@ -48,6 +49,8 @@ client(const char *host, int bytes, size_t writes)
             bench_fail("SSL_write or SSL_read");
         }
         durations_ns[i] = bench_now_ns() - start_ns;
+        while (bench_now_ns() - start_ns < pace_ns) {
+        }
     }
     for (size_t i = 0; i < writes; i++) {
         printf("%lld\n", (long long)durations_ns[i]);
@@ -139,14 +142,17 @@ measure_idle(const struct bench_collector *collector)
 enum { PLAIN, PRELOAD, ATTACHED, WAYS };
 static const char *const way_names[] = {"alone", "with the library", "with the agent"};
 
-/* p50 and p99 of what a client prints, each way. */
+/* p50 and p99 of what a client prints, each way. The library withholds a request that has not
+ * ended; for that, which only the agent lets go on, it is left out. */
 static void
 measure(const char *name, const struct bench_collector *collector, const char *mode,
         const char *const arguments[], size_t count)
 {
     int64_t *durations_ns = bench_memory(count, sizeof *durations_ns);
-    setenv("NULLSPEND_MODE", mode, 1);
     for (int way = PLAIN; way < WAYS; way++) {
+        if (way == PRELOAD && strcmp(mode, "observe") == 0) {
+            continue;
+        }
         pid_t agent = way == ATTACHED ? start_agent(collector, mode) : 0;
         bench_run(collector, way == PRELOAD, arguments, durations_ns, count);
         if (way == ATTACHED) {
@@ -161,8 +167,9 @@ measure(const char *name, const struct bench_collector *collector, const char *m
     free(durations_ns);
 }
 
-#define WRITERS_MAX 16
-#define FLOOD 10        /* times as many writes */
+#define FLOOD 10 /* times as many writes */
+#define FLOOD_STEP_MIB_S 100
+#define FLOOD_MAX_MIB_S 1000
 #define SAID_WITHIN_S 2 /* by the agent, of what found no room */
 
 /* How many records the agent says are missing. */
@@ -187,61 +194,39 @@ missing(const struct bench_collector *collector)
     return sum;
 }
 
-/* MiB a second that so many programs write at once, each as fast as it can. */
-static double
-flood(const struct bench_collector *collector, int way, const char *const arguments[],
-      int writer_count, size_t count)
+/* A program writes a request to a provider faster and faster, until some of it finds no room. */
+static void
+measure_capture(const struct bench_collector *collector, const char *program, size_t calls)
 {
-    struct bench_program writers[WRITERS_MAX];
-    int64_t *durations_ns = bench_memory(count, sizeof *durations_ns);
-    double mib_s = 0;
-    for (int i = 0; i < writer_count; i++) {
-        writers[i] = bench_start(collector, way == PRELOAD, arguments, -1);
-    }
-    for (int i = 0; i < writer_count; i++) {
-        int64_t sum_ns = 0;
-        bench_finish(&writers[i], durations_ns, count);
-        for (size_t k = 0; k < count; k++) {
-            sum_ns += durations_ns[k];
-        }
-        mib_s += (double)(count * RECORD_BYTES) / (1 << 20) / ((double)sum_ns / 1e9);
+    char count[24], pace[24];
+    size_t writes = FLOOD * calls;
+    const char *arguments[] = {program, "--client", BENCH_HOST, "16384", count, pace, NULL};
+    int64_t *durations_ns = bench_memory(writes, sizeof *durations_ns);
+    unsigned long long records = 0;
+    snprintf(count, sizeof count, "%zu", writes);
+    for (int mib_s = FLOOD_STEP_MIB_S; records == 0 && mib_s <= FLOOD_MAX_MIB_S;
+         mib_s += FLOOD_STEP_MIB_S) {
+        snprintf(pace, sizeof pace, "%lld", 1000000000LL * RECORD_BYTES / ((int64_t)mib_s << 20));
+        pid_t agent = start_agent(collector, "observe");
+        bench_run(collector, false, arguments, durations_ns, writes);
+        records = missing(collector);
+        bench_end(agent);
+        printf("a request to a provider at %4d MiB/s: %.1f %% finds no room\n", mib_s,
+               100.0 * (double)records / (double)writes);
+        fflush(stdout);
     }
     free(durations_ns);
-    return mib_s;
-}
-
-/* More and more programs write requests to a provider, until records of one find no room. */
-static void
-measure_capture(const struct bench_collector *collector, const char *const arguments[],
-                size_t count)
-{
-    setenv("NULLSPEND_MODE", "observe", 1);
-    for (int writers = 1; writers <= WRITERS_MAX; writers *= 2) {
-        double alone = flood(collector, PLAIN, arguments, writers, count);
-        double library = flood(collector, PRELOAD, arguments, writers, count);
-        pid_t agent = start_agent(collector, "observe");
-        double attached = flood(collector, ATTACHED, arguments, writers, count);
-        unsigned long long records = missing(collector);
-        bench_end(agent);
-        printf("%2d programs write requests: alone %6.0f MiB/s, with the library %6.0f, with the"
-               " agent %6.0f, of which %.1f %% found no room\n",
-               writers, alone, library, attached,
-               100.0 * (double)records / (double)(count * (size_t)writers));
-        fflush(stdout);
-        if (records > 0) {
-            return;
-        }
-    }
 }
 
 int
 main(int argc, char **argv)
 {
-    char count[24], flood_count[24];
+    char count[24];
     struct bench_collector collector;
     signal(SIGPIPE, SIG_IGN);
-    if (argc == 5 && strcmp(argv[1], "--client") == 0) {
-        return client(argv[2], (int)strtol(argv[3], NULL, 10), strtoul(argv[4], NULL, 10));
+    if (argc == 6 && strcmp(argv[1], "--client") == 0) {
+        return client(argv[2], (int)strtol(argv[3], NULL, 10), strtoul(argv[4], NULL, 10),
+                      strtoll(argv[5], NULL, 10));
     }
     if (system(AGENT " --probe >/dev/null") != 0) { // NOLINT(cert-env33-c)
         puts("not measured: nullspend-bpf --probe names what this machine lacks");
@@ -249,16 +234,14 @@ main(int argc, char **argv)
     }
     size_t calls = argc > 1 ? strtoul(argv[1], NULL, 10) : 3000;
     snprintf(count, sizeof count, "%zu", calls);
-    snprintf(flood_count, sizeof flood_count, "%zu", FLOOD * calls);
     bench_collector_start(&collector);
     const char *call[] = {"build/bench/governed_call", "--client", "0", count, NULL};
     measure("a governed call over HTTP/1.1", &collector, "enforce", call, calls);
-    const char *other[] = {argv[0], "--client", "example.com", "128", count, NULL};
+    const char *other[] = {argv[0], "--client", "example.com", "128", count, "0", NULL};
     measure("128 bytes to somebody else, and back", &collector, "enforce", other, calls);
-    const char *provider[] = {argv[0], "--client", BENCH_HOST, "16384", count, NULL};
+    const char *provider[] = {argv[0], "--client", BENCH_HOST, "16384", count, "0", NULL};
     measure("16 KiB of a request to a provider", &collector, "observe", provider, calls);
-    const char *writer[] = {argv[0], "--client", BENCH_HOST, "16384", flood_count, NULL};
-    measure_capture(&collector, writer, FLOOD * calls);
+    measure_capture(&collector, argv[0], calls);
     measure_idle(&collector);
     bench_collector_stop(&collector);
     return 0;
