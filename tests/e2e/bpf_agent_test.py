@@ -14,6 +14,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import agentlab  # noqa: E402  pylint: disable=wrong-import-position
+import bpflab  # noqa: E402  pylint: disable=wrong-import-position
 import fake_collector  # noqa: E402  pylint: disable=wrong-import-position
 import lab  # noqa: E402  pylint: disable=wrong-import-position
 import messages  # noqa: E402  pylint: disable=wrong-import-position
@@ -355,8 +356,8 @@ def it_needs_no_more_than_it_keeps_and_no_root():
 
 @test
 def among_other_pids_it_refuses_to_run():
-    inside = ["unshare", "--pid", "--fork", "--mount-proc", agentlab.AGENT]
-    agentlab.facilities()
+    inside = ["unshare", "--pid", "--fork", "--mount-proc", bpflab.AGENT]
+    bpflab.facilities()
     probed = subprocess.run([*inside, "--probe"], stdout=subprocess.PIPE, text=True, check=False)
     row, = [line for line in probed.stdout.splitlines() if line.startswith("the machine's own pids")]
     check("MISSING" in row and "--pid=host" in row and probed.returncode == 1, row)
@@ -604,7 +605,7 @@ def systemd_takes_its_unit():
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "nullspend-bpf.service")
         with open(path, "w", encoding="utf-8") as file:
-            file.write(text.replace("/usr/local/bin/nullspend-bpf", agentlab.AGENT))
+            file.write(text.replace("/usr/local/bin/nullspend-bpf", bpflab.AGENT))
         done = subprocess.run(["systemd-analyze", "verify", "--man=no", path],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     equal((done.returncode, done.stdout), (0, ""), "systemd-analyze verify")

@@ -6,23 +6,21 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import bpflab  # noqa: E402  pylint: disable=wrong-import-position
 import fake_collector  # noqa: E402  pylint: disable=wrong-import-position
 import lab  # noqa: E402  pylint: disable=wrong-import-position
 import messages  # noqa: E402  pylint: disable=wrong-import-position
 import shimlab  # noqa: E402  pylint: disable=wrong-import-position
 import toolchains  # noqa: E402  pylint: disable=wrong-import-position
+from bpflab import agent  # noqa: E402  pylint: disable=wrong-import-position
 from tap import check, equal, main, skip, test  # noqa: E402
 
 shimlab.enter()
 
-AGENT = lab.program("nullspend-bpf")
-# It ends with the test, however that ends, for it may stop processes.
-COMMAND = ["setpriv", "--pdeathsig", "TERM", AGENT, "--attach", "--this-network"]
 URL = f"https://{shimlab.HOST}/v1/chat/completions"
 SOURCE = os.path.join(lab.ROOT, "tests", "programs", "go_client", "main.go")
 BOTH = ["--protocols", "h2,http/1.1"]
@@ -38,10 +36,7 @@ KINDS = {"static-stripped": (STRIPPED, False),
 
 def facilities():
     """What this machine has not is named, and skips the test."""
-    probed = subprocess.run([AGENT, "--probe", "--json"], stdout=subprocess.PIPE, check=False)
-    for row in json.loads(probed.stdout):
-        if row["required"] and not row["present"]:
-            skip(row["facility"])
+    bpflab.facilities()
     if not toolchains.go_toolchains():
         skip("go")
 
@@ -52,24 +47,6 @@ def built(kind="static-stripped", version=None):
     version = version or next(iter(found))
     flags, cgo = KINDS[kind]
     return toolchains.with_go(f"go-{version}-{kind}", SOURCE, found[version], flags, cgo)
-
-
-@contextlib.contextmanager
-def agent(shim, **more):
-    """The agent, ready; ended as it ends by itself, with nothing to complain about."""
-    environment = {**os.environ, "NULLSPEND_COLLECTOR": shim.endpoint,
-                   "NULLSPEND_DEADLINE_MS": "30000", **more}
-    process = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline()
-        check("ready" in line, f"the agent says {line!r}: " +
-              (process.stderr.read() if not line else ""))
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-    equal((process.returncode, errors), (0, ""), "end of the agent")
 
 
 class Client:

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -13,13 +12,13 @@ import time
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import bpflab  # noqa: E402  pylint: disable=wrong-import-position
 import lab  # noqa: E402  pylint: disable=wrong-import-position
 import shimlab  # noqa: E402  pylint: disable=wrong-import-position
 from tap import check, equal, main, skip, test  # noqa: E402
 
 shimlab.enter()
 
-AGENT = lab.program("nullspend-bpf")
 URL = f"https://{shimlab.HOST}/v1/chat/completions"
 BODY = json.dumps({"model": "gpt-4o-mini", "max_tokens": 5,
                    "messages": [{"role": "user", "content": "a secret"}]})
@@ -27,32 +26,9 @@ BOTH = ["--protocols", "h2,http/1.1"]
 ROW_DEADLINE_S = 60
 
 
-def facilities():
-    """What the agent needs and this machine has not is named by it, and skips the test."""
-    probed = subprocess.run([AGENT, "--probe", "--json"], stdout=subprocess.PIPE, check=False)
-    for row in json.loads(probed.stdout):
-        if (row["required"] or "coverage" in row["use"]) and not row["present"]:
-            skip(row["facility"])
-
-
-@contextlib.contextmanager
 def agent(laboratory, how="--watch", **more):
-    """The agent, ready; ended as it ends by itself, and silent."""
-    facilities()
-    environment = {**os.environ, "NULLSPEND_COLLECTOR": laboratory.endpoint,
-                   "NULLSPEND_DEADLINE_MS": "30000", **more}
-    process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", AGENT, how, "--this-network"],
-                               env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True)
-    try:
-        line = process.stdout.readline()
-        check("ready" in line, f"the agent says {line!r}: " +
-              (process.stderr.read() if not line else ""))
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-    equal((process.returncode, errors), (0, ""), "end of the agent")
+    bpflab.facilities(use="coverage")
+    return bpflab.agent(laboratory, how=how, **more)
 
 
 def row_of(laboratory, pid, holds=lambda row: True):

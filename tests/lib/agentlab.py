@@ -12,25 +12,14 @@ import signal
 import subprocess
 import time
 
-import lab
 import shimlab
-from tap import check, equal, skip
+from bpflab import COMMAND, facilities
+from tap import check, equal
 
-AGENT = lab.program("nullspend-bpf")
-# It ends with the test, however that ends, for it may stop processes.
-COMMAND = ["setpriv", "--pdeathsig", "TERM", AGENT, "--attach", "--this-network"]
 URL = f"https://{shimlab.HOST}/v1/chat/completions"
 BOTH = ["--protocols", "h2,http/1.1"]
 # A bound on hanging: whatever takes so long has stopped.
 HANGS_AFTER_S = 60
-
-
-def facilities():
-    """What the agent needs and this machine has not is named by it, and skips the test."""
-    probed = subprocess.run([AGENT, "--probe", "--json"], stdout=subprocess.PIPE, check=False)
-    for row in json.loads(probed.stdout):
-        if row["required"] and not row["present"]:
-            skip(row["facility"])
 
 
 def await_that(holds, what):

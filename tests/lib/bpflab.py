@@ -17,26 +17,28 @@ from tap import check, equal, skip
 
 AGENT = lab.program("nullspend-bpf")
 # It ends with the test, however that ends, for it may stop processes.
-COMMAND = ["setpriv", "--pdeathsig", "TERM", AGENT, "--attach", "--this-network"]
+AS_A_CHILD = ["setpriv", "--pdeathsig", "TERM", AGENT]
+COMMAND = [*AS_A_CHILD, "--attach", "--this-network"]
 
 
-def facilities(*wanted):
-    """What the agent needs, or the test wants, and this machine has not, is named by it, and skips
-    the test."""
+def facilities(*wanted, use=None):
+    """What the agent needs, or the test wants by name or by its use, and this machine has not, is
+    named by it, and skips the test."""
     probed = subprocess.run([AGENT, "--probe", "--json"], stdout=subprocess.PIPE, check=False)
     for row in json.loads(probed.stdout):
-        if (row["required"] or row["facility"] in wanted) and not row["present"]:
+        if (row["required"] or row["facility"] in wanted or use and use in row["use"]) and \
+                not row["present"]:
             skip(row["facility"])
 
 
 @contextlib.contextmanager
-def agent(shim, may_speak=False, **more):
-    """The agent, ready; ended as it ends by itself."""
+def agent(place, may_speak=False, how="--attach", **more):
+    """The agent, ready; ended as it ends by itself. Its collector is that of a Shim or a Lab."""
     facilities()
-    environment = {**os.environ, "NULLSPEND_COLLECTOR": shim.endpoint,
+    environment = {**os.environ, "NULLSPEND_COLLECTOR": place.endpoint,
                    "NULLSPEND_DEADLINE_MS": "30000", **more}
-    process = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*AS_A_CHILD, how, "--this-network"], env=environment,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
         check("ready" in line, f"the agent says {line!r}: " +
