@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -242,17 +240,6 @@ take(void *context, const struct ns_record *record, const uint8_t *bytes)
 
 /* --- life ----------------------------------------------------------------------------------- */
 
-static int
-block_signals(void)
-{
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    return signalfd(-1, &signals, SFD_CLOEXEC);
-}
-
 /* Without a guard nobody is stopped. */
 static bool
 start_guard(struct agent *agent)
@@ -273,12 +260,9 @@ static bool
 load(struct agent *agent)
 {
     const struct ns_config *config = ns_process_config();
-    struct stat network = {0};
-    if (agent->options->this_network && stat("/proc/self/ns/net", &network) != 0) {
-        fprintf(stderr, "nullspend-bpf: /proc/self/ns/net: %s\n", strerror(errno));
+    if (!ns_agent_process_network(agent->options->this_network, &agent->only_network)) {
         return false;
     }
-    agent->only_network = (uint32_t)network.st_ino;
     agent->capture =
         ns_capture_load(config->mode == NS_MODE_ENFORCE, agent->only_network, take, agent);
     if (agent->capture == NULL) {
@@ -435,7 +419,7 @@ ns_agent_run(const struct ns_agent_options *options)
     if (options->on_denial == NS_ON_DENIAL_ALERT) {
         ns_agent_process_alerts();
     }
-    int signals = block_signals();
+    int signals = ns_agent_process_signals();
     bool runs = signals >= 0 && start(&agent);
     int status = runs ? 0 : 1;
     if (runs) {

@@ -4,6 +4,7 @@
 #define NS_BPF_AGENT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* What becomes of a call that is denied. */
 enum ns_on_denial {
@@ -24,5 +25,12 @@ int ns_agent_run(const struct ns_agent_options *options);
  * shadow; nothing is waited for any longer than NS_LAST_WORD_NS. */
 void ns_agent_process_alerts(void);
 void ns_agent_process_ends(void);
+
+/* A descriptor that is readable when SIGTERM or SIGINT has come, which end nothing from then on.
+ * -1: there is none. */
+int ns_agent_process_signals(void);
+/* The number of the network name space that alone is looked at; 0: all are. Returns false, and says
+ * why on stderr, where it cannot be told. */
+bool ns_agent_process_network(bool this_network, uint32_t *only_network);
 
 #endif

@@ -3,7 +3,13 @@
  * agent, whose settings are read once, and which never forks while it has calls. */
 #include "shim/process.h"
 
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bpf/agent.h"
@@ -40,6 +46,29 @@ ns_agent_process_ends(void)
 {
     config.deadline_ns =
         config.deadline_ns < NS_LAST_WORD_NS ? config.deadline_ns : NS_LAST_WORD_NS;
+}
+
+int
+ns_agent_process_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
+bool
+ns_agent_process_network(bool this_network, uint32_t *only_network)
+{
+    struct stat network = {0};
+    if (this_network && stat("/proc/self/ns/net", &network) != 0) {
+        fprintf(stderr, "nullspend-bpf: /proc/self/ns/net: %s\n", strerror(errno));
+        return false;
+    }
+    *only_network = (uint32_t)network.st_ino;
+    return true;
 }
 
 bool

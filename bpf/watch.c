@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bpf/watch.h"
 
-#include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/signalfd.h>
-#include <sys/stat.h>
 
+#include "bpf/agent.h"
 #include "bpf/coverage.h"
 #include "shim/gate.h"
 #include "shim/process.h"
@@ -16,32 +12,20 @@
 /* However little happens: looks that are done, and what is due to be told. */
 #define TURN_MS 500
 
-static int
-block_signals(void)
-{
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    return signalfd(-1, &signals, SFD_CLOEXEC);
-}
-
 int
 ns_watch_run(bool this_network)
 {
-    struct stat network = {0};
+    uint32_t only_network;
     if (!ns_process_ready()) {
         fputs("nullspend-bpf: NULLSPEND_MODE=off: nothing to do\n", stderr);
         return 0;
     }
-    if (this_network && stat("/proc/self/ns/net", &network) != 0) {
-        fprintf(stderr, "nullspend-bpf: /proc/self/ns/net: %s\n", strerror(errno));
+    if (!ns_agent_process_network(this_network, &only_network)) {
         return 1;
     }
-    int signals = block_signals();
+    int signals = ns_agent_process_signals();
     struct ns_sightings *sightings = ns_sightings_new(&(struct ns_coverage_options){
-        .hosts = &ns_process_config()->hosts, .only_network = (uint32_t)network.st_ino});
+        .hosts = &ns_process_config()->hosts, .only_network = only_network});
     if (signals < 0 || sightings == NULL) {
         ns_sightings_free(sightings);
         return 1;
