@@ -70,10 +70,26 @@ fail(struct ns_zmtp *zmtp, int error)
 
 /* --- waiting ---------------------------------------------------------------------------------- */
 
+/* The errno of a call that failed, or 0; and whether it ends what is done. A signal's handler may
+ * leave an errno of its own behind, so one is believed that comes twice in a row. */
+struct trouble {
+    int error;
+    bool ends;
+};
+
+static void
+look_at(struct trouble *trouble, bool failed)
+{
+    int error = failed ? errno : 0;
+    trouble->ends = error != 0 && error != EINTR && error != EAGAIN && error == trouble->error;
+    trouble->error = error;
+}
+
 /* Waits for events until the deadline. Returns 0, -ETIMEDOUT, or what forbids to wait. */
 static int
 await(int fd, short events, int64_t deadline_ns)
 {
+    struct trouble trouble = {0};
     for (;;) {
         int64_t left_ns = deadline_ns - ns_monotonic_ns();
         if (left_ns <= 0) {
@@ -83,8 +99,9 @@ await(int fd, short events, int64_t deadline_ns)
         struct pollfd poll = {.fd = fd, .events = events};
         /* Not ppoll: libfaketime makes waits longer or shorter. */
         long count = syscall(SYS_ppoll, &poll, 1, &left, NULL, 0);
-        if (count != 0 && (count > 0 || errno != EINTR)) {
-            return count > 0 ? 0 : -errno;
+        look_at(&trouble, count < 0);
+        if (count > 0 || trouble.ends) {
+            return -trouble.error;
         }
     }
 }
@@ -124,6 +141,7 @@ static ssize_t
 receive_some(struct ns_zmtp *zmtp, void *bytes, size_t count, int64_t deadline_ns)
 {
     bool waited = false; /* the receive timeout has passed once: poll for the rest */
+    struct trouble trouble = {0};
     if (deadline_ns != 0) {
         ssize_t got = receive_awake(zmtp->fd, bytes, count, deadline_ns);
         if (got > 0) {
@@ -149,19 +167,20 @@ receive_some(struct ns_zmtp *zmtp, void *bytes, size_t count, int64_t deadline_n
             deadline_ns = 1;
         }
         ssize_t got = recv(zmtp->fd, bytes, count, flags);
+        look_at(&trouble, got < 0);
         if (got > 0) {
             return got;
         }
         if (got == 0) {
             return -ECONNRESET;
         }
-        if (errno == EAGAIN && deadline_ns <= 1) {
+        if (trouble.error == EAGAIN && deadline_ns <= 1) {
             return deadline_ns == 0 ? -EAGAIN : -ETIMEDOUT;
         }
-        if (errno != EAGAIN && errno != EINTR) {
-            return -errno;
+        if (trouble.ends) {
+            return -trouble.error;
         }
-        waited = waited || errno == EAGAIN;
+        waited = waited || trouble.error == EAGAIN;
     }
 }
 
@@ -170,17 +189,19 @@ static int
 send_all(int fd, struct iovec parts[2], size_t *sent, int64_t deadline_ns)
 {
     size_t left = parts[0].iov_len + parts[1].iov_len;
+    struct trouble trouble = {0};
     *sent = 0;
     while (left > 0) {
         struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
         ssize_t count = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (count < 0 && errno == EAGAIN) {
+        look_at(&trouble, count < 0);
+        if (trouble.error == EAGAIN) {
             int waited = await(fd, POLLOUT, deadline_ns);
             if (waited < 0) {
                 return waited;
             }
-        } else if (count < 0 && errno != EINTR) {
-            return -errno;
+        } else if (trouble.ends) {
+            return -trouble.error;
         }
         for (size_t i = 0, rest = count > 0 ? (size_t)count : 0; i < 2; i++) {
             size_t step = rest < parts[i].iov_len ? rest : parts[i].iov_len;
@@ -398,6 +419,7 @@ shake_hands(struct ns_zmtp *zmtp, int64_t deadline_ns)
 static int
 connect_by(int fd, const struct ns_endpoint *endpoint, int64_t deadline_ns)
 {
+    struct trouble trouble = {0};
     for (;;) {
         int64_t left_ns = deadline_ns - ns_monotonic_ns();
         if (left_ns <= 0) {
@@ -408,16 +430,17 @@ connect_by(int fd, const struct ns_endpoint *endpoint, int64_t deadline_ns)
         if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof left) != 0) {
             return -errno;
         }
-        if (connect(fd, (const struct sockaddr *)&endpoint->address, endpoint->address_bytes) ==
-                0 ||
-            errno == EISCONN) {
+        look_at(&trouble, connect(fd, (const struct sockaddr *)&endpoint->address,
+                                  endpoint->address_bytes) != 0);
+        int error = trouble.error;
+        if (error == 0 || error == EISCONN) {
             return 0;
         }
-        if (errno == EAGAIN || errno == EINPROGRESS || errno == EALREADY) {
+        if (error == EAGAIN || error == EINPROGRESS || error == EALREADY) {
             return -ETIMEDOUT;
         }
-        if (errno != EINTR) {
-            return -errno;
+        if (trouble.ends) {
+            return -error;
         }
     }
 }
