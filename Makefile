@@ -202,6 +202,7 @@ $(B)/tests/http2_simulation_test $(B)/fuzz_http2: $(call objects,$(wildcard shim
 $(B)/tests/client_hello_test $(B)/fuzz_client_hello: $(call objects,bpf/client_hello.c bpf/quic_initial.c)
 $(B)/tests/client_hello_test $(B)/fuzz_client_hello: TLS := -lcrypto
 $(B)/tests/coverage_places_test: $(call objects,bpf/coverage_places.c bpf/evidence.c)
+$(B)/tests/bpf_evidence_test: $(call objects,bpf/evidence.c)
 
 # So does what a call goes through.
 $(B)/tests/call_memory_test: $(patsubst %,$(B)/obj/shim/%.o,call config connections counters elf_symbols gate gate_post hello link log \

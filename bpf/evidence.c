@@ -225,16 +225,25 @@ look_at_library(uint32_t pid, const char *mapped, struct ns_tls_evidence *eviden
     }
 }
 
+/* "" where the process is gone, or has only its number left. */
+static void
+name_program(uint32_t pid, char name[static LINE_BYTES])
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%u/exe", pid);
+    ssize_t bytes = readlink(path, name, LINE_BYTES - 1);
+    name[bytes > 0 ? bytes : 0] = '\0';
+}
+
 void
 ns_evidence_look(uint32_t pid, struct ns_tls_evidence *evidence)
 {
     char path[64], line[LINE_BYTES], last[LINE_BYTES] = "";
+    char program[LINE_BYTES], then[LINE_BYTES];
     size_t files = 0;
     *evidence = (struct ns_tls_evidence){0};
+    name_program(pid, program);
     snprintf(path, sizeof path, "/proc/%u/exe", pid);
-    char program[LINE_BYTES];
-    ssize_t program_bytes = readlink(path, program, sizeof program - 1);
-    program[program_bytes > 0 ? program_bytes : 0] = '\0';
     evidence->looked = ns_evidence_look_into(path, evidence) == 0;
     snprintf(path, sizeof path, "/proc/%u/maps", pid);
     FILE *maps = fopen(path, "re");
@@ -253,6 +262,9 @@ ns_evidence_look(uint32_t pid, struct ns_tls_evidence *evidence)
     if (maps != NULL) {
         fclose(maps);
     }
+    /* Of one that ends meanwhile the kernel shows some files and not the rest. */
+    name_program(pid, then);
+    evidence->looked = evidence->looked && strcmp(then, program) == 0;
 }
 
 enum ns_darkness

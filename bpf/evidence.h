@@ -13,7 +13,7 @@
 #include "base/coverage.h"
 
 struct ns_tls_evidence {
-    bool looked;        /* it was there to be looked at */
+    bool looked;        /* it was there to be looked at, all the while */
     bool library;       /* libnullspend.so is mapped */
     bool openssl;       /* a libssl of OpenSSL's is mapped */
     bool shows_openssl; /* the executable shows SSL_write, as Node does */
