@@ -126,9 +126,10 @@ handle(const struct ns_message *message)
 int
 ns_link_receive(struct ns_link *link, int64_t deadline_ns)
 {
-    int got = ns_zmtp_receive(&link->zmtp, link->buffer, sizeof link->buffer, deadline_ns);
+    int got = ns_zmtp_receive(&link->zmtp, link->received, sizeof link->received, deadline_ns);
     const char *why = NULL;
-    int error = got < 0 ? got : ns_message_decode(link->buffer, (size_t)got, &link->message, &why);
+    int error =
+        got < 0 ? got : ns_message_decode(link->received, (size_t)got, &link->message, &why);
     if (error == 0) {
         handle(&link->message);
     } else if (error != -ETIMEDOUT && error != -EAGAIN) {
@@ -140,11 +141,11 @@ ns_link_receive(struct ns_link *link, int64_t deadline_ns)
 int
 ns_link_send(struct ns_link *link, const struct ns_message *message, int64_t deadline_ns)
 {
-    int bytes = ns_message_encode(message, link->buffer, sizeof link->buffer);
+    int bytes = ns_message_encode(message, link->sent, sizeof link->sent);
     if (bytes < 0) {
         return bytes;
     }
-    int error = ns_zmtp_send(&link->zmtp, link->buffer, (size_t)bytes, deadline_ns);
+    int error = ns_zmtp_send(&link->zmtp, link->sent, (size_t)bytes, deadline_ns);
     if (link->zmtp.fd < 0) {
         ns_link_lose(link);
     }

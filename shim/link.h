@@ -36,7 +36,8 @@ struct ns_link {
     dev_t device;    /* of the socket, to know our descriptor again */
     ino_t inode;
     struct ns_message message; /* the last received; here, for the stacks of threads may be small */
-    uint8_t buffer[NS_MESSAGE_BYTES_MAX]; /* touched only as far as messages reach */
+    /* What comes, maybe half of it so far, and what goes: touched only as far as messages reach. */
+    uint8_t received[NS_MESSAGE_BYTES_MAX], sent[NS_MESSAGE_BYTES_MAX];
 };
 
 /* Meanwhile the thread is not cancelled; errno is as it was in the end. */
