@@ -127,8 +127,10 @@ ns_gate_post(void)
 {
     struct ns_visit visit = ns_visit_begin();
     int64_t deadline_ns = ns_link_deadline();
-    /* A link found dead strands its reports: once more on another. */
-    for (int attempt = 0; attempt < 2; attempt++) {
+    /* A link found dead strands its reports: once more on another. What others add meanwhile is
+     * theirs to post. */
+    bool posted = false;
+    for (int attempt = 0; attempt < 2 && !posted; attempt++) {
         int error;
         struct ns_link *link = ns_link_acquire(NS_LINK_REPORT, deadline_ns, &error);
         if (link == NULL) {
@@ -140,12 +142,10 @@ ns_gate_post(void)
             tell_counters(link, false);
             post_spool(link);
         }
+        posted = ns_link_is_connected(link);
         ns_link_release(link);
-        if (!ns_reports_waiting(0)) {
-            break;
-        }
     }
-    if (ns_reports_waiting(0)) {
+    if (!posted) {
         ns_reports_spool(false);
     }
     ns_visit_end(visit);

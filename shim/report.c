@@ -226,7 +226,7 @@ bool
 ns_reports_waiting(uint64_t serial)
 {
     ns_lock(&lock);
-    const struct ns_unacked *report = serial == 0 ? unsent.first : sent.first;
+    const struct ns_unacked *report = sent.first;
     while (report != NULL && report->serial != serial) {
         report = report->next;
     }

@@ -32,7 +32,7 @@ void ns_reports_acked(const struct ns_uuid *call_id, enum ns_message_kind kind);
 /* A link is gone, and with it what was on it. */
 void ns_reports_strand(uint64_t serial);
 
-/* Is any on the link of this serial (0: on none)? */
+/* Is any on the link of this serial (not 0)? */
 bool ns_reports_waiting(uint64_t serial);
 
 /* Puts those that are on no link into the spool; with all, every one. */
