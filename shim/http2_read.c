@@ -92,12 +92,12 @@ end_block(struct ns_http2 *http2)
     }
     struct ns_bytes text = {0};
     struct ns_http1 *head = ns_http2_head_read(&http2->answer_head, NS_HTTP1_RESPONSES, &text);
-    bool final = head != NULL && ns_http1_status(head) >= 200;
-    if (final && stream->call != NULL) {
+    bool interim = head != NULL && ns_http1_status(head) < 200;
+    if (head != NULL && !interim && stream->call != NULL) {
         ns_http2_call_answer(stream->call, head);
         ns_http2_begin_answer(stream, head);
     }
-    stream->answered |= final;
+    stream->answered |= !interim; /* also one that could not be read: the program has it */
     ns_http1_free(head);
     ns_bytes_free(&text);
     if (http2->answer_ends) {
