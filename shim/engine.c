@@ -184,6 +184,18 @@ ns_engine_must_wait(const struct ns_engine *engine, bool reading)
            api->BIO_test_flags(bio, NS_BIO_FLAGS_SHOULD_RETRY) != 0;
 }
 
+bool
+ns_engine_reads_by_record(const struct ns_engine *engine)
+{
+    const struct ns_openssl *api = engine->api;
+    if (__atomic_load_n(&engine->reads_ahead, __ATOMIC_RELAXED) || api->SSL_get_rbio == NULL ||
+        api->BIO_method_type == NULL) {
+        return false;
+    }
+    BIO *bio = api->SSL_get_rbio(engine->ssl);
+    return bio != NULL && api->BIO_method_type(bio) == NS_BIO_TYPE_MEM;
+}
+
 void
 ns_engine_break(struct ns_engine *engine, const char *why)
 {

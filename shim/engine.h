@@ -85,7 +85,9 @@ struct ns_engine {
     uint64_t answers;            /* that have ended */
     bool reading;                /* as writing */
     bool grown;                  /* something came since progress was thought of */
-    bool owes_server;            /* HTTP/2: something was due to leave when that was last seen */
+    bool reads_ahead; /* a read had more room than OpenSSL had to give; the writer asks, too */
+    bool behind; /* what was put in took the room of a read, and OpenSSL may have what it had */
+    bool owes_server;  /* HTTP/2: something was due to leave when that was last seen */
     int64_t nudged_ns; /* HTTP/2: since when the program is to write it; 0: not. Under the lock */
     bool owes_program; /* HTTP/2: the server's end may bring forth what the program can read */
     struct ns_http1_filter *filter; /* of the answer that is being read; NULL: it passes as it is */
@@ -149,12 +151,11 @@ ns_engine_is_done(const struct ns_engine *engine)
 /* --- between the two files of the engine
  * ---------------------------------------------------------- */
 
-/* The call's turn in the order of answers: the front denial is due. Lock held. */
-static inline bool
-ns_engine_swallows(const struct ns_engine *engine)
-{
-    return engine->denials != NULL && engine->denials->place == engine->answers;
-}
+/* May the program be one that gives OpenSSL a record, then reads with room for as many bytes as
+ * that had, and again only behind the next record (.NET's SslStream)? What is longer than what came
+ * in its stead is read by it in parts, each behind a record of the server; so the server is to send
+ * some. */
+bool ns_engine_reads_by_record(const struct ns_engine *engine);
 
 /* OpenSSL's own, in the form that the program calls, so that their results can be handed on.
  * Nothing of the shim touches errno, so it stays as the last of these left it. */

@@ -125,9 +125,11 @@ take(struct ns_engine *engine, const uint8_t *bytes, size_t count)
 {
     size_t done = 0;
     bool strict = ns_unjudged_is_denied();
+    bool by_record = ns_engine_reads_by_record(engine);
     for (;;) {
         struct ns_http2_stream *asks = NULL;
         ns_lock(&engine->lock);
+        ns_http2_read_by_record(engine->http2, by_record);
         bool opaque = ns_http2_is_opaque(engine->http2);
         done += ns_http2_write(engine->http2, bytes + done, count - done, strict, &asks);
         opaque = !opaque && ns_http2_is_opaque(engine->http2);

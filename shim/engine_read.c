@@ -124,6 +124,13 @@ end_connection(struct ns_engine *engine)
 /* --- denials
  * -------------------------------------------------------------------------------------- */
 
+/* The oldest denial's turn in the order of answers. */
+static bool
+is_denial_due(const struct ns_engine *engine)
+{
+    return engine->denials != NULL && engine->denials->place == engine->answers;
+}
+
 /* Takes the oldest denial out and puts its text into the program's way. closes: the server does, or
  * has; the program must hear it too. */
 static void
@@ -231,7 +238,7 @@ begin_cut(struct ns_engine *engine, const struct ns_gate_verdict *verdict)
 static void
 end_answer(struct ns_engine *engine, const struct ns_wire_read *read, bool swallowed)
 {
-    if (swallowed) {
+    if (swallowed && is_denial_due(engine)) {
         deliver_denial(engine, read->closes);
     } else if (read->call != NULL) {
         ns_lock(&engine->lock);
@@ -254,18 +261,19 @@ feed(struct ns_engine *engine, struct delivery *delivery, const uint8_t *bytes, 
     while (count > 0) {
         struct ns_wire_read read = {0};
         ns_lock(&engine->lock);
-        bool swallows = ns_engine_swallows(engine);
+        bool swallows = ns_wire_swallows(engine->wire);
         find_filter(engine);
         size_t used = ns_wire_read(engine->wire, bytes, count, &read);
         bool opaque = ns_wire_is_opaque(engine->wire);
-        bool lost = opaque && engine->denials != NULL;
+        bool due = swallows && is_denial_due(engine);
+        bool lost = opaque && (swallows || engine->denials != NULL);
         ns_unlock(&engine->lock);
         used = used == 0 || used > count ? count : used;
         if (lost) {
             /* Where answers end is not known any more, so no later denial has a place. */
-            if (swallows) {
+            if (due) {
                 deliver_denial(engine, true);
-            } else {
+            } else if (!swallows) {
                 pass_on(engine, delivery, bytes, used);
             }
             ns_engine_break(engine, "an answer was not understood");
@@ -303,7 +311,7 @@ close_reading(struct ns_engine *engine)
     for (;;) {
         struct ns_wire_read read = {0};
         ns_lock(&engine->lock);
-        bool swallows = ns_engine_swallows(engine);
+        bool swallows = ns_wire_swallows(engine->wire);
         enum ns_wire_read_event event = ns_wire_read_close(engine->wire, &read);
         ns_unlock(&engine->lock);
         if (event != NS_WIRE_READ_END) {
@@ -337,6 +345,7 @@ give(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek)
     size_t given = ns_bytes_count(in) < count ? ns_bytes_count(in) : count;
     memcpy(bytes, in->data + in->begin, given);
     if (!peek) {
+        engine->behind = true;
         in->begin += given;
         if (in->begin == in->end) {
             ns_bytes_free(in);
@@ -481,8 +490,29 @@ fill_for_peek(struct ns_engine *engine, size_t count)
     }
 }
 
+/* A program that reads by the record does not come again for what it was not given. Returns how
+ * many bytes came. */
+static size_t
+fill_room(struct ns_engine *engine, uint8_t *bytes, size_t count)
+{
+    size_t got = 0;
+    int result = 1;
+    while (got < count && result > 0 && !engine->broken) {
+        if (ns_bytes_count(&engine->in) > 0) {
+            got += give(engine, bytes + got, count - got, false);
+            continue;
+        }
+        size_t in_place = 0;
+        bool marked = ns_engine_mark_errors(engine);
+        result = pull(engine, bytes + got, count - got, false, &in_place);
+        ns_engine_unmark_errors(engine, marked, result <= 0);
+        got += result > 0 ? in_place : 0;
+    }
+    return got;
+}
+
 static int
-read_governed(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
+read_one(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
 {
     for (;;) {
         if (engine->http2 != NULL) {
@@ -515,6 +545,30 @@ read_governed(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek,
     }
 }
 
+/* Until a read is seen that has more room than what OpenSSL was given. */
+static void
+look_at_room(struct ns_engine *engine, size_t count)
+{
+    bool by_record = ns_engine_reads_by_record(engine);
+    BIO *bio = by_record ? engine->api->SSL_get_rbio(engine->ssl) : NULL;
+    long given = bio == NULL || engine->api->BIO_ctrl == NULL
+                     ? 0
+                     : engine->api->BIO_ctrl(bio, NS_BIO_CTRL_PENDING, 0, NULL);
+    if (!by_record || given < 0 || count > (size_t)given) {
+        __atomic_store_n(&engine->reads_ahead, true, __ATOMIC_RELAXED);
+    }
+}
+
+static int
+read_governed(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
+{
+    int result = read_one(engine, bytes, count, peek, got);
+    if (result > 0 && !peek && !engine->reads_ahead && engine->behind) {
+        *got += fill_room(engine, bytes + *got, count - *got);
+    }
+    return result;
+}
+
 int
 ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
 {
@@ -537,6 +591,9 @@ ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek
     }
     if (engine->grown) {
         tell_progress(engine);
+    }
+    if (!engine->reads_ahead) {
+        look_at_room(engine, count);
     }
     engine->reading = true;
     result = read_governed(engine, bytes, count, peek, got);

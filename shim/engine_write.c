@@ -18,11 +18,16 @@
 #include "base/mem.h"
 #include "shim/call.h"
 #include "shim/counters.h"
+#include "shim/denial.h"
 #include "shim/log.h"
 #include "shim/process.h"
 #include "shim/unjudged.h"
 
 #define SUBSTITUTE_BYTES_MAX 1024
+/* For programs that read by the record: the shortest answers of servers are longer than this, with
+ * what a record has beside them. */
+#define ANSWER_BYTES_MIN 64
+#define SUBSTITUTES_MAX (NS_EXCHANGES_MAX / 4)
 
 static bool
 writes_partially(const struct ns_engine *engine)
@@ -122,15 +127,45 @@ let_go(struct ns_engine *engine)
 /* --- denial
  * --------------------------------------------------------------------------------------- */
 
+/* How many substitutes the program needs to read all of its denial. */
+static size_t
+count_substitutes(struct ns_engine *engine, const struct ns_wire_call *call,
+                  const struct ns_gate_verdict *verdict)
+{
+    if (!ns_engine_reads_by_record(engine)) {
+        return 1;
+    }
+    size_t bytes = 0;
+    ns_mem_free(ns_denial_write(&call->request, verdict, false, &bytes));
+    ns_lock(&engine->lock);
+    size_t taken = ns_wire_outstanding(engine->wire); /* its own included */
+    ns_unlock(&engine->lock);
+    size_t room = taken < NS_EXCHANGES_MAX ? NS_EXCHANGES_MAX - taken : 0;
+    size_t wanted = bytes / ANSWER_BYTES_MIN < room ? bytes / ANSWER_BYTES_MIN : room;
+    return 1 + (wanted < SUBSTITUTES_MAX ? wanted : SUBSTITUTES_MAX);
+}
+
+static bool
+put_substitute(struct ns_engine *engine, const struct ns_wire_call *call, bool last)
+{
+    char substitute[SUBSTITUTE_BYTES_MAX];
+    int bytes = ns_wire_substitute_write(&call->request, last && call->request.closes, substitute,
+                                         sizeof substitute);
+    return bytes > 0 && ns_bytes_append(&engine->out, substitute, (size_t)bytes);
+}
+
 /* Puts the substitute into the request's place. False where it cannot be denied this way. */
 static bool
 replace(struct ns_engine *engine, struct ns_wire_call *call, const struct ns_gate_verdict *verdict,
         bool ends)
 {
-    char substitute[SUBSTITUTE_BYTES_MAX];
-    int bytes = ns_wire_substitute_write(&call->request, substitute, sizeof substitute);
-    struct ns_denial *denial = bytes <= 0 ? NULL : ns_mem_alloc(sizeof *denial);
-    if (denial == NULL || !ns_bytes_append(&engine->out, substitute, (size_t)bytes)) {
+    struct ns_denial *denial = ns_mem_alloc(sizeof *denial);
+    size_t count = denial == NULL ? 0 : count_substitutes(engine, call, verdict);
+    bool put = denial != NULL;
+    for (size_t i = 1; put && i <= count; i++) {
+        put = put_substitute(engine, call, i == count);
+    }
+    if (!put) {
         ns_mem_free(denial);
         return false;
     }
@@ -140,6 +175,9 @@ replace(struct ns_engine *engine, struct ns_wire_call *call, const struct ns_gat
     ns_lock(&engine->lock);
     ns_wire_substitute(engine->wire, call);
     denial->place = engine->answers + ns_wire_outstanding(engine->wire) - 1;
+    for (size_t i = 1; i < count; i++) {
+        (void)ns_wire_substitute_again(engine->wire); /* only this side takes room from it */
+    }
     struct ns_denial **link = &engine->denials;
     while (*link != NULL) {
         link = &(*link)->next;

@@ -136,6 +136,23 @@ ns_http2_ping(struct ns_http2 *http2)
     return http2->ping_sent;
 }
 
+uint64_t
+ns_http2_ping_for(struct ns_http2 *http2, size_t bytes)
+{
+    uint64_t first = ns_http2_ping(http2);
+    size_t more = !http2->by_record ? 0 : (bytes + NS_HTTP2_FRAMING_BYTES) / NS_HTTP2_PING_BYTES;
+    for (size_t i = 0; i < more; i++) {
+        ns_http2_ping(http2);
+    }
+    return first;
+}
+
+void
+ns_http2_read_by_record(struct ns_http2 *http2, bool by_record)
+{
+    http2->by_record = by_record;
+}
+
 void
 ns_http2_wake(struct ns_http2 *http2)
 {
@@ -353,7 +370,7 @@ ns_http2_deny(struct ns_http2 *http2, struct ns_http2_stream *stream, const uint
         http2->failed |= !keep_denial(stream, denial, denial_bytes);
         stream->due = true;
         ns_http2_cancel(http2, stream);
-        stream->ping = ns_http2_ping(http2);
+        stream->ping = ns_http2_ping_for(http2, denial_bytes);
     }
     return call;
 }

@@ -57,6 +57,10 @@ void ns_http2_allow(struct ns_http2 *http2, struct ns_http2_stream *stream);
 struct ns_wire_call *ns_http2_deny(struct ns_http2 *http2, struct ns_http2_stream *stream,
                                    const uint8_t *denial, size_t denial_bytes);
 
+/* The program reads no more at a time than the server has just sent: what is put in is followed by
+ * pings, so that their answers make room for it. */
+void ns_http2_read_by_record(struct ns_http2 *http2, bool by_record);
+
 /* Looks at bytes that arrived, up to the next that are treated otherwise; returns how many. They go
  * to the program where *pass, and what is in ns_http2_to_program then goes behind them. */
 size_t ns_http2_read(struct ns_http2 *http2, const uint8_t *bytes, size_t count, bool *pass);

@@ -13,6 +13,10 @@
  * the connection fails. */
 #define NS_HTTP2_STREAMS_MAX 8192
 
+/* A ping with its frame's header; and what a denial has beside its words and head. */
+#define NS_HTTP2_PING_BYTES 17
+#define NS_HTTP2_FRAMING_BYTES 64
+
 /* A withheld request whose program has less room than this is given more. */
 #define NS_HTTP2_ROOM_BYTES_MIN 32768
 
@@ -88,7 +92,8 @@ struct ns_http2 {
     uint32_t released_count;       /* of streams whose leaving is not known yet */
     struct ns_http2_stream *grown; /* whose answers grew since that was asked */
     bool asks_usage;
-    bool cuts; /* an answer was to be cut */
+    bool cuts;      /* an answer was to be cut */
+    bool by_record; /* the program reads no more than the server has just sent */
     bool failed;
 
     bool strict;
@@ -219,6 +224,10 @@ void ns_http2_put_u32(struct ns_http2 *http2, struct ns_bytes *out, enum ns_http
 /* Has the server answer something, so that the program's event loop comes to read. */
 void ns_http2_wake(struct ns_http2 *http2);
 uint64_t ns_http2_ping(struct ns_http2 *http2);
+
+/* The same behind a reset: what the program reads then, of so many bytes, is put in when the answer
+ * comes. */
+uint64_t ns_http2_ping_for(struct ns_http2 *http2, size_t bytes);
 
 /* --- windows (http2_windows.c) --------------------------------------------------------------- */
 

@@ -171,7 +171,7 @@ sever(struct ns_http2 *http2, struct ns_http2_stream *stream)
     stream->due = true;
     ns_http2_end_call(http2, stream, true);
     ns_http2_cancel(http2, stream);
-    stream->ping = ns_http2_ping(http2);
+    stream->ping = ns_http2_ping_for(http2, bytes);
     ns_count(NS_COUNTER_ANSWERS_CUT);
 }
 

@@ -68,6 +68,7 @@ typedef long (*ns_bio_callback_ctrl)(BIO *, int, ns_bio_info);
 /* In the libcrypto that this libssl was linked with. */
 #define NS_CRYPTO_FUNCTIONS(F)                                                                     \
     F(BIO_test_flags, int, (const BIO *, int))                                                     \
+    F(BIO_method_type, int, (const BIO *))                                                         \
     F(ERR_set_mark, int, (void))                                                                   \
     F(ERR_pop_to_mark, int, (void))                                                                \
     F(ERR_clear_last_mark, int, (void))                                                            \
@@ -144,6 +145,7 @@ struct ns_openssl {
 #define NS_BIO_RR_CONNECT 2
 #define NS_BIO_RR_ACCEPT 3
 #define NS_BIO_TYPE_SSL (7 | 0x0200)
+#define NS_BIO_TYPE_MEM (1 | 0x0400)
 #define NS_BIO_CLOSE 1
 #define NS_BIO_CTRL_RESET 1
 #define NS_BIO_CTRL_PENDING 10

@@ -284,7 +284,8 @@ ns_wire_denial_write(const struct ns_wire_request *request, const struct ns_wire
 }
 
 int
-ns_wire_substitute_write(const struct ns_wire_request *request, char *buffer, size_t buffer_bytes)
+ns_wire_substitute_write(const struct ns_wire_request *request, bool closes, char *buffer,
+                         size_t buffer_bytes)
 {
     struct output output = {.bytes = buffer, .room = buffer_bytes};
     bool v6 = strchr(request->host, ':') != NULL;
@@ -293,7 +294,7 @@ ns_wire_substitute_write(const struct ns_wire_request *request, char *buffer, si
     put(&output, request->host);
     put(&output, v6 ? "]" : "");
     /* Not of our own: the program's next requests may be on their way behind it. */
-    put(&output, request->closes ? "\r\nConnection: close" : "");
+    put(&output, closes ? "\r\nConnection: close" : "");
     put(&output, "\r\nContent-Length: 0\r\n\r\n");
     return output.full ? -ENOSPC : (int)output.used;
 }

@@ -183,6 +183,13 @@ ns_wire_substitute(struct ns_wire *wire, struct ns_wire_call *call)
     release(wire, call);
 }
 
+bool
+ns_wire_substitute_again(struct ns_wire *wire)
+{
+    bool room = wire->count < NS_EXCHANGES_MAX;
+    return room && ns_connection_push(wire, (struct ns_exchange){.substitute = true});
+}
+
 void
 ns_wire_forget(struct ns_wire *wire, struct ns_wire_call *call)
 {
@@ -282,6 +289,12 @@ size_t
 ns_wire_outstanding(const struct ns_wire *wire)
 {
     return wire->count;
+}
+
+bool
+ns_wire_swallows(const struct ns_wire *wire)
+{
+    return wire->count > 0 && wire->exchanges[wire->first].substitute;
 }
 
 const struct ns_wire_range *

@@ -241,6 +241,9 @@ const struct ns_wire_call *ns_wire_due(const struct ns_wire *wire);
  * to the caller. */
 void ns_wire_substitute(struct ns_wire *wire, struct ns_wire_call *call);
 
+/* Another request of ours goes out behind it. False: there is no room for its answer. */
+bool ns_wire_substitute_again(struct ns_wire *wire);
+
 /* The request judged last will never be answered (it was dropped): forget that one is due. The
  * call is released to the caller; what still comes of its body is NS_WIRE_REST without a call. */
 void ns_wire_forget(struct ns_wire *wire, struct ns_wire_call *call);
@@ -274,7 +277,6 @@ enum ns_wire_cut ns_wire_may_cut(const struct ns_wire *wire);
  * nothing appended: the framing leaves no place for it; or without memory. */
 bool ns_wire_cut(const struct ns_wire *wire, const char *text, size_t count, struct ns_bytes *out);
 
-/* Answers that are outstanding, substitutes included. */
 /* The call in the midst of whose stream the reader is, between two chunks and two events of which
  * one is like the other, where no other request is under way. NULL: there is none. */
 const struct ns_wire_call *ns_wire_going_on(struct ns_wire *wire);
@@ -282,7 +284,10 @@ const struct ns_wire_call *ns_wire_going_on(struct ns_wire *wire);
 /* More of that body, of whole chunks that were not read here; nothing else was since. */
 void ns_wire_more_body(struct ns_wire *wire, const uint8_t *body, size_t count);
 
+/* Answers that are outstanding, substitutes included; and whether the next one is a substitute's.
+ */
 size_t ns_wire_outstanding(const struct ns_wire *wire);
+bool ns_wire_swallows(const struct ns_wire *wire);
 bool ns_wire_is_opaque(const struct ns_wire *wire);
 enum ns_wire_opaque ns_wire_opaque_reason(const struct ns_wire *wire);
 
@@ -326,10 +331,10 @@ int ns_wire_cut_write(const struct ns_wire_call *call, const struct ns_wire_deni
 /* The status that the family answers to a spent budget, where none is chosen. */
 int ns_wire_denial_status(const struct ns_wire_request *request);
 
-/* The request that stands in for a denied one: no credential, nothing of the program's, but the
- * wish that the server close where the program had it, for it may read until then. Returns the
- * bytes written or -ENOSPC. */
-int ns_wire_substitute_write(const struct ns_wire_request *request, char *buffer,
+/* The request that stands in for a denied one: no credential, nothing of the program's. closes: the
+ * server is to close behind its answer, as where the program wished that (request->closes) and may
+ * read until then. Returns the bytes written or -ENOSPC. */
+int ns_wire_substitute_write(const struct ns_wire_request *request, bool closes, char *buffer,
                              size_t buffer_bytes);
 
 #endif

@@ -58,6 +58,14 @@ def with_cargo(name, files):
     return os.path.join(directory, "target", "release")
 
 
+def with_mono(name, files):
+    """files: a program in C#, and what lies beside it. Returns the directory of the program, with the
+    ending .exe, which .NET's runtime runs as Mono's does."""
+    source = os.path.basename(files[0])
+    return _made(name, files, lambda directory: _run(
+        ["mcs", "-warnaserror", "-r:System.Net.Http.dll", source], directory))
+
+
 def compiled(source, libraries):
     """Returns the program."""
     name = os.path.splitext(os.path.basename(source))[0]

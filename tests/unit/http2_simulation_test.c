@@ -779,6 +779,7 @@ open_world(void)
     world.asks_usage = one_in(2);
     world.cut_percent = one_in(2) ? 0 : (unsigned)below(20);
     world.http2 = ns_http2_new(&hosts, "api.openai.com", body_bytes_max, world.asks_usage);
+    ns_http2_read_by_record(world.http2, one_in(4));
     world.server_window = some_window();
     world.client_window = some_window();
     open_session(&world.client, true, 100, world.client_window);

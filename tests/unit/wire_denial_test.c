@@ -190,13 +190,12 @@ TEST(the_substitute_carries_nothing_but_the_host)
 {
     struct ns_wire_request request = request_to("openai", "openai", "chat");
     char text[256];
-    int bytes = ns_wire_substitute_write(&request, text, sizeof(text));
+    int bytes = ns_wire_substitute_write(&request, false, text, sizeof(text));
     REQUIRE(bytes > 0);
     text[bytes] = '\0';
     CHECK_STR(text, "OPTIONS / HTTP/1.1\r\nHost: api.test\r\nContent-Length: 0\r\n\r\n");
-    CHECK_INT(ns_wire_substitute_write(&request, text, (size_t)bytes - 1), -ENOSPC);
-    request.closes = true;
-    bytes = ns_wire_substitute_write(&request, text, sizeof(text));
+    CHECK_INT(ns_wire_substitute_write(&request, false, text, (size_t)bytes - 1), -ENOSPC);
+    bytes = ns_wire_substitute_write(&request, true, text, sizeof(text));
     CHECK(bytes > 0 && memmem(text, (size_t)bytes, "\r\nConnection: close\r\n", 21) != NULL);
 }
 
