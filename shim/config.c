@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "shim/counters.h"
 #include "shim/log.h"
 #include "shim/tags.h"
@@ -148,19 +149,23 @@ static const struct {
     {"NULLSPEND_SPOOL_DIR", read_path, offsetof(struct ns_config, spool_dir)},
 };
 
-/* Where no directory is named: root's own, or the user's state directory. */
+/* Below which the spool is where no directory is named, the first that is set. */
+static const struct {
+    const char *variable, *below;
+} places[] = {{"XDG_STATE_HOME", "/nullspend/spool"}, {"HOME", "/.local/state/nullspend/spool"}};
+
+#define SETTINGS (sizeof settings / sizeof settings[0])
+#define PLACES (sizeof places / sizeof places[0])
+
+/* root: its own; else the user's state directory. */
 static void
 choose_spool(struct ns_config *config, const char *(*lookup)(const char *name), bool root)
 {
-    static const struct {
-        const char *variable, *below;
-    } places[] = {{"XDG_STATE_HOME", "/nullspend/spool"},
-                  {"HOME", "/.local/state/nullspend/spool"}};
     if (root) {
         memcpy(config->spool_dir, SPOOL_OF_ROOT, sizeof SPOOL_OF_ROOT);
         return;
     }
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+    for (size_t i = 0; i < PLACES; i++) {
         const char *base = lookup(places[i].variable);
         size_t below_bytes = strlen(places[i].below);
         size_t bytes = base == NULL ? 0 : strnlen(base, NS_FILE_PATH_BYTES_MAX);
@@ -175,12 +180,55 @@ choose_spool(struct ns_config *config, const char *(*lookup)(const char *name), 
 bool
 ns_config_is_set(const char *(*lookup)(const char *name))
 {
-    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+    for (size_t i = 0; i < SETTINGS; i++) {
         if (lookup(settings[i].name) != NULL) {
             return true;
         }
     }
     return false;
+}
+
+/* What the process was started with: for each of the settings, then of the places, its value with
+ * its NUL, or one NUL where it was not set or is empty, which means the same. */
+static char *kept;
+
+static const char *
+name_at(size_t i)
+{
+    return i < SETTINGS ? settings[i].name : places[i - SETTINGS].variable;
+}
+
+void
+ns_config_keep(const char *(*lookup)(const char *name))
+{
+    if (!ns_config_is_set(lookup)) {
+        return;
+    }
+    size_t bytes = 0;
+    for (size_t i = 0; i < SETTINGS + PLACES; i++) {
+        const char *text = lookup(name_at(i));
+        bytes += text == NULL ? 1 : strlen(text) + 1;
+    }
+    char *to = kept = ns_mem_alloc(bytes);
+    for (size_t i = 0; to != NULL && i < SETTINGS + PLACES; i++) {
+        const char *text = lookup(name_at(i));
+        size_t count = text == NULL ? 0 : strlen(text);
+        memcpy(to, text == NULL ? "" : text, count + 1);
+        to += count + 1;
+    }
+}
+
+const char *
+ns_config_kept(const char *name)
+{
+    const char *text = kept;
+    for (size_t i = 0; text != NULL && i < SETTINGS + PLACES; i++) {
+        if (strcmp(name_at(i), name) == 0) {
+            return text[0] == '\0' ? NULL : text;
+        }
+        text += strlen(text) + 1;
+    }
+    return NULL;
 }
 
 void
@@ -190,7 +238,7 @@ ns_config_read(struct ns_config *config, const char *(*lookup)(const char *name)
     config->on_unreachable = NS_UNREACHABLE_ALLOW;
     config->deadline_ns = (int64_t)NS_DEADLINE_MS_DEFAULT * 1000000;
     memcpy(config->collector, NS_COLLECTOR_DEFAULT, sizeof NS_COLLECTOR_DEFAULT);
-    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+    for (size_t i = 0; i < SETTINGS; i++) {
         const char *text = lookup(settings[i].name);
         if (text == NULL || text[0] == '\0') {
             continue;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The environment of the process, read once, at the first TLS byte. A value that is not of its form
- * is counted, told in one line to NULLSPEND_LOG, and its default stands.
+ * The environment of the process, read once, at the first TLS byte: what it is then, or, where none
+ * of our settings is left of it (nginx, whatever calls clearenv or setproctitle), what the process
+ * was started with. A value that is not of its form is counted, told in one line to NULLSPEND_LOG,
+ * and its default stands.
  */
 #ifndef NS_SHIM_CONFIG_H
 #define NS_SHIM_CONFIG_H
@@ -38,6 +40,13 @@ struct ns_config {
 
 /* Does lookup find any of the library's settings, whatever its value? */
 bool ns_config_is_set(const char *(*lookup)(const char *name));
+
+/* Keeps a copy of what lookup finds of all that is read here, where any of the library's settings
+ * is among it. Called once, before there are threads; without memory nothing is kept. */
+void ns_config_keep(const char *(*lookup)(const char *name));
+
+/* A lookup in that copy. */
+const char *ns_config_kept(const char *name);
 
 /* Fills config (zeroed by the caller) from what lookup returns for each name, NULL for not set. */
 void ns_config_read(struct ns_config *config, const char *(*lookup)(const char *name), bool root);

@@ -36,6 +36,33 @@ lookup(const char *name)
     return getenv(name);
 }
 
+/* The host's getenv, if it has its own, may need what its main sets up. */
+static char **started_with;
+
+static const char *
+lookup_at_start(const char *name)
+{
+    size_t bytes = strlen(name);
+    for (char **entry = started_with; *entry != NULL; entry++) {
+        if (strncmp(*entry, name, bytes) == 0 && (*entry)[bytes] == '=') {
+            return *entry + bytes + 1;
+        }
+    }
+    return NULL;
+}
+
+/* With what glibc gives constructors. */
+__attribute__((constructor)) static void
+keep_settings(int count, char **words, char **environment)
+{
+    (void)count;
+    (void)words;
+    if (environment != NULL && getauxval(AT_SECURE) == 0) {
+        started_with = environment;
+        ns_config_keep(lookup_at_start);
+    }
+}
+
 /* The page, made by whichever thread comes first; NULL without memory. */
 static uint32_t *
 state_page(void)
@@ -78,12 +105,14 @@ make(void)
     if (getauxval(AT_SECURE) != 0) {
         return OFF; /* the environment is somebody else's */
     }
-    /* A child whose environment was taken away (clearenv, setproctitle) is governed as its parent.
-     */
-    if (life == 1 || ns_config_is_set(lookup)) {
+    /* What had its environment taken away (clearenv, setproctitle) is governed as it was started, a
+     * child as its parent. */
+    bool set = ns_config_is_set(lookup);
+    if (life == 1 || set) {
         ns_log_open(NULL);
         memset(&config, 0, sizeof config);
-        ns_config_read(&config, lookup, geteuid() == 0);
+        ns_config_read(&config, set || !ns_config_is_set(ns_config_kept) ? lookup : ns_config_kept,
+                       geteuid() == 0);
     }
     return config.mode == NS_MODE_OFF ? OFF : READY;
 }

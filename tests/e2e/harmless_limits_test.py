@@ -69,6 +69,16 @@ def settings_outlive_the_environment_they_came_from():
 
 
 @test
+def settings_are_those_that_the_program_was_started_with_where_none_is_left():
+    for taken in ("scribble", "clearenv"):
+        with harmlab.Host() as host:
+            words = hardship(host, "late", taken, "new", "call", "fork", "call",
+                             NULLSPEND_CUSTOMER="acme")
+            equal(words, ["answered"] * 2, taken)
+            equal([check["customer"] for check in host.collector.of("CHECK")], ["acme"] * 2, taken)
+
+
+@test
 def a_child_keeps_its_parent_s_settings_where_the_environment_has_none():
     for taken in ("scribble", "clearenv"):
         with harmlab.Host() as host:

@@ -5,6 +5,7 @@
  *     hardship STEP…
  *         call             a call on the connection; says answered, denied or failed
  *         new              a new connection
+ *         late             only as the first: no connection before `new`
  *         heap             a heap of its own for what OpenSSL will want
  *         memory N, room   no memory beyond N KiB more, and the old limit again
  *         nofile, files    no descriptor more, and the old limit again
@@ -175,7 +176,9 @@ step_call(void)
 static void
 step_new(void)
 {
-    tls_pair_close(&pair);
+    if (pair.client != NULL) {
+        tls_pair_close(&pair);
+    }
     open_pair(&pair, &contexts);
 }
 
@@ -189,6 +192,12 @@ static void
 step_files(void)
 {
     must(setrlimit(RLIMIT_NOFILE, &files_before) == 0, "RLIMIT_NOFILE");
+}
+
+static void
+step_late(void)
+{
+    must(pair.client == NULL, "late");
 }
 
 static void
@@ -297,7 +306,7 @@ static const struct {
     {"chroot", NULL, step_chroot}, {"setuid", NULL, step_setuid},     {"only", NULL, step_only},
     {"never", NULL, step_never},   {"fork", become_child, NULL},      {"wait", wait_for_line, NULL},
     {"sync", NULL, step_sync},     {"trap", NULL, step_trap},         {"aside", NULL, step_aside},
-    {"unseen", NULL, step_unseen}, {"spawned", NULL, step_spawned},
+    {"unseen", NULL, step_unseen}, {"spawned", NULL, step_spawned},   {"late", step_late, NULL},
 };
 
 int
@@ -306,7 +315,9 @@ main(int count, char **words)
     getrlimit(RLIMIT_AS, &memory_before);
     getrlimit(RLIMIT_NOFILE, &files_before);
     contexts = make_contexts();
-    open_pair(&pair, &contexts);
+    if (count < 2 || strcmp(words[1], "late") != 0) {
+        open_pair(&pair, &contexts);
+    }
     for (int i = 1; i < count; i++) {
         size_t s = 0;
         while (s < sizeof steps / sizeof steps[0] && strcmp(steps[s].name, words[i]) != 0) {
