@@ -287,7 +287,11 @@ begin(const struct ns_streams *streams, struct stream *stream, const uint8_t *by
     }
     if (count >= PREFACE_LINE_BYTES && memcmp(bytes, ns_http2_preface, PREFACE_LINE_BYTES) == 0) {
         stream->http2 = ns_http2_new(streams->hosts, name, NS_WITHHOLD_BODY_BYTES_MAX, false);
-        return stream->http2 != NULL;
+        if (stream->http2 == NULL) {
+            return false;
+        }
+        ns_http2_judge_by_length(stream->http2);
+        return true;
     }
     stream->wire = ns_wire_new(streams->hosts, name);
     return stream->wire != NULL;
@@ -378,24 +382,26 @@ finish_ended(struct ns_streams *streams, struct stream *stream)
     }
 }
 
-/* The DATA of a stream, as far as it lies in frames of this write that end before `end`: its last.
- */
+/* The writer's side as a write found it. */
+struct ns_http2_start {
+    struct ns_http2_frames frames;
+    size_t preface_bytes; /* still to come */
+};
+
+/* The DATA of a stream that lies in this write before `end`: its last. */
 static struct ns_asking
-blanks_http2(const struct write *write, uint32_t id, size_t end)
+blanks_http2(const struct write *write, struct ns_http2_start start, uint32_t id, size_t end)
 {
     struct ns_asking blanks = {0};
-    const uint8_t *bytes = write->bytes;
-    for (size_t i = 0; i + NS_HTTP2_HEADER_BYTES <= end;) {
-        size_t length = (size_t)bytes[i] << 16 | (size_t)bytes[i + 1] << 8 | bytes[i + 2];
-        size_t next = i + NS_HTTP2_HEADER_BYTES + length;
-        uint32_t stream = ns_http2_u32(bytes + i + 5) & INT32_MAX;
-        bool padded = (bytes[i + 4] & NS_HTTP2_PADDED) != 0;
-        if (bytes[i] == 0 && bytes[i + 3] == NS_HTTP2_DATA && stream == id && next <= end &&
-            length > padded) {
-            uint64_t at = write->offset + i + NS_HTTP2_HEADER_BYTES + padded;
-            blanks.body = (struct ns_range){write->record->from + at, (uint32_t)(length - padded)};
+    struct ns_http2_input input = {.event = NS_HTTP2_MORE};
+    const struct ns_http2_frame *frame = &start.frames.frame;
+    for (size_t i = start.preface_bytes; i < end && input.event != NS_HTTP2_ERROR;) {
+        i += ns_http2_frames_feed(&start.frames, write->bytes + i, end - i, &input);
+        if (input.event == NS_HTTP2_CONTENT && frame->type == NS_HTTP2_DATA &&
+            frame->stream == id) {
+            uint64_t at = write->offset + (uint64_t)(input.bytes - write->bytes);
+            blanks.body = (struct ns_range){write->record->from + at, (uint32_t)input.count};
         }
-        i = next;
     }
     return blanks;
 }
@@ -404,7 +410,8 @@ static void
 write_http2(const struct write *write)
 {
     struct ns_http2 *http2 = write->stream->http2;
-    bool whole_frames = ns_http2_frames_idle(&http2->writer);
+    struct ns_http2_start start = {http2->writer,
+                                   NS_HTTP2_PREFACE_BYTES - (size_t)http2->preface_bytes};
     for (size_t i = 0; i < write->count;) {
         struct ns_http2_stream *asks = NULL;
         i += ns_http2_write(http2, write->bytes + i, write->count - i, false, &asks);
@@ -412,10 +419,7 @@ write_http2(const struct write *write)
             const uint8_t *head;
             size_t head_bytes;
             struct ns_wire_call *call = ns_http2_asking(asks, &head, &head_bytes);
-            struct ns_asking blanks = {0};
-            if (whole_frames) {
-                blanks = blanks_http2(write, asks->id, i);
-            }
+            struct ns_asking blanks = blanks_http2(write, start, asks->id, i);
             judge(write, call, head, head_bytes, &blanks);
             ns_http2_allow(http2, asks); /* the provider answers it in either case */
         }

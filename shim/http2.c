@@ -148,6 +148,12 @@ ns_http2_ping_for(struct ns_http2 *http2, size_t bytes)
 }
 
 void
+ns_http2_judge_by_length(struct ns_http2 *http2)
+{
+    http2->by_length = true;
+}
+
+void
 ns_http2_read_by_record(struct ns_http2 *http2, bool by_record)
 {
     http2->by_record = by_record;
@@ -308,7 +314,7 @@ ns_http2_asking(struct ns_http2_stream *stream, const uint8_t **head, size_t *he
 {
     *head = ns_bytes_front(&stream->head);
     *head_bytes = ns_bytes_count(&stream->head);
-    return ns_http2_call_facts(stream->call, stream->ended);
+    return ns_http2_call_facts(stream->call, stream->ended || stream->whole);
 }
 
 void

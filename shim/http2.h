@@ -57,6 +57,10 @@ void ns_http2_allow(struct ns_http2 *http2, struct ns_http2_stream *stream);
 struct ns_wire_call *ns_http2_deny(struct ns_http2 *http2, struct ns_http2_stream *stream,
                                    const uint8_t *denial, size_t denial_bytes);
 
+/* A request is judged when as much of its body has come as its head told, though its end has not:
+ * for who can withhold no more than what is being written. */
+void ns_http2_judge_by_length(struct ns_http2 *http2);
+
 /* The program reads no more at a time than the server has just sent: what is put in is followed by
  * pings, so that their answers make room for it. */
 void ns_http2_read_by_record(struct ns_http2 *http2, bool by_record);

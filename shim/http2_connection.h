@@ -68,6 +68,7 @@ struct ns_http2_stream {
     struct ns_bytes trailers;   /* a header block, likewise */
     struct ns_bytes denial;     /* the header block of our answer; none behind the server's own */
     struct ns_bytes denial_body;
+    bool whole;    /* what its head told of its body has come */
     uint64_t ping; /* whose answer tells that the server has seen the reset */
 
     /* an answer that does not pass as it comes (http2_edit.c) */
@@ -94,6 +95,7 @@ struct ns_http2 {
     bool asks_usage;
     bool cuts;      /* an answer was to be cut */
     bool by_record; /* the program reads no more than the server has just sent */
+    bool by_length; /* a request is judged by the length that its head told */
     bool failed;
 
     bool strict;

@@ -203,10 +203,13 @@ end_data(struct ns_http2 *http2, struct ns_http2_stream **asks)
         return; /* of a stream that is over: the program has not heard yet */
     }
     stream->ended |= (http2->writer.frame.flags & NS_HTTP2_END_STREAM) != 0;
+    if (stream->withheld && http2->by_length && stream->length > 0) {
+        stream->whole = ns_http2_call_request_bytes(stream->call) >= (uint64_t)stream->length;
+    }
     if (!stream->withheld) {
         ns_http2_pump(http2, stream);
         ns_http2_reap(http2, stream);
-    } else if (stream->ended ||
+    } else if (stream->ended || stream->whole ||
                ns_http2_call_request_bytes(stream->call) >= http2->body_bytes_max) {
         *asks = stream;
     } else {

@@ -90,6 +90,72 @@ def a_denied_call_leaves_without_its_body_and_its_key():
 
 
 @test
+def a_denied_call_whose_end_comes_in_a_frame_of_its_own_leaves_without_its_body():
+    code = """
+import httpx, sys
+with httpx.Client(http2=True, timeout=60) as client:
+    for _ in range(2):
+        answer = client.post(sys.argv[1], json={"model": "gpt-4o-mini", "messages": []})
+        print(answer.http_version, answer.status_code, flush=True)
+        sys.stdin.readline()
+"""
+    with shimlab.Shim(provider=["--protocols", "h2"]) as shim, agent(shim):
+        shim.collector.rule = fake_collector.deny()
+        with subprocess.Popen([shimlab.PYTHON, "-c", code, URL], env=shim.environment(), text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+            version, status = client.stdout.readline().split()[-2:]
+            check(version == "HTTP/2" and int(status) >= 400, f"{version}: {status}")
+            shim.collector.rule = fake_collector.allow()
+            client.stdin.write("\n")
+            client.stdin.flush()
+            equal(client.stdout.readline(), "HTTP/2 200\n", "the next call")
+            client.stdin.close()
+        equal([entry["model"] for entry in shim.logged("request")], [None, "gpt-4o-mini"],
+              "models at the provider")
+        told = shim.collector.wait("REPORT", 2)
+        equal([entry["http_status"] for entry in told], [int(status), 200], "reports")
+
+
+@test
+def a_denied_call_leaves_without_its_body_however_it_is_cut_into_writes():
+    """All in the connection's first write; a header, then a payload; the midst of one; its end."""
+    code = """
+import json, socket, ssl, sys
+import h2.connection, h2.config, h2.events
+context = ssl.create_default_context()
+context.set_alpn_protocols(["h2"])
+body = json.dumps({"model": "gpt-4o-mini", "messages": []}).encode()
+for cut in map(int, sys.argv[1:]):
+    tls = context.wrap_socket(socket.create_connection(("api.openai.com", 443), timeout=60),
+                              server_hostname="api.openai.com")
+    http = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+    http.initiate_connection()
+    http.send_headers(1, [(":method", "POST"), (":scheme", "https"), (":path", "/v1/chat/completions"),
+                          (":authority", "api.openai.com"), ("content-type", "application/json")])
+    http.send_data(1, body, end_stream=True)
+    data = http.data_to_send()
+    for piece in (data[:-cut], data[-cut:]) if cut else (data,):
+        tls.sendall(piece)
+    status = None
+    while status is None:
+        for event in http.receive_data(tls.recv(65536)):
+            if isinstance(event, h2.events.ResponseReceived):
+                status = dict(event.headers)[":status"]
+    print(status, flush=True)
+    tls.close()
+"""
+    size = len(json.dumps({"model": "gpt-4o-mini", "messages": []}))
+    cuts = [0, size + 9, size + 5, size, size // 2, 1]
+    with shimlab.Shim(provider=["--protocols", "h2"]) as shim, agent(shim):
+        shim.collector.rule = fake_collector.deny()
+        done = subprocess.run([shimlab.PYTHON, "-c", code, *map(str, cuts)], env=shim.environment(),
+                              stdout=subprocess.PIPE, text=True, timeout=120, check=False)
+        equal(done.stdout.split(), ["400"] * len(cuts), "statuses")
+        equal([entry["model"] for entry in shim.logged("request")], [None] * len(cuts),
+              "models at the provider")
+
+
+@test
 def a_process_that_runs_already_is_seen_and_one_under_the_library_is_left_to_it():
     code = """
 import http.client, json, sys

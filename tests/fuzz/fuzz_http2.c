@@ -128,6 +128,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ns_http2_new(&hosts, "api.openai.com", mode & 2 ? 64 : 1 << 20, (mode & 8) != 0);
     demand(http2 != NULL);
     ns_http2_read_by_record(http2, (mode & 64) != 0);
+    if ((mode & 128) != 0) {
+        ns_http2_judge_by_length(http2);
+    }
     http2->ping_base = 0;  /* so that a script can answer */
     if ((mode & 4) != 0) { /* most scripts are about what follows */
         write_side(http2, (const uint8_t *)ns_http2_preface, NS_HTTP2_PREFACE_BYTES, mode);
