@@ -465,7 +465,9 @@ stop_process(__u32 pid)
         return 0; /* who could not be let go again must not be stopped */
     }
     __sync_fetch_and_add(&stop->count, 1);
-    return bpf_send_signal(SIGSTOP) == 0;
+    /* To the thread itself: a second one for the process would be merged with the first, which
+     * another thread has not come to take yet, and this one would go on meanwhile. */
+    return bpf_send_signal_thread(SIGSTOP) == 0;
 }
 
 /* The process stops before the first instruction of a write that the agent must see first. A

@@ -95,9 +95,9 @@ has_cookie(void)
 }
 
 static bool
-has_send_signal(void)
+has_send_signal_thread(void)
 {
-    return libbpf_probe_bpf_helper(BPF_PROG_TYPE_KPROBE, BPF_FUNC_send_signal, NULL) == 1;
+    return libbpf_probe_bpf_helper(BPF_PROG_TYPE_KPROBE, BPF_FUNC_send_signal_thread, NULL) == 1;
 }
 
 /* Linux 6.18 and later let a probe write the registers of what it stands in: a function could be
@@ -218,7 +218,7 @@ static const struct {
     {"ring buffer", "bytes in order, without loss", true, has_ring_buffer, "Linux 5.8 or later"},
     {"bpf_probe_read_user", "reading what is written", true, has_read_user, "Linux 5.5 or later"},
     {"bpf_get_attach_cookie", "one program for many hooks", false, has_cookie, NULL},
-    {"bpf_send_signal", "stopping a write in time", false, has_send_signal, NULL},
+    {"bpf_send_signal_thread", "stopping a write in time", false, has_send_signal_thread, NULL},
     {"writing registers", "refusing a write (not used yet)", false, has_override, NULL},
     {"files as they are mapped", "finding programs at once, not within a second", false,
      has_mapped_files, "a kernel with the tracepoint mmap_lock_released and bpf iterators"},
