@@ -71,7 +71,7 @@ listen_somewhere(void)
         return false;
     }
     snprintf(address.sun_path, sizeof address.sun_path, "%s/c", collector.directory);
-    snprintf(endpoint, sizeof endpoint, "ipc://%s", address.sun_path);
+    snprintf(endpoint, sizeof endpoint, "ipc://%s/c", collector.directory);
     setenv("NULLSPEND_COLLECTOR", endpoint, 1);
     setenv("NULLSPEND_DEADLINE_MS", "60000", 1);
     collector.listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
