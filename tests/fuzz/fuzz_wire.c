@@ -27,7 +27,8 @@ deny(const struct ns_wire_call *call)
     uint8_t answer[4096];
     int status;
     demand(ns_wire_denial_write(&call->request, &denial, answer, sizeof(answer), &status) > 0);
-    demand(ns_wire_substitute_write(&call->request, call->request.closes, (char *)answer, sizeof(answer)) > 0);
+    demand(ns_wire_substitute_write(&call->request, call->request.closes, (char *)answer,
+                                    sizeof(answer)) > 0);
 }
 
 static void
