@@ -223,9 +223,12 @@ bool
 ns_capture_visit_mapped(struct ns_capture *capture, uint32_t pid, ns_capture_file_visit *visit,
                         void *context)
 {
-    union bpf_iter_link_info process = {.task.pid = pid};
-    struct bpf_iter_attach_opts options = {
-        .sz = sizeof options, .link_info = &process, .link_info_len = sizeof process};
+    /* Both have bytes that no initializer sets, and that must be zero. */
+    union bpf_iter_link_info process;
+    memset(&process, 0, sizeof process);
+    process.task.pid = pid;
+    LIBBPF_OPTS(bpf_iter_attach_opts, options, .link_info = &process,
+                .link_info_len = sizeof process);
     struct bpf_link *link = bpf_program__attach_iter(capture->skeleton->progs.on_mapped, &options);
     int fd = link == NULL ? -1 : bpf_iter_create(bpf_link__fd(link));
     FILE *mapped = fd < 0 ? NULL : fdopen(fd, "r");

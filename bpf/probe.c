@@ -143,9 +143,8 @@ has_mapped_files(void)
     bool all = true;
     for (size_t i = 0; all && i < sizeof wanted / sizeof wanted[0]; i++) {
         int id = libbpf_find_vmlinux_btf_id(wanted[i].name, wanted[i].type);
-        struct bpf_prog_load_opts options = {.sz = sizeof options,
-                                             .expected_attach_type = wanted[i].type,
-                                             .attach_btf_id = id > 0 ? (unsigned)id : 0};
+        LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = wanted[i].type,
+                    .attach_btf_id = id > 0 ? (unsigned)id : 0);
         int loaded = id <= 0 ? -1
                              : bpf_prog_load(BPF_PROG_TYPE_TRACING, NULL, "GPL", program,
                                              sizeof program / sizeof program[0], &options);

@@ -40,8 +40,8 @@ try_multi(void)
         {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0},
         {.code = BPF_JMP | BPF_EXIT},
     };
-    struct bpf_prog_load_opts options = {
-        .sz = sizeof options, .expected_attach_type = (enum bpf_attach_type)UPROBE_MULTI};
+    LIBBPF_OPTS(bpf_prog_load_opts, options,
+                .expected_attach_type = (enum bpf_attach_type)UPROBE_MULTI);
     int fd = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "try", "GPL", program,
                            sizeof program / sizeof program[0], &options);
     if (fd < 0) {
@@ -91,8 +91,7 @@ ns_uprobe_attach(struct ns_uprobe *uprobe, const struct bpf_program *program, co
     if (ns_uprobe_has_multi()) {
         uprobe->fd = create(bpf_program__fd(program), path, offset, at_return, cookie);
     } else {
-        struct bpf_uprobe_opts options = {
-            .sz = sizeof options, .retprobe = at_return, .bpf_cookie = cookie};
+        LIBBPF_OPTS(bpf_uprobe_opts, options, .retprobe = at_return, .bpf_cookie = cookie);
         uprobe->perf = bpf_program__attach_uprobe_opts(program, -1, path, offset, &options);
     }
     return uprobe->fd >= 0 || uprobe->perf != NULL;
