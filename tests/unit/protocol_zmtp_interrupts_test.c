@@ -16,11 +16,6 @@
 
 #include "tests/unit/zmtp_support.h"
 
-#define PEER                                                                                       \
-    "\xff\0\0\0\0\0\0\0\1\x7f\x03\x01NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"                         \
-    "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"                             \
-    "\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06"                                                   \
-    "ROUTER"
 #define HELLO_BYTES (64 + 2 + 0x1c)
 
 /* Two of three calls are interrupted, and every other of the rest does one byte only. */
@@ -98,7 +93,7 @@ open_pair(struct ns_zmtp *zmtp, int *peer)
     static uint8_t said[HELLO_BYTES];
     *zmtp = (struct ns_zmtp)NS_ZMTP_CLOSED;
     REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-    REQUIRE(write(pair[1], PEER, sizeof PEER - 1) == sizeof PEER - 1);
+    REQUIRE(write(pair[1], ZMTP_ROUTER, sizeof ZMTP_ROUTER - 1) == sizeof ZMTP_ROUTER - 1);
     CHECK_INT(ns_zmtp_attach(zmtp, pair[0], in(60 * S)), 0);
     read_exactly(pair[1], said, sizeof said);
     *peer = pair[1];

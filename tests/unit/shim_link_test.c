@@ -8,14 +8,7 @@
 
 #include "shim/gate.h"
 #include "shim/process.h"
-#include "tests/harness.h"
-
-/* The greeting and READY of a ROUTER (RFC 37). */
-#define READY                                                                                      \
-    "\xff\0\0\0\0\0\0\0\1\x7f\x03\x01NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"                         \
-    "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"                             \
-    "\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06"                                                   \
-    "ROUTER"
+#include "tests/unit/zmtp_support.h"
 
 static struct {
     int listening, fd;
@@ -57,7 +50,8 @@ welcome(void *unused)
     message.as.welcome.protocol = NS_PROTOCOL_VERSION;
     message.as.welcome.collector = ns_text_of("test");
     collector.fd = accept(collector.listening, NULL, NULL);
-    collector.welcomed = say(READY, sizeof READY - 1) && say(frame, encode_frame(&message, frame));
+    collector.welcomed =
+        say(ZMTP_ROUTER, sizeof ZMTP_ROUTER - 1) && say(frame, encode_frame(&message, frame));
     return NULL;
 }
 
