@@ -12,7 +12,7 @@ ns_clock_use(ns_clock_source source)
     __atomic_store_n(&chosen, source, __ATOMIC_RELEASE);
 }
 
-int64_t
+__attribute__((hot)) int64_t
 ns_clock_ns(clockid_t clock)
 {
     int saved = errno;

@@ -3,19 +3,23 @@
  * What governing costs a program by the MiB of a stream that it reads, in time of the processor,
  * user and system, of its process alone.
  *
- * A governed MiB is four calls whose answers are streams of 256 KiB: request, question and verdict,
- * every read, progress, report. The provider is a process of its own at the other end of a
- * TCP connection on loopback, and sends an event (or several, where the record is larger) in one
- * TLS record when the program has read the one before and sleeps, as it does for tokens that are
- * generated. A program with the library and one without run at the same time, so that both see the
- * same machine. Each figure is the median of rounds. The collector is the real one.
+ * A MiB is four calls whose answers are streams of 256 KiB. The provider is a process of its own at
+ * the other end of a TCP connection on loopback, and sends an event (or several, where the record
+ * is larger) in one TLS record when the program has read the one before and sleeps, as it does for
+ * tokens that are generated. Each figure is the median of rounds, with the quartiles of what is
+ * added. The collector is the real one.
  *
  * The goal is held against programs that do something with what they read: the official packages of
- * OpenAI for Python and for Node, warmed up, and curl, which writes it to a file. They are paced by
- * the clock; curl is also sent its stream as fast as it reads, where runs take turns as a whole.
- * The bare client polls, reads until there is nothing more, and looks at nothing that it reads: no
- * program does less, so no program's share is larger. It is paced by what it has read, the
- * two of a pair in turns.
+ * OpenAI for Python and for Node, warmed up, and curl, which writes it to a file. Two processes of
+ * the same program differ by more than what is looked for, by where their memory happens to lie; so
+ * each is one process with the library, whose calls go in turns to a host that is no provider and
+ * to one that is. Of the packages that is their calls as a whole (question, verdict and report
+ * among it), of curl what it does while it has streams.
+ *
+ * Last come reads alone, of a program that looks at nothing that it reads: no program does less, so
+ * no program's share is larger. Provider and reader are one thread, and records come in turns on a
+ * connection that is nobody's and one to a provider; with the caches as that leaves them, and with
+ * others' data in them.
  *
  * usage: stream [MIB-A-RUN [ROUNDS]]      run from the repository's root; installs Node and
  * packages in build/
@@ -42,76 +46,24 @@
 #define GOAL_PERCENT 3
 /* Of what real programs read. */
 #define EVENT_BYTES 330
+/* Reads alone: so many a run, and no more than a stream's window takes, with so much of others in
+ * the caches before each where they are cold. */
+#define READS_MAX 2000
+#define READ_BYTES_MAX (12 << 20)
+#define OTHERS_BYTES (8 << 20)
+#define RECORD_BYTES_MAX 16384
+#define HANDSHAKE_STEPS_MAX 100000
 /* Longer than any of them looks at an event, and far below the time that a model takes for one. */
 #define PAUSE_NS 700000
 
-/* --- the bare client: prints the time of the processor that its calls took, in ns
- * ----------------- */
+/* --- reads alone: prints the time that they took on a connection that is nobody's, and on one to
+ * a provider, in ns a MiB ------------------------------------------------------------------- */
 
-static void
-call_http1(SSL *ssl)
-{
-    char text[16384];
-    const char *body = bench_request_body(true);
-    static const char end[] = "\r\n0\r\n\r\n";
-    int bytes = snprintf(text, sizeof text,
-                         "POST /v1/chat/completions HTTP/1.1\r\nHost: " BENCH_HOST "\r\n"
-                         "Authorization: Bearer sk-bench-0001\r\n"
-                         "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                         strlen(body), body);
-    bench_write(ssl, text, (size_t)bytes);
-    /* The last record has the end in one piece. */
-    size_t got;
-    do {
-        got = bench_read(ssl, text, sizeof text, true);
-    } while (got > 0 && (got < sizeof end || memcmp(text + got - 7, end, 7) != 0));
-    if (got == 0) {
-        bench_fail("no answer");
-    }
-}
-
-static void
-call_http2(struct bench_h2 *h2)
-{
-    size_t before = bench_h2_answers(h2);
-    bench_h2_call(h2, true);
-    bench_h2_write(h2);
-    while (bench_h2_answers(h2) == before) {
-        if (!bench_h2_read(h2, true)) {
-            bench_fail("no answer");
-        }
-        bench_h2_write(h2);
-    }
-}
-
-static int
-client(bool h2, size_t calls)
-{
-    SSL *ssl = SSL_new(bench_client_context(h2));
-    SSL_set_fd(ssl, 3);
-    SSL_set_tlsext_host_name(ssl, BENCH_HOST);
-    if (SSL_connect(ssl) != 1) {
-        bench_fail("SSL_connect");
-    }
-    fcntl(3, F_SETFL, O_NONBLOCK);
-    struct bench_h2 *session = h2 ? bench_h2_new(ssl, NULL) : NULL;
-    int64_t start_ns = 0;
-    for (size_t i = 0; i <= calls; i++) {
-        if (i == 1) { /* the first warms up */
-            start_ns = bench_cpu_ns();
-        }
-        if (h2) {
-            call_http2(session);
-        } else {
-            call_http1(ssl);
-        }
-    }
-    printf("%lld\n", (long long)(bench_cpu_ns() - start_ns));
-    return 0;
-}
-
-/* --- runs
- * ----------------------------------------------------------------------------------------- */
+/* Both ends of a TCP connection on loopback, within this thread. */
+struct line {
+    SSL *reader, *provider;
+    int64_t *reads_ns;
+};
 
 /* Two ends of a TCP connection on loopback. */
 static void
@@ -125,11 +77,145 @@ connect_tcp(int *near, int *far)
         getsockname(listener, (struct sockaddr *)&address, &bytes) != 0 ||
         connect(*near, (struct sockaddr *)&address, bytes) != 0 ||
         (*far = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) < 0 ||
-        setsockopt(*near, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0) {
+        setsockopt(*far, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0) {
         bench_fail("no connection");
     }
+    fcntl(*near, F_SETFL, O_NONBLOCK);
+    fcntl(*far, F_SETFL, O_NONBLOCK);
     close(listener);
 }
+
+static void
+shake_hands(struct line *line, const char *host, bool h2)
+{
+    int near, far;
+    connect_tcp(&near, &far);
+    line->reader = SSL_new(bench_client_context(h2));
+    line->provider = SSL_new(bench_server_context(h2));
+    SSL_set_fd(line->reader, near);
+    SSL_set_fd(line->provider, far);
+    SSL_set_tlsext_host_name(line->reader, host);
+    SSL_set_accept_state(line->provider);
+    for (int steps = 0; SSL_connect(line->reader) != 1 || SSL_do_handshake(line->provider) != 1;
+         steps++) {
+        if (steps == HANDSHAKE_STEPS_MAX) {
+            bench_fail("no handshake");
+        }
+        SSL_do_handshake(line->provider);
+    }
+}
+
+/* A call, and the head of its answer. */
+static void
+call(const struct line *line, bool h2)
+{
+    static const char http1_head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                                     "Transfer-Encoding: chunked\r\n\r\n";
+    /* SETTINGS, its acknowledgement, and HEADERS of stream 1 with ":status: 200". */
+    static const uint8_t http2_head[] = {0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1,
+                                         0, 0, 0, 0, 0, 0, 1, 1, 4, 0, 0, 0, 1, 0x88};
+    char text[16384];
+    if (h2) {
+        struct bench_h2 *session = bench_h2_new(line->reader, NULL);
+        bench_h2_call(session, true);
+        bench_h2_write(session);
+        bench_write(line->provider, http2_head, sizeof http2_head);
+        bench_h2_read(session, true);
+        bench_h2_write(session);
+    } else {
+        const char *body = bench_request_body(true);
+        int bytes = snprintf(text, sizeof text,
+                             "POST /v1/chat/completions HTTP/1.1\r\nHost: " BENCH_HOST "\r\n"
+                             "Authorization: Bearer sk-bench-0001\r\n"
+                             "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                             strlen(body), body);
+        bench_write(line->reader, text, (size_t)bytes);
+        bench_write(line->provider, http1_head, sizeof http1_head - 1);
+        bench_read(line->reader, text, sizeof text, true);
+    }
+    while (bench_read(line->provider, text, sizeof text, false) > 0) {
+    }
+}
+
+/* Events, each as a chunk or a frame, as far as they fit into a record; one at least. */
+static size_t
+make_record(const struct bench_answer *answer, bool h2, size_t *number, uint8_t *record)
+{
+    char event[BENCH_EVENT_BYTES_MAX], size[16];
+    size_t bytes = 0;
+    do {
+        size_t event_bytes = bench_event(answer, (*number)++, event);
+        uint8_t frame[] = {0, (uint8_t)(event_bytes >> 8), (uint8_t)event_bytes, 0, 0, 0, 0, 0, 1};
+        size_t size_bytes = (size_t)snprintf(size, sizeof size, "%zx\r\n", event_bytes);
+        memcpy(record + bytes, h2 ? (const char *)frame : size, h2 ? sizeof frame : size_bytes);
+        bytes += h2 ? sizeof frame : size_bytes;
+        memcpy(record + bytes, event, event_bytes);
+        memcpy(record + bytes + event_bytes, "\r\n", 2);
+        bytes += event_bytes + (h2 ? 0 : 2);
+    } while (bytes + answer->event_bytes + sizeof size <= answer->record_bytes);
+    return bytes;
+}
+
+/* The provider's record, and how long reading it takes. */
+static int64_t
+timed_read(const struct line *line, const uint8_t *record, size_t bytes, volatile uint8_t *others)
+{
+    static char text[RECORD_BYTES_MAX];
+    bench_write(line->provider, record, bytes);
+    for (size_t i = 0; others != NULL && i < OTHERS_BYTES; i += 64) {
+        others[i]++;
+    }
+    int64_t begin_ns = bench_now_ns();
+    int got = SSL_read(line->reader, text, sizeof text);
+    int64_t end_ns = bench_now_ns();
+    if (got != (int)bytes) {
+        bench_fail("not what was sent");
+    }
+    return end_ns - begin_ns;
+}
+
+/* Without the tenth that took longest: interrupts, and other programs. */
+static int64_t
+mean_ns(int64_t *reads_ns, size_t reads)
+{
+    int64_t sum_ns = 0;
+    size_t counted = reads * 9 / 10;
+    (void)bench_percentile(reads_ns, reads, 0);
+    for (size_t i = 0; i < counted; i++) {
+        sum_ns += reads_ns[i];
+    }
+    return sum_ns / (int64_t)counted;
+}
+
+static int
+read_alone(bool h2, bool cold, const struct bench_answer *answer)
+{
+    static uint8_t record[RECORD_BYTES_MAX];
+    struct line lines[2];
+    volatile uint8_t *others = cold ? bench_memory(1, OTHERS_BYTES) : NULL;
+    for (int provider = 0; provider < 2; provider++) {
+        lines[provider].reads_ns = bench_memory(READS_MAX, sizeof(int64_t));
+        shake_hands(&lines[provider], provider ? BENCH_HOST : BENCH_OTHER_HOST, h2);
+        call(&lines[provider], h2);
+    }
+    size_t number = 0, bytes = 0, reads = 0;
+    for (; reads < READS_MAX && bytes + sizeof record <= READ_BYTES_MAX; reads++) {
+        size_t record_bytes = make_record(answer, h2, &number, record);
+        bytes += record_bytes;
+        for (size_t k = 0; k < 2; k++) {
+            const struct line *line = &lines[(reads + k) % 2];
+            line->reads_ns[reads] = timed_read(line, record, record_bytes, others);
+        }
+    }
+    for (int provider = 0; provider < 2; provider++) {
+        int64_t read_ns = mean_ns(lines[provider].reads_ns, reads);
+        printf("%lld\n", (long long)(read_ns * (int64_t)reads * MIB / (int64_t)bytes));
+    }
+    return 0;
+}
+
+/* --- shapes
+ * ------------------------------------------------------------------------------------------- */
 
 struct shape {
     const char *name;
@@ -139,130 +225,57 @@ struct shape {
 /* As providers send (the median of recorded streams is 240 bytes an event), and what lies around
  * that. */
 static const struct shape shapes[] = {
-    {"bare client, events of 120 bytes, a record each", 120, 0},
-    {"bare client, events of 330 bytes, a record each", 330, 0},
-    {"bare client, events of 1 KiB, a record each", 1024, 0},
-    {"bare client, events of 4 KiB, a record each", 4096, 0},
-    {"bare client, events of 330 bytes, 1400-byte records", 330, 1400},
-    {"bare client, events of 330 bytes, 16-KiB records", 330, 16000},
+    {"reads alone, events of 120 bytes, a record each", 120, 0},
+    {"reads alone, events of 330 bytes, a record each", 330, 0},
+    {"reads alone, events of 1 KiB, a record each", 1024, 0},
+    {"reads alone, events of 4 KiB, a record each", 4096, 0},
+    {"reads alone, events of 330 bytes, 1400-byte records", 330, 1400},
+    {"reads alone, events of 330 bytes, 16-KiB records", 330, 16000},
 };
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
-/* One client of two that run at the same time, and its provider. */
-struct side {
-    int near, far;
-    pid_t provider;
-    struct bench_program program;
-};
+/* --- real programs, of one round: calls to a host that is no provider, and to one that is
+ * ---------------------------------------------------------------------------------- */
 
+#define PATH "/v1/chat/completions"
+
+/* A program that has its streams in turns, which the provider watches. */
 static void
-start_side(const char *self, const struct bench_collector *collector, bool h2, size_t mib,
-           bool governed, struct bench_answer answer, struct side *side)
+run_curl(const struct bench_collector *collector, uint16_t port, bool h2, size_t calls,
+         struct bench_watch *watch, int64_t cpu_ns[2])
 {
-    char count[24];
-    snprintf(count, sizeof count, "%zu", mib * MIB / STREAM_BYTES);
-    const char *arguments[] = {self, "--client", h2 ? "2" : "1", count, NULL};
-    connect_tcp(&side->near, &side->far);
-    answer.side = governed;
-    answer.reader_fd = side->near;
-    side->provider = bench_serve_fd(h2, side->far, &answer);
-    side->program = bench_start(collector, governed, arguments, side->near);
-}
-
-/* Both clients at the same time, record by record. */
-static void
-run_bare(const char *self, const struct bench_collector *collector, const struct shape *shape,
-         bool h2, size_t mib, int64_t cpu_ns[2])
-{
-    static struct bench_turns *turns;
-    struct side sides[2];
-    if (turns == NULL) {
-        turns =
-            mmap(NULL, sizeof *turns, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    char config[sizeof collector->directory + 8], where[64];
+    static const char *const urls[] = {"https://" BENCH_OTHER_HOST PATH,
+                                       "https://" BENCH_HOST PATH};
+    snprintf(config, sizeof config, "%s/curl", collector->directory);
+    FILE *file = fopen(config, "w");
+    if (file == NULL) {
+        bench_fail(config);
     }
-    *turns = (struct bench_turns){0};
-    struct bench_answer answer = {.event_bytes = shape->event_bytes,
-                                  .record_bytes = shape->record_bytes,
-                                  .stream_bytes = STREAM_BYTES,
-                                  .turns = turns};
-    for (int governed = 0; governed < 2; governed++) {
-        start_side(self, collector, h2, mib, governed != 0, answer, &sides[governed]);
+    for (size_t turn = 0; turn < 2 * calls; turn++) {
+        fprintf(file, "url = %s\noutput = /dev/null\n", urls[(turn + turn / 2) % 2]);
     }
-    for (int governed = 0; governed < 2; governed++) {
-        bench_finish(&sides[governed].program, &cpu_ns[governed], 1);
-    }
-    for (int governed = 0; governed < 2; governed++) { /* the other may still wait for its turn */
-        bench_end(sides[governed].provider);
-        close(sides[governed].near);
-        close(sides[governed].far);
-    }
-}
-
-/* --- real programs, of one round: without the library and with it
- * ------------------------------------------------------------------- */
-
-/* Both at the same time. Of each: the number that it prints, if it does, else all that it used. */
-static void
-run_pair(const struct bench_collector *collector, const char *const arguments[], bool prints,
-         int64_t cpu_ns[2])
-{
-    struct bench_program programs[2];
-    for (int governed = 0; governed < 2; governed++) {
-        programs[governed] = bench_start(collector, governed != 0, arguments, -1);
-    }
-    for (int governed = 0; governed < 2; governed++) {
-        int64_t printed_ns = 0;
-        int64_t used_ns = bench_finish(&programs[governed], &printed_ns, prints);
-        cpu_ns[governed] = prints ? printed_ns : used_ns;
-    }
-}
-
-static void
-run_in_turns(const struct bench_collector *collector, const char *const arguments[],
-             int64_t cpu_ns[2])
-{
-    static int first;
-    for (int k = 0; k < 2; k++) {
-        int governed = (k + first) & 1;
-        cpu_ns[governed] = bench_run(collector, governed != 0, arguments, NULL, 0);
-    }
-    first ^= 1;
-}
-
-static const char url[] = "https://" BENCH_HOST "/v1/chat/completions";
-
-/* What curl needs as a whole, less what it needs for one event. */
-static void
-run_curl(const struct bench_collector *collector, const uint16_t ports[2], bool h2, bool paced,
-         int64_t cpu_ns[2])
-{
-    char where[64];
-    int64_t used_ns[2][2];
-    for (int i = 0; i < 2; i++) {
-        snprintf(where, sizeof where, "::127.0.0.1:%u", ports[i]);
-        const char *arguments[] = {"curl",
-                                   "--silent",
-                                   "--insecure",
-                                   "--no-buffer",
-                                   h2 ? "--http2" : "--http1.1",
-                                   "--connect-to",
-                                   where,
-                                   "--output",
-                                   "/dev/null",
-                                   "--data",
-                                   bench_request_body(true),
-                                   "--header",
-                                   "Content-Type: application/json",
-                                   url,
-                                   NULL};
-        if (paced) {
-            run_pair(collector, arguments, false, used_ns[i]);
-        } else {
-            run_in_turns(collector, arguments, used_ns[i]);
-        }
-    }
-    cpu_ns[0] = used_ns[0][0] - used_ns[1][0];
-    cpu_ns[1] = used_ns[0][1] - used_ns[1][1];
+    fclose(file);
+    snprintf(where, sizeof where, "::127.0.0.1:%u", port);
+    const char *arguments[] = {"curl",
+                               "--silent",
+                               "--insecure",
+                               "--no-buffer",
+                               h2 ? "--http2" : "--http1.1",
+                               "--connect-to",
+                               where,
+                               "--data",
+                               bench_request_body(true),
+                               "--header",
+                               "Content-Type: application/json",
+                               "--config",
+                               config,
+                               NULL};
+    memset(watch, 0, sizeof *watch);
+    struct bench_program program = bench_start(collector, true, arguments);
+    watch->reader = program.pid;
+    bench_finish(&program, NULL, 0);
+    memcpy(cpu_ns, watch->used_ns, sizeof watch->used_ns);
 }
 
 /* --- figures
@@ -280,55 +293,58 @@ print(const char *name, bool h2, int64_t *plain_ns, int64_t *governed_ns, size_t
     double plain = (double)bench_percentile(plain_ns, rounds, 50) / (double)mib;
     double added = (double)bench_percentile(added_ns, rounds, 50) / (double)mib;
     double percent = added / plain * 100;
+    double low = (double)bench_percentile(added_ns, rounds, 25) / (double)mib / plain * 100;
+    double high = (double)bench_percentile(added_ns, rounds, 75) / (double)mib / plain * 100;
     const char *verdict = percent <= GOAL_PERCENT ? "  (at most 3 %)" : "  (above 3 %)";
-    printf("%-44s %-8s %7.2f ms a MiB  %+6.2f ms  %+6.1f %%  (%+6.0f ns of %6.0f an event)%s\n",
-           name, h2 ? "HTTP/2" : "HTTP/1.1", plain / 1e6, added / 1e6, percent,
+    printf("%-56s %-8s %7.2f ms a MiB  %+6.1f %% (%+.1f to %+.1f), %+5.0f ns of %6.0f an event%s\n",
+           name, h2 ? "HTTP/2" : "HTTP/1.1", plain / 1e6, percent, low, high,
            added / (double)events, plain / (double)events, real ? verdict : "");
     fflush(stdout);
 }
 
 static void
-measure_bare(const char *self, const struct bench_collector *collector, size_t mib, size_t rounds)
+measure_reads(const char *self, const struct bench_collector *collector, size_t rounds)
 {
     int64_t plain_ns[ROUNDS_MAX], governed_ns[ROUNDS_MAX];
-    for (size_t i = 0; i < SHAPES; i++) {
-        for (int h2 = 0; h2 < 2; h2++) {
-            for (size_t round = 0; round < rounds; round++) {
-                int64_t cpu_ns[2];
-                run_bare(self, collector, &shapes[i], h2 != 0, mib, cpu_ns);
-                plain_ns[round] = cpu_ns[0];
-                governed_ns[round] = cpu_ns[1];
-            }
-            print(shapes[i].name, h2 != 0, plain_ns, governed_ns, rounds, mib,
-                  MIB / shapes[i].event_bytes, false);
+    char name[80], event[24], record[24];
+    for (size_t i = 0; i < SHAPES * 4; i++) {
+        const struct shape *shape = &shapes[i / 4];
+        bool h2 = i % 2 != 0, cold = i / 2 % 2 != 0;
+        snprintf(event, sizeof event, "%zu", shape->event_bytes);
+        snprintf(record, sizeof record, "%zu", shape->record_bytes);
+        const char *arguments[] = {self,   "--reads", h2 ? "2" : "1", cold ? "cold" : "warm", event,
+                                   record, NULL};
+        for (size_t round = 0; round < rounds; round++) {
+            int64_t used_ns[2];
+            bench_run(collector, true, arguments, used_ns, 2);
+            plain_ns[round] = used_ns[0];
+            governed_ns[round] = used_ns[1];
         }
+        snprintf(name, sizeof name, "%s, %s", shape->name, cold ? "cold" : "warm");
+        print(name, h2, plain_ns, governed_ns, rounds, 1, MIB / shape->event_bytes, false);
     }
 }
 
 static void
-measure_curl(const struct bench_collector *collector, size_t mib, size_t rounds, bool paced)
+measure_curl(const struct bench_collector *collector, size_t mib, size_t rounds)
 {
     int64_t plain_ns[ROUNDS_MAX], governed_ns[ROUNDS_MAX];
-    struct bench_answer answers[2] = {{.event_bytes = EVENT_BYTES, .stream_bytes = mib * MIB},
-                                      {.event_bytes = EVENT_BYTES, .stream_bytes = EVENT_BYTES}};
-    pid_t providers[2];
-    uint16_t ports[2];
-    for (int i = 0; i < 2; i++) {
-        answers[i].pause_ns = paced ? PAUSE_NS : 0;
-        providers[i] = bench_serve_port(true, &answers[i], &ports[i]);
-    }
+    struct bench_answer answer = {
+        .event_bytes = EVENT_BYTES, .stream_bytes = STREAM_BYTES, .pause_ns = PAUSE_NS};
+    answer.watch =
+        mmap(NULL, sizeof *answer.watch, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    uint16_t port;
+    pid_t provider = bench_serve_port(true, &answer, &port);
     for (int h2 = 0; h2 < 2; h2++) {
         for (size_t round = 0; round < rounds; round++) {
             int64_t cpu_ns[2];
-            run_curl(collector, ports, h2 != 0, paced, cpu_ns);
+            run_curl(collector, port, h2 != 0, mib * MIB / STREAM_BYTES, answer.watch, cpu_ns);
             plain_ns[round] = cpu_ns[0];
             governed_ns[round] = cpu_ns[1];
         }
-        print(paced ? "curl" : "curl, as fast as it reads", h2 != 0, plain_ns, governed_ns, rounds,
-              mib, MIB / EVENT_BYTES, true);
+        print("curl", h2 != 0, plain_ns, governed_ns, rounds, mib, MIB / EVENT_BYTES, true);
     }
-    bench_end(providers[0]);
-    bench_end(providers[1]);
+    bench_end(provider);
 }
 
 /* The official package of a language; arguments have room for its port, calls and protocol. */
@@ -350,7 +366,7 @@ measure_package(const struct bench_collector *collector, const char *name, const
         arguments[4] = h2 ? "1" : "0";
         for (size_t round = 0; round < rounds; round++) {
             int64_t cpu_ns[2];
-            run_pair(collector, arguments, true, cpu_ns);
+            (void)bench_run(collector, true, arguments, cpu_ns, 2);
             plain_ns[round] = cpu_ns[0];
             governed_ns[round] = cpu_ns[1];
         }
@@ -377,8 +393,11 @@ int
 main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
-    if (argc == 4 && strcmp(argv[1], "--client") == 0) {
-        return client(argv[2][0] == '2', strtoul(argv[3], NULL, 10));
+    if (argc == 6 && strcmp(argv[1], "--reads") == 0) {
+        struct bench_answer answer = {.event_bytes = strtoul(argv[4], NULL, 10),
+                                      .record_bytes = strtoul(argv[5], NULL, 10),
+                                      .stream_bytes = SIZE_MAX};
+        return read_alone(argv[2][0] == '2', strcmp(argv[3], "cold") == 0, &answer);
     }
     size_t mib = argc > 1 ? strtoul(argv[1], NULL, 10) : 1;
     size_t rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 5;
@@ -389,9 +408,8 @@ main(int argc, char **argv)
     }
     bench_collector_start(&collector);
     measure_packages(&collector, mib, rounds);
-    measure_curl(&collector, mib, rounds, true);
-    measure_curl(&collector, mib, rounds, false);
-    measure_bare(argv[0], &collector, mib, rounds);
+    measure_curl(&collector, mib, rounds);
+    measure_reads(argv[0], &collector, rounds);
     bench_collector_stop(&collector);
     return 0;
 }

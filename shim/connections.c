@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "base/mem.h"
+#include "shim/hot.h"
 #include "shim/lock.h"
 
 #define BUCKETS 1024
@@ -51,7 +52,7 @@ find_locked(size_t b, const SSL *ssl)
     return entry;
 }
 
-struct ns_connection *
+NS_HOT struct ns_connection *
 ns_connection_find(const SSL *ssl)
 {
     size_t b = bucket_of(ssl);

@@ -141,7 +141,7 @@ ns_engine_free(struct ns_engine *engine)
         ns_mem_free(denial);
     }
     ns_mem_free(engine->cut);
-    ns_mem_free(engine->backlog);
+    ns_mem_free(engine->backlog.bytes);
     ns_http1_filter_free(engine->filter);
     ns_wire_free(engine->wire);
     ns_http2_free(engine->http2);
@@ -160,17 +160,6 @@ ns_engine_real_write(struct ns_engine *engine, const void *bytes, size_t count, 
     }
     int done = engine->api->SSL_write(engine->ssl, bytes, count < INT_MAX ? (int)count : INT_MAX);
     *written = done > 0 ? (size_t)done : 0;
-    return done > 0 ? 1 : done;
-}
-
-int
-ns_engine_real_read(struct ns_engine *engine, void *bytes, size_t count, size_t *got)
-{
-    if (!engine->plain_read) {
-        return engine->api->SSL_read_ex(engine->ssl, bytes, count, got);
-    }
-    int done = engine->api->SSL_read(engine->ssl, bytes, count < INT_MAX ? (int)count : INT_MAX);
-    *got = done > 0 ? (size_t)done : 0;
     return done > 0 ? 1 : done;
 }
 

@@ -12,6 +12,7 @@
 #ifndef NS_SHIM_ENGINE_H
 #define NS_SHIM_ENGINE_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,15 +30,13 @@
  * that this comes first, the call is judged there. */
 #define NS_WITHHOLD_BYTES_MAX (NS_WITHHOLD_BODY_BYTES_MAX + (1 << 20))
 
-/* Bytes that may be looked at later, and for how long the first of them may wait: so that what is
- * told while a stream runs is about what it is. */
-#define NS_BACKLOG_BYTES 4096
+/* Bytes that may be looked at later (16 KiB with what a block of memory takes), and for how
+ * long the first of them may wait: so that what is told while a stream runs is about what it is. */
+#define NS_BACKLOG_BYTES (16384 - 16)
 #define NS_BACKLOG_NS INT64_C(250000000)
 
 /* HTTP/2: so long a read leaves to the program's own writes what became due by reading. */
 #define NS_NUDGE_NS INT64_C(100000000)
-
-struct ns_backlog;
 
 /* A denied request: its substitute is on its way, and its answer is to be replaced. */
 struct ns_denial {
@@ -48,21 +47,35 @@ struct ns_denial {
     bool ends; /* what follows the request cannot be understood: the connection ends with it */
 };
 
+/* Bytes that the program had and nobody looked at. Under the engine's lock. */
+struct ns_backlog {
+    uint32_t room; /* so many more may come; the reader also looks without the lock */
+    uint32_t count;
+    uint8_t *bytes;   /* NS_BACKLOG_BYTES, while room is given */
+    int64_t since_ns; /* when the first of them came */
+    uint32_t stream;  /* HTTP/2: whose they are */
+};
+
 struct ns_engine {
+    /* What most reads need comes first. */
     SSL *ssl;
     const struct ns_openssl *api;
-    struct ns_wire *wire;   /* HTTP/1.x; NULL where http2 is not */
+    bool reading;    /* bytes are under way, and a read from within goes straight on */
+    bool plain_read; /* the program uses SSL_read, not SSL_read_ex: results are of that kind */
+    bool grown;      /* something came since progress was thought of */
+    bool blind;      /* everything passes, nothing is looked at any more */
+    uint32_t life;   /* of the process that owns the calls: a child of fork must not report them */
     struct ns_http2 *http2; /* NULL: not agreed on */
-    uint32_t life; /* of the process that owns the calls: a child of fork must not report them */
+    struct ns_backlog backlog;
     struct ns_lock lock;
-    bool blind;       /* everything passes, nothing is looked at any more */
-    bool broken;      /* bytes of the program have no place any more: all fails from here on */
-    bool handshaken;  /* seen finished */
-    bool unseen;      /* bytes left past the engine, and that was told */
-    bool counted;     /* that it is not understood any more */
-    bool plain_write; /* the program uses SSL_write, not SSL_write_ex: results are of that kind */
-    bool plain_read;
-    bool agreed; /* which of the protocols it is */
+
+    struct ns_wire *wire; /* HTTP/1.x; NULL where http2 is not */
+    bool broken;          /* bytes of the program have no place any more: all fails from here on */
+    bool handshaken;      /* seen finished */
+    bool unseen;          /* bytes left past the engine, and that was told */
+    bool counted;         /* that it is not understood any more */
+    bool plain_write;     /* as plain_read */
+    bool agreed;          /* which of the protocols it is */
 
     /* writer */
     struct ns_bytes held; /* withheld: one request, from its first byte */
@@ -75,7 +88,7 @@ struct ns_engine {
     bool unflushed;            /* HTTP/2: not all of `out` has left; guarded by the lock */
     struct ns_ticket *leaving; /* of the call in `out`; guarded by the lock, for its answer may come
                                   before all has left, and take it away */
-    bool writing;              /* bytes are under way, and a write from within goes straight on */
+    bool writing;              /* as reading */
     bool dropping;             /* the rest of the request judged last was denied with it */
 
     /* reader */
@@ -83,8 +96,6 @@ struct ns_engine {
     struct ns_gate_verdict *cut; /* the answer that is being read is to be cut with it */
     bool ended;                  /* it has been: nothing comes after what is in `in` */
     uint64_t answers;            /* that have ended */
-    bool reading;                /* as writing */
-    bool grown;                  /* something came since progress was thought of */
     bool reads_ahead; /* a read had more room than OpenSSL had to give; the writer asks, too */
     bool behind; /* what was put in took the room of a read, and OpenSSL may have what it had */
     bool owes_server;  /* HTTP/2: something was due to leave when that was last seen */
@@ -93,8 +104,6 @@ struct ns_engine {
     struct ns_http1_filter *filter; /* of the answer that is being read; NULL: it passes as it is */
     bool unfiltered;                /* there was no memory for one */
     struct ns_bytes tentative;      /* the beginning of an answer that may be a 100 to swallow */
-    struct ns_backlog *backlog;     /* what the program had and nobody looked at; under the lock */
-    uint32_t backlog_room;          /* so much may come to it */
 
     /* both */
     struct ns_denial *denials; /* oldest first */
@@ -121,9 +130,6 @@ int ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count
  * looked at any more. Returns 1, or what OpenSSL returned where it did not take all: to be called
  * again. */
 int ns_engine_go_blind(struct ns_engine *engine);
-
-/* As SSL_read and SSL_peek. */
-int ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got);
 
 /* Before the program's own SSL_shutdown or write on a connection that was ended with a cut answer:
  * OpenSSL must write nothing to it any more. Does nothing for others. */
@@ -161,7 +167,16 @@ bool ns_engine_reads_by_record(const struct ns_engine *engine);
  * Nothing of the shim touches errno, so it stays as the last of these left it. */
 int ns_engine_real_write(struct ns_engine *engine, const void *bytes, size_t count,
                          size_t *written);
-int ns_engine_real_read(struct ns_engine *engine, void *bytes, size_t count, size_t *got);
+static inline int
+ns_engine_real_read(struct ns_engine *engine, void *bytes, size_t count, size_t *got)
+{
+    if (!engine->plain_read) {
+        return engine->api->SSL_read_ex(engine->ssl, bytes, count, got);
+    }
+    int done = engine->api->SSL_read(engine->ssl, bytes, count < INT_MAX ? (int)count : INT_MAX);
+    *got = done > 0 ? (size_t)done : 0;
+    return done > 0 ? 1 : done;
+}
 
 /* Did OpenSSL stop only because its socket has nothing (or takes nothing) at the moment? Asked of
  * the BIO and not of SSL_get_error, which looks at the error queue, where the host's own old
@@ -207,8 +222,43 @@ bool ns_backlog_keep(struct ns_engine *engine, const uint8_t *bytes, size_t coun
 void ns_backlog_look(struct ns_engine *engine);
 void ns_backlog_catch_up(struct ns_engine *engine);
 
-/* Notes how many bytes may be kept from now on. The reader's, after it has looked at a read. */
+/* Notes how many bytes may be kept from now on: none where anything is due on the connection but
+ * what arrives. The reader's, after it has looked at a read. */
 void ns_backlog_allow(struct ns_engine *engine);
+
+/* --- reading (engine_read.c)
+ * ------------------------------------------------------------------------------------ */
+
+/* Any read. */
+int ns_engine_read_any(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek,
+                       size_t *got);
+
+/* OpenSSL returned this, and so many bytes, in the midst of a stream, and they could not just be
+ * kept. */
+int ns_engine_read_on(struct ns_engine *engine, uint8_t *bytes, size_t count, int result,
+                      size_t came, size_t *got);
+
+/* As SSL_read and SSL_peek. In the midst of a stream, where nearly all reads are, with as little
+ * between the program and OpenSSL as can be: behind a system call each return is a branch that the
+ * processor has forgotten. */
+static inline int
+ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
+{
+    bool midst = __atomic_load_n(&engine->backlog.room, __ATOMIC_RELAXED) > 0;
+    if (!midst || engine->grown || engine->reading || peek) {
+        return ns_engine_read_any(engine, bytes, count, peek, got);
+    }
+    size_t came = 0;
+    engine->reading = true;
+    int result = ns_engine_real_read(engine, bytes, count, &came);
+    if (result > 0 && ns_backlog_keep(engine, bytes, came)) {
+        *got = came;
+    } else {
+        result = ns_engine_read_on(engine, bytes, count, result, came, got);
+    }
+    engine->reading = false;
+    return result;
+}
 
 /* --- HTTP/2 (engine_http2.c) */
 
@@ -218,9 +268,11 @@ int ns_engine_write_http2(struct ns_engine *engine, const uint8_t *bytes, size_t
 /* Puts what the program is to read before anything else into `in`. */
 void ns_engine_give_due_http2(struct ns_engine *engine);
 
-/* Asks OpenSSL for more, as pull in engine_read.c. */
+/* Asks OpenSSL for more, and takes what it gave, as pull and take in engine_read.c. */
 int ns_engine_pull_http2(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek,
                          size_t *in_place);
+int ns_engine_take_http2(struct ns_engine *engine, const uint8_t *bytes, int result, size_t got,
+                         bool peek, size_t *in_place);
 
 /* The answer to this stream's call is to be cut. */
 void ns_engine_cut_http2(struct ns_engine *engine, uint32_t stream,

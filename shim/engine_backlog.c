@@ -16,35 +16,29 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "shim/engine.h"
+#include "shim/hot.h"
 #include "shim/top_up.h"
 
 #define FRAME_HEAD_BYTES 9
 /* Of the size of a chunk that may be kept. */
 #define SIZE_DIGITS_MAX 4
 
-struct ns_backlog {
-    uint32_t bytes;
-    uint32_t stream; /* HTTP/2: whose they are */
-    int64_t since_ns;
-    uint8_t body[NS_BACKLOG_BYTES];
-};
-
 /* --- looking -------------------------------------------------------------------------------- */
 
 void
 ns_backlog_look(struct ns_engine *engine)
 {
-    struct ns_backlog *backlog = engine->backlog;
-    __atomic_store_n(&engine->backlog_room, 0, __ATOMIC_RELAXED);
-    if (backlog == NULL || backlog->bytes == 0) {
+    struct ns_backlog *backlog = &engine->backlog;
+    __atomic_store_n(&backlog->room, 0, __ATOMIC_RELAXED);
+    if (backlog->count == 0) {
         return;
     }
     if (engine->http2 != NULL) {
-        ns_http2_more_body(engine->http2, backlog->stream, backlog->body, backlog->bytes);
+        ns_http2_more_body(engine->http2, backlog->stream, backlog->bytes, backlog->count);
     } else {
-        ns_wire_more_body(engine->wire, backlog->body, backlog->bytes);
+        ns_wire_more_body(engine->wire, backlog->bytes, backlog->count);
     }
-    backlog->bytes = 0;
+    backlog->count = 0;
 }
 
 void
@@ -107,39 +101,42 @@ data_frame(const uint8_t *bytes, size_t count, uint32_t stream)
 static bool
 keep(struct ns_engine *engine, const uint8_t *bytes, size_t count)
 {
-    struct ns_backlog *backlog = engine->backlog;
-    uint32_t kept = backlog->bytes;
+    struct ns_backlog *backlog = &engine->backlog;
+    uint32_t kept = backlog->count;
     while (count > 0) {
         struct part part =
             engine->http2 != NULL ? data_frame(bytes, count, backlog->stream) : chunk(bytes, count);
         if (part.bytes == 0) {
             return false;
         }
-        memcpy(backlog->body + kept, part.body, part.body_bytes);
+        memcpy(backlog->bytes + kept, part.body, part.body_bytes);
         kept += (uint32_t)part.body_bytes;
         bytes += part.bytes;
         count -= part.bytes;
     }
-    backlog->bytes = kept;
+    backlog->count = kept;
     return true;
 }
 
-bool
+static bool
+has_waited(struct ns_backlog *backlog)
+{
+    int64_t now_ns = ns_clock_ns(CLOCK_MONOTONIC_COARSE);
+    backlog->since_ns = backlog->count == 0 ? now_ns : backlog->since_ns;
+    return now_ns - backlog->since_ns >= NS_BACKLOG_NS;
+}
+
+NS_HOT bool
 ns_backlog_keep(struct ns_engine *engine, const uint8_t *bytes, size_t count)
 {
-    if (count > __atomic_load_n(&engine->backlog_room, __ATOMIC_RELAXED) ||
-        !ns_lock_try(&engine->lock)) {
+    struct ns_backlog *backlog = &engine->backlog;
+    if (count > __atomic_load_n(&backlog->room, __ATOMIC_RELAXED) || !ns_lock_try(&engine->lock)) {
         return false;
     }
-    uint32_t room = __atomic_load_n(&engine->backlog_room, __ATOMIC_RELAXED);
-    bool keeps = count <= room;
+    uint32_t room = __atomic_load_n(&backlog->room, __ATOMIC_RELAXED);
+    bool keeps = count <= room && !has_waited(backlog) && keep(engine, bytes, count);
     if (keeps) {
-        struct ns_backlog *backlog = engine->backlog;
-        int64_t now_ns = ns_clock_ns(CLOCK_MONOTONIC_COARSE);
-        backlog->since_ns = backlog->bytes == 0 ? now_ns : backlog->since_ns;
-        keeps = now_ns - backlog->since_ns < NS_BACKLOG_NS && keep(engine, bytes, count);
-        room -= keeps ? (uint32_t)count : 0;
-        __atomic_store_n(&engine->backlog_room, room, __ATOMIC_RELAXED);
+        __atomic_store_n(&backlog->room, room - (uint32_t)count, __ATOMIC_RELAXED);
     }
     ns_unlock(&engine->lock);
     return keeps;
@@ -153,7 +150,8 @@ static const struct ns_wire_call *
 going_on(struct ns_engine *engine, uint32_t *stream)
 {
     *stream = 0;
-    if (engine->broken || engine->blind || ns_bytes_count(&engine->in) > 0) {
+    if (engine->broken || engine->blind || !engine->reads_ahead ||
+        ns_bytes_count(&engine->in) > 0) {
         return NULL;
     }
     if (engine->http2 != NULL) {
@@ -173,18 +171,16 @@ ns_backlog_allow(struct ns_engine *engine)
     uint32_t stream;
     const struct ns_wire_call *call = going_on(engine, &stream);
     uint64_t room = call != NULL ? ns_top_up_room(call) : 0;
-    if (room > 0 && engine->backlog == NULL) {
-        engine->backlog = ns_mem_alloc(sizeof *engine->backlog);
+    struct ns_backlog *backlog = &engine->backlog;
+    if (room > 0 && backlog->bytes == NULL) {
+        backlog->bytes = ns_mem_alloc(NS_BACKLOG_BYTES);
     } else if (room == 0) {
-        ns_mem_free(engine->backlog);
-        engine->backlog = NULL;
+        ns_mem_free(backlog->bytes);
+        backlog->bytes = NULL;
     }
-    if (engine->backlog != NULL) {
-        engine->backlog->stream = stream;
-        room = room < NS_BACKLOG_BYTES ? room : NS_BACKLOG_BYTES;
-    } else {
-        room = 0;
-    }
-    __atomic_store_n(&engine->backlog_room, (uint32_t)room, __ATOMIC_RELAXED);
+    room = room < NS_BACKLOG_BYTES ? room : NS_BACKLOG_BYTES;
+    room = backlog->bytes != NULL ? room : 0;
+    backlog->stream = stream;
+    __atomic_store_n(&backlog->room, (uint32_t)room, __ATOMIC_RELAXED);
     ns_unlock(&engine->lock);
 }

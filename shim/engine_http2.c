@@ -273,26 +273,37 @@ close_reading(struct ns_engine *engine)
 }
 
 int
+ns_engine_take_http2(struct ns_engine *engine, const uint8_t *bytes, int result, size_t got,
+                     bool peek, size_t *in_place)
+{
+    *in_place = 0;
+    if (result <= 0) {
+        bool more = !ns_engine_must_wait(engine, true) && close_reading(engine);
+        return more ? 1 : result;
+    }
+    if (!peek && ns_backlog_keep(engine, bytes, got)) {
+        *in_place = got;
+        return 1;
+    }
+    *in_place = feed(engine, bytes, got, peek);
+    ns_backlog_allow(engine);
+    engine->grown = true;
+    return 1;
+}
+
+int
 ns_engine_pull_http2(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek,
                      size_t *in_place)
 {
     size_t got = 0;
-    *in_place = 0;
     flush_quietly(engine);
     /* A failed read that is not told to the program must not leave its errors behind. */
     bool owes = engine->owes_program;
     bool marked = owes && ns_engine_mark_errors(engine);
     int result = ns_engine_real_read(engine, bytes, count, &got);
-    bool more = result <= 0 && !ns_engine_must_wait(engine, true) && close_reading(engine);
+    int taken = ns_engine_take_http2(engine, bytes, result, got, peek, in_place);
     if (owes) {
-        ns_engine_unmark_errors(engine, marked, more);
+        ns_engine_unmark_errors(engine, marked, result <= 0 && taken > 0);
     }
-    if (result > 0 && !peek && ns_backlog_keep(engine, bytes, got)) {
-        *in_place = got;
-    } else if (result > 0) {
-        *in_place = feed(engine, bytes, got, peek);
-        ns_backlog_allow(engine);
-        engine->grown = true;
-    }
-    return more ? 1 : result;
+    return taken;
 }

@@ -20,6 +20,7 @@
 #include "shim/call.h"
 #include "shim/counters.h"
 #include "shim/denial.h"
+#include "shim/hot.h"
 #include "shim/log.h"
 #include "shim/top_up.h"
 
@@ -417,51 +418,61 @@ tell_progress(struct ns_engine *engine)
     }
 }
 
-/* A failed read that is not told to the program must not leave its errors behind. */
 static int
-read_quietly(struct ns_engine *engine, uint8_t *bytes, size_t count, size_t *got, bool *closed)
+take_http1(struct ns_engine *engine, uint8_t *bytes, int result, size_t got, bool peek,
+           size_t *in_place)
 {
-    bool denials = engine->denials != NULL;
-    bool marked = denials && ns_engine_mark_errors(engine);
-    int result = ns_engine_real_read(engine, bytes, count, got);
-    *closed = result <= 0 && !ns_engine_must_wait(engine, true) && close_reading(engine);
-    if (denials) {
-        ns_engine_unmark_errors(engine, marked, *closed);
+    *in_place = 0;
+    if (result <= 0) {
+        bool closed = !ns_engine_must_wait(engine, true) && close_reading(engine);
+        return closed ? 1 : result;
     }
-    return result;
+    if (engine->ended) { /* a libssl that reads on all the same */
+        return ns_engine_fail(engine);
+    }
+    if (!peek && ns_backlog_keep(engine, bytes, got)) {
+        *in_place = got;
+        return 1;
+    }
+    struct delivery delivery = {.buffer = bytes, .diverted = peek};
+    ns_backlog_catch_up(engine);
+    feed(engine, &delivery, bytes, got);
+    ns_backlog_allow(engine);
+    *in_place = delivery.in_place;
+    engine->grown = true;
+    return 1;
 }
 
 static int
 pull_http1(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *in_place)
 {
     size_t got = 0;
-    bool closed = false;
-    int result = read_quietly(engine, bytes, count, &got, &closed);
-    *in_place = 0;
-    if (closed) {
-        return 1;
+    /* A failed read that is not told to the program must not leave its errors behind. */
+    bool denials = engine->denials != NULL;
+    bool marked = denials && ns_engine_mark_errors(engine);
+    int result = ns_engine_real_read(engine, bytes, count, &got);
+    int taken = take_http1(engine, bytes, result, got, peek, in_place);
+    if (denials) {
+        ns_engine_unmark_errors(engine, marked, result <= 0 && taken > 0);
     }
-    if (result > 0 && engine->ended) { /* a libssl that reads on all the same */
-        return ns_engine_fail(engine);
-    }
-    if (result > 0 && !peek && ns_backlog_keep(engine, bytes, got)) {
-        *in_place = got;
-    } else if (result > 0) {
-        struct delivery delivery = {.buffer = bytes, .diverted = peek};
-        ns_backlog_catch_up(engine);
-        feed(engine, &delivery, bytes, got);
-        ns_backlog_allow(engine);
-        *in_place = delivery.in_place;
-        engine->grown = true;
-    }
-    return result;
+    return taken;
 }
 
 /* --- of both protocols
  * ---------------------------------------------------------------------------- */
 
-/* Asks OpenSSL for more. What the program may have as it came is in place; the rest is in `in`.
- * Returns what OpenSSL did, or 1 where something took the place of that. */
+/* Takes what OpenSSL returned for a read into bytes. What the program may have as it came is in
+ * place; the rest is in `in`. Returns what OpenSSL did, or 1 where something took the place of
+ * that.
+ */
+static int
+take(struct ns_engine *engine, uint8_t *bytes, int result, size_t got, size_t *in_place)
+{
+    return engine->http2 != NULL ? ns_engine_take_http2(engine, bytes, result, got, false, in_place)
+                                 : take_http1(engine, bytes, result, got, false, in_place);
+}
+
+/* Asks OpenSSL for more, and takes it. */
 static int
 pull(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *in_place)
 {
@@ -511,6 +522,19 @@ fill_room(struct ns_engine *engine, uint8_t *bytes, size_t count)
     return got;
 }
 
+/* Of the bytes that came, some are in place: the program has these, and what is in `in` behind them
+ * as far as there is room. Returns whether it has anything. */
+static bool
+hand_over(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t in_place,
+          size_t *got)
+{
+    *got = in_place;
+    if (!peek && in_place > 0 && in_place < count && ns_bytes_count(&engine->in) > 0) {
+        *got += give(engine, bytes + in_place, count - in_place, false);
+    }
+    return in_place > 0;
+}
+
 static int
 read_one(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
 {
@@ -535,11 +559,7 @@ read_one(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size
         if (result <= 0) {
             return result;
         }
-        if (in_place > 0) {
-            *got = in_place;
-            if (!peek && in_place < count && ns_bytes_count(&engine->in) > 0) {
-                *got += give(engine, bytes + in_place, count - in_place, false);
-            }
+        if (hand_over(engine, bytes, count, peek, in_place, got)) {
             return 1;
         }
     }
@@ -570,7 +590,7 @@ read_governed(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek,
 }
 
 int
-ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
+ns_engine_read_any(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek, size_t *got)
 {
     if (engine->reading && peek) {
         int result =
@@ -601,7 +621,19 @@ ns_engine_read(struct ns_engine *engine, uint8_t *bytes, size_t count, bool peek
     return result;
 }
 
-size_t
+int
+ns_engine_read_on(struct ns_engine *engine, uint8_t *bytes, size_t count, int result, size_t came,
+                  size_t *got)
+{
+    size_t in_place;
+    result = take(engine, bytes, result, came, &in_place);
+    if (result > 0 && !hand_over(engine, bytes, count, false, in_place, got)) {
+        result = read_one(engine, bytes, count, false, got);
+    }
+    return result;
+}
+
+NS_HOT size_t
 ns_engine_pending(const struct ns_engine *engine)
 {
     return ns_bytes_count(&engine->in) +

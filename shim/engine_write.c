@@ -429,6 +429,7 @@ ns_engine_write(struct ns_engine *engine, const uint8_t *bytes, size_t count, si
     ns_backlog_catch_up(engine);
     result = ns_engine_speaks_http2(engine) ? ns_engine_write_http2(engine, bytes, count, written)
                                             : write_http1(engine, bytes, count, written);
+    ns_backlog_catch_up(engine); /* the next read looks for what became due */
     engine->writing = false;
     return result;
 }

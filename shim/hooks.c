@@ -17,6 +17,7 @@
 #include "shim/connections.h"
 #include "shim/counters.h"
 #include "shim/gate.h"
+#include "shim/hot.h"
 #include "shim/log.h"
 #include "shim/process.h"
 #include "shim/resolve.h"
@@ -116,23 +117,9 @@ adopt(struct ns_engine *engine)
     }
 }
 
-struct ns_target
-ns_hook_aim(SSL *ssl, const void *caller)
+static inline struct ns_target
+aim_at(const struct ns_connection *connection, bool ready)
 {
-    bool ready = ns_process_ready();
-    struct ns_connection *connection = ns_connection_find(ssl);
-    if (connection == NULL) {
-        const struct ns_openssl *api = ns_resolve(ssl, caller);
-        if (api == NULL) {
-            return (struct ns_target){api, NULL};
-        }
-        end_forgotten();
-        bool fails;
-        connection = meet(ssl, api, ready, &fails);
-        if (connection == NULL) {
-            return (struct ns_target){fails ? NULL : api, NULL};
-        }
-    }
     struct ns_engine *engine = connection->engine;
     if (engine == NULL || !ready || ns_engine_is_done(engine)) {
         return (struct ns_target){connection->api, NULL};
@@ -141,7 +128,31 @@ ns_hook_aim(SSL *ssl, const void *caller)
     return (struct ns_target){connection->api, engine};
 }
 
-struct ns_target
+__attribute__((noinline)) static struct ns_target
+aim_first(SSL *ssl, const void *caller, bool ready)
+{
+    const struct ns_openssl *api = ns_resolve(ssl, caller);
+    if (api == NULL) {
+        return (struct ns_target){api, NULL};
+    }
+    end_forgotten();
+    bool fails;
+    const struct ns_connection *connection = meet(ssl, api, ready, &fails);
+    if (connection == NULL) {
+        return (struct ns_target){fails ? NULL : api, NULL};
+    }
+    return aim_at(connection, ready);
+}
+
+NS_HOT struct ns_target
+ns_hook_aim(SSL *ssl, const void *caller)
+{
+    bool ready = ns_process_ready();
+    const struct ns_connection *connection = ns_connection_find(ssl);
+    return connection != NULL ? aim_at(connection, ready) : aim_first(ssl, caller, ready);
+}
+
+NS_HOT struct ns_target
 ns_hook_aim_known(const SSL *ssl, const void *caller)
 {
     bool ready = ns_process_ready();
@@ -283,9 +294,8 @@ SSL_write_early_data(SSL *ssl, const void *bytes, size_t count, size_t *written)
 /* --- reading
  * -------------------------------------------------------------------------------------- */
 
-int
-ns_hook_read(struct ns_engine *engine, void *bytes, size_t count, bool peek, bool plain,
-             size_t *got)
+static inline int
+read_by(struct ns_engine *engine, void *bytes, size_t count, bool peek, bool plain, size_t *got)
 {
     const struct ns_engine *outside = inside;
     bool plain_outside = engine->plain_read;
@@ -299,8 +309,15 @@ ns_hook_read(struct ns_engine *engine, void *bytes, size_t count, bool peek, boo
     return result;
 }
 
+int
+ns_hook_read(struct ns_engine *engine, void *bytes, size_t count, bool peek, bool plain,
+             size_t *got)
+{
+    return read_by(engine, bytes, count, peek, plain, got);
+}
+
 NS_HOOK int SSL_read(SSL *ssl, void *bytes, int count);
-NS_HOOK int
+NS_HOOK NS_HOT int
 SSL_read(SSL *ssl, void *bytes, int count)
 {
     struct ns_target target = ns_hook_aim(ssl, NS_CALLER);
@@ -311,12 +328,12 @@ SSL_read(SSL *ssl, void *bytes, int count)
         return target.api->SSL_read(ssl, bytes, count);
     }
     size_t got = 0;
-    int result = ns_hook_read(target.engine, bytes, (size_t)count, false, true, &got);
+    int result = read_by(target.engine, bytes, (size_t)count, false, true, &got);
     return result > 0 ? (int)got : result;
 }
 
 NS_HOOK int SSL_read_ex(SSL *ssl, void *bytes, size_t count, size_t *got);
-NS_HOOK int
+NS_HOOK NS_HOT int
 SSL_read_ex(SSL *ssl, void *bytes, size_t count, size_t *got)
 {
     struct ns_target target = ns_hook_aim(ssl, NS_CALLER);
@@ -326,7 +343,7 @@ SSL_read_ex(SSL *ssl, void *bytes, size_t count, size_t *got)
     if (target.engine == NULL || count == 0) {
         return target.api->SSL_read_ex(ssl, bytes, count, got);
     }
-    return ns_hook_read(target.engine, bytes, count, false, false, got) > 0;
+    return read_by(target.engine, bytes, count, false, false, got) > 0;
 }
 
 NS_HOOK int SSL_peek(SSL *ssl, void *bytes, int count);
@@ -341,7 +358,7 @@ SSL_peek(SSL *ssl, void *bytes, int count)
         return target.api->SSL_peek(ssl, bytes, count);
     }
     size_t got = 0;
-    int result = ns_hook_read(target.engine, bytes, (size_t)count, true, true, &got);
+    int result = read_by(target.engine, bytes, (size_t)count, true, true, &got);
     return result > 0 ? (int)got : result;
 }
 
@@ -356,7 +373,7 @@ SSL_peek_ex(SSL *ssl, void *bytes, size_t count, size_t *got)
     if (target.engine == NULL || count == 0) {
         return target.api->SSL_peek_ex(ssl, bytes, count, got);
     }
-    return ns_hook_read(target.engine, bytes, count, true, false, got) > 0;
+    return read_by(target.engine, bytes, count, true, false, got) > 0;
 }
 
 /* Early data of a client, read by a server: servers are not governed. */
@@ -372,7 +389,7 @@ SSL_read_early_data(SSL *ssl, void *bytes, size_t count, size_t *got)
 }
 
 NS_HOOK int SSL_pending(const SSL *ssl);
-NS_HOOK int
+NS_HOOK NS_HOT int
 SSL_pending(const SSL *ssl)
 {
     struct ns_target target = ns_hook_aim_known(ssl, NS_CALLER);
@@ -385,7 +402,7 @@ SSL_pending(const SSL *ssl)
 }
 
 NS_HOOK int SSL_has_pending(const SSL *ssl);
-NS_HOOK int
+NS_HOOK NS_HOT int
 SSL_has_pending(const SSL *ssl)
 {
     struct ns_target target = ns_hook_aim_known(ssl, NS_CALLER);

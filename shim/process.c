@@ -11,6 +11,7 @@
 
 #include "shim/connections.h"
 #include "shim/counters.h"
+#include "shim/hot.h"
 #include "shim/link.h"
 #include "shim/lock.h"
 #include "shim/log.h"
@@ -144,7 +145,7 @@ make_ready(void)
     return ready;
 }
 
-bool
+NS_HOT bool
 ns_process_ready(void)
 {
     uint32_t *word = __atomic_load_n(&state, __ATOMIC_ACQUIRE);

@@ -48,10 +48,9 @@ struct bench_program {
     pid_t pid;
 };
 
-/* Starts a program, governed by this collector or not, with an open descriptor as its number 3 (or
- * none: -1). */
+/* Starts a program, governed by this collector or not. */
 struct bench_program bench_start(const struct bench_collector *collector, bool governed,
-                                 const char *const arguments[], int fd);
+                                 const char *const arguments[]);
 /* Fills values with the numbers that it prints, one a line; there must be so many. Returns the time
  * of the processor that it used as a whole. */
 int64_t bench_finish(const struct bench_program *program, int64_t *values, size_t count);
@@ -84,8 +83,9 @@ void bench_calls_print(struct bench_calls *calls, const char *name);
 
 /* --- the provider --------------------------------------------------------------------------- */
 
-/* The host that clients name. */
+/* The host that clients name, and one that is nobody's whose calls are governed. */
 #define BENCH_HOST "api.openai.com"
+#define BENCH_OTHER_HOST "api.example.com"
 #define BENCH_EVENT_BYTES_MAX 8192
 
 /* A context with a certificate for BENCH_HOST that it signs itself; h2: takes HTTP/2 where the
@@ -105,23 +105,19 @@ struct bench_answer {
     size_t stream_bytes; /* of the stream as a whole, about */
     size_t waiting;      /* HTTP/2: so many requests stay without an answer until more come */
     long pause_ns; /* before each record of a stream: its reader has read the last and sleeps */
-    /* NULL, or two providers send their streams record by record in turns, in memory that they
-     * share: the next when the reader of the last has read all of it, and sleeps. */
-    struct bench_turns *turns;
-    unsigned side;
-    int reader_fd; /* the reader's end of this connection */
+    /* NULL, or what the reader uses while it has streams is noted there, in memory that is shared.
+     */
+    struct bench_watch *watch;
 };
 
-struct bench_turns {
-    int last; /* the side that has sent */
-    bool streaming[2];
+/* A program that calls BENCH_HOST and BENCH_OTHER_HOST, which are the same provider. */
+struct bench_watch {
+    pid_t reader;
+    int64_t used_ns[2]; /* of the processor, in streams of the other host, and of BENCH_HOST */
 };
 
-/* Accepts a connection that is there, and answers its requests, in a process of its own. */
-pid_t bench_serve_fd(bool h2, int fd, const struct bench_answer *answer);
-
-/* The same for every connection to a port of 127.0.0.1, by processes of their own. Returns the
- * first one's id, for bench_end. */
+/* Accepts every connection to a port of 127.0.0.1, and answers its requests, in processes of their
+ * own. Returns the first one's id, for bench_end. */
 pid_t bench_serve_port(bool h2, const struct bench_answer *answer, uint16_t *port);
 void bench_end(pid_t pid);
 
@@ -141,9 +137,7 @@ const char *bench_request_body(bool stream);
 
 /* Writes all. */
 void bench_write(SSL *ssl, const void *bytes, size_t count);
-/* A stream begins or ends that takes turns. */
-void bench_stream(const struct bench_answer *answer, bool begins);
-/* Writes a record of a stream, in its turn. */
+/* Writes a record of a stream, behind its pause. */
 void bench_write_record(SSL *ssl, const struct bench_answer *answer, const void *bytes,
                         size_t count);
 /* Reads what there is. Returns 0 at the end and, without `wait`, where there is nothing yet. */

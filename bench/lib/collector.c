@@ -78,8 +78,7 @@ govern(const struct bench_collector *collector, bool governed)
 }
 
 struct bench_program
-bench_start(const struct bench_collector *collector, bool governed, const char *const arguments[],
-            int fd)
+bench_start(const struct bench_collector *collector, bool governed, const char *const arguments[])
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) {
@@ -88,9 +87,6 @@ bench_start(const struct bench_collector *collector, bool governed, const char *
     struct bench_program program = {.name = arguments[0], .output = ends[0], .pid = fork()};
     if (program.pid == 0) {
         dup2(ends[1], 1);
-        if (fd >= 0) {
-            dup2(fd, 3);
-        }
         govern(collector, governed);
         execvp(arguments[0], (char *const *)arguments);
         _exit(127);
@@ -136,7 +132,7 @@ int64_t
 bench_run(const struct bench_collector *collector, bool governed, const char *const arguments[],
           int64_t *values, size_t count)
 {
-    struct bench_program program = bench_start(collector, governed, arguments, -1);
+    struct bench_program program = bench_start(collector, governed, arguments);
     return bench_finish(&program, values, count);
 }
 

@@ -88,9 +88,7 @@ answer_stream(struct bench_h2 *h2, int32_t id)
                                : new_body(NULL, bench_chat_answer, bench_chat_answer_bytes);
     nghttp2_data_provider data = {.source.ptr = body, .read_callback = give_body};
     nghttp2_session_set_stream_user_data(h2->session, id, body);
-    if (stream && h2->streams++ == 0) {
-        bench_stream(answer, true);
-    }
+    h2->streams += stream;
     if (nghttp2_submit_response(h2->session, id, fields, stream ? 3 : 4, &data) != 0) {
         bench_fail("nghttp2_submit_response");
     }
@@ -165,9 +163,7 @@ on_close(nghttp2_session *session, int32_t id, uint32_t error, void *context)
         bench_fail("a stream was reset");
     }
     h2->answers++;
-    if (h2->streams > 0 && --h2->streams == 0) {
-        bench_stream(h2->answer, false);
-    }
+    h2->streams -= h2->streams > 0;
     return 0;
 }
 

@@ -14,14 +14,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-/* Longer than any reader here looks at a record, and short enough to let a benchmark end. */
-#define READER_NS 20000
+/* Longer than any reader here looks at a record. */
+#define PAUSE_BEFORE_NS 2000000
+#define WATCHED_FROM 8
 
 const char bench_chat_answer[] =
     "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1700000000,"
@@ -97,10 +97,43 @@ token_event(size_t event_bytes, size_t number, char text[BENCH_EVENT_BYTES_MAX])
     return used;
 }
 
+static void
+pause_for(long ns)
+{
+    struct timespec time = {.tv_nsec = ns};
+    nanosleep(&time, NULL);
+}
+
+/* The connection of this process is to BENCH_HOST. */
+static bool named;
+
+static int64_t
+used_by(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec time;
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &time) != 0) {
+        bench_fail("a reader's clock");
+    }
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+/* Before an event of a stream: from some of the first on to its last, what the reader uses of the
+ * processor is noted. */
+static void
+watch(const struct bench_answer *answer, bool begins)
+{
+    pause_for(PAUSE_BEFORE_NS); /* the reader sleeps */
+    answer->watch->used_ns[named] += used_by(answer->watch->reader) * (begins ? -1 : 1);
+}
+
 size_t
 bench_event(const struct bench_answer *answer, size_t number, char text[BENCH_EVENT_BYTES_MAX])
 {
     size_t events = answer->stream_bytes / answer->event_bytes;
+    if (answer->watch != NULL && (number == WATCHED_FROM || number == events)) {
+        watch(answer, number == WATCHED_FROM);
+    }
     if (number < events) {
         return token_event(answer->event_bytes, number, text);
     }
@@ -229,51 +262,13 @@ bench_write(SSL *ssl, const void *bytes, size_t count)
     }
 }
 
-static void
-pause_for(long ns)
-{
-    struct timespec time = {.tv_nsec = ns};
-    nanosleep(&time, NULL);
-}
-
-/* Until the reader has read all, and had time to look at it and sleep. */
-static void
-await_reader(int fd)
-{
-    int unread = 0;
-    do { /* at least once */
-        pause_for(READER_NS);
-    } while (ioctl(fd, FIONREAD, &unread) == 0 && unread > 0);
-    pause_for(READER_NS);
-}
-
 void
 bench_write_record(SSL *ssl, const struct bench_answer *answer, const void *bytes, size_t count)
 {
-    struct bench_turns *turns = answer->turns;
-    if (turns == NULL) {
-        if (answer->pause_ns > 0) {
-            pause_for(answer->pause_ns);
-        }
-        bench_write(ssl, bytes, count);
-        return;
-    }
-    unsigned me = answer->side, other = 1 - me;
-    while (__atomic_load_n(&turns->last, __ATOMIC_ACQUIRE) == (int)me &&
-           __atomic_load_n(&turns->streaming[other], __ATOMIC_ACQUIRE)) {
-        pause_for(READER_NS);
+    if (answer->pause_ns > 0) {
+        pause_for(answer->pause_ns);
     }
     bench_write(ssl, bytes, count);
-    await_reader(answer->reader_fd);
-    __atomic_store_n(&turns->last, (int)me, __ATOMIC_RELEASE);
-}
-
-void
-bench_stream(const struct bench_answer *answer, bool begins)
-{
-    if (answer->turns != NULL) {
-        __atomic_store_n(&answer->turns->streaming[answer->side], begins, __ATOMIC_RELEASE);
-    }
 }
 
 size_t
@@ -322,7 +317,6 @@ stream_http1(SSL *ssl, const struct bench_answer *answer)
     static struct chunks chunks;
     char event[BENCH_EVENT_BYTES_MAX];
     size_t event_bytes;
-    bench_stream(answer, true);
     bench_write_record(ssl, answer, head, sizeof head - 1);
     for (size_t i = 0; (event_bytes = bench_event(answer, i, event)) > 0; i++) {
         if (chunks.bytes > 0 && chunks.bytes + event_bytes + 16 > answer->record_bytes) {
@@ -337,7 +331,6 @@ stream_http1(SSL *ssl, const struct bench_answer *answer)
     memcpy(chunks.text + chunks.bytes, "0\r\n\r\n", 5);
     bench_write_record(ssl, answer, chunks.text, chunks.bytes + 5);
     chunks.bytes = 0;
-    bench_stream(answer, false);
 }
 
 static void
@@ -386,6 +379,8 @@ serve_socket(SSL_CTX *context, int fd, const struct bench_answer *answer)
     while ((result = SSL_accept(ssl)) != 1) {
         await(ssl, result, "SSL_accept");
     }
+    const char *host = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    named = host != NULL && strcmp(host, BENCH_HOST) == 0;
     SSL_get0_alpn_selected(ssl, &protocol, &protocol_bytes);
     if (protocol_bytes == 2) {
         struct bench_h2 *h2 = bench_h2_new(ssl, answer);
@@ -397,19 +392,6 @@ serve_socket(SSL_CTX *context, int fd, const struct bench_answer *answer)
         bench_serve(ssl, answer);
     }
     SSL_free(ssl);
-}
-
-pid_t
-bench_serve_fd(bool h2, int fd, const struct bench_answer *answer)
-{
-    pid_t pid = fork();
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        prctl(PR_SET_TIMERSLACK, 1);
-        serve_socket(bench_server_context(h2), fd, answer);
-        _exit(0);
-    }
-    return pid;
 }
 
 pid_t

@@ -1,23 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Reads streams with the official package of OpenAI under Node and prints the time of the processor
- * that this took the process, in ns.
+ * Reads streams with the official package of OpenAI under Node, in turns from a host that is no
+ * provider and from OpenAI's, and prints the time of the processor that each took the process, in
+ * ns: as many calls as there were, all as dear as the median.
  *
  * usage: node stream_client.mjs PORT CALLS HTTP2 (0 or 1) NODE_MODULES
  */
 const [port, calls, h2, modules] = process.argv.slice(2);
 const WARM_UP = 2;
-const HOST = "api.openai.com";
+const HOSTS = ["api.example.com", "api.openai.com"];
 
 const { Agent } = await import(`${modules}/undici/index.js`);
 const { OpenAI } = await import(`${modules}/openai/index.mjs`);
 const lookup = (host, options, callback) => callback(null, [{ address: "127.0.0.1", family: 4 }]);
-const dispatcher = new Agent({ allowH2: h2 === "1",
-    connect: { servername: HOST, rejectUnauthorized: false, lookup } });
-const sdk = new OpenAI({ apiKey: "sk-bench-0001", baseURL: `https://${HOST}:${port}/v1`,
-    maxRetries: 0, fetchOptions: { dispatcher } });
+const sdks = HOSTS.map((servername) => {
+    const dispatcher = new Agent({ allowH2: h2 === "1",
+        connect: { servername, rejectUnauthorized: false, lookup } });
+    return new OpenAI({ apiKey: "sk-bench-0001", baseURL: `https://${servername}:${port}/v1`,
+        maxRetries: 0, fetchOptions: { dispatcher } });
+});
 
-async function call() {
+async function call(sdk) {
+    const before = process.cpuUsage();
     const stream = await sdk.chat.completions.create({ model: "gpt-4o-mini", stream: true,
         stream_options: { include_usage: true },
         messages: [{ role: "user", content: "What is a margin? Take your time." }] });
@@ -28,15 +32,20 @@ async function call() {
     if (text === "") {
         throw new Error("no answer");
     }
+    const used = process.cpuUsage(before);
+    return (used.user + used.system) * 1000;
 }
 
 for (let i = 0; i < WARM_UP; i++) {
-    await call();
+    await call(sdks[0]);
+    await call(sdks[1]);
 }
-const before = process.cpuUsage();
-for (let i = 0; i < Number(calls); i++) {
-    await call();
+const usedNs = [[], []];
+for (let turn = 0; turn < Number(calls) * 2; turn++) {
+    const which = (turn + (turn >> 1)) % 2;
+    usedNs[which].push(await call(sdks[which]));
 }
-const used = process.cpuUsage(before);
-console.log((used.user + used.system) * 1000);
+for (const ofHost of usedNs) {
+    console.log(ofHost.sort((a, b) => a - b)[ofHost.length >> 1] * ofHost.length);
+}
 process.exit(0);

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads streams with the official package of OpenAI and prints the time of the processor that this
-took the process, in ns.
+"""Reads streams with the official package of OpenAI, in turns from a host that is no provider and
+from OpenAI's, and prints the time of the processor that each took the process, in ns: as many
+calls as there were, all as dear as the median.
 
 usage: stream_client.py PORT CALLS HTTP2 (0 or 1)
 """
 import socket
+import statistics
 import sys
 import time
 
@@ -12,31 +14,37 @@ import openai
 
 PORT, CALLS, HTTP2 = (int(argument) for argument in sys.argv[1:])
 WARM_UP = 2
-HOST = "api.openai.com"
+HOSTS = "api.example.com", "api.openai.com"
 LOOK_UP = socket.getaddrinfo
 
 
 def on_loopback(host, *more, **named):
-    return LOOK_UP("127.0.0.1" if host in (HOST, HOST.encode()) else host, *more, **named)
+    name = host.decode() if isinstance(host, bytes) else host
+    return LOOK_UP("127.0.0.1" if name in HOSTS else host, *more, **named)
 
 
 socket.getaddrinfo = on_loopback
-SDK = openai.OpenAI(api_key="sk-bench-0001", base_url=f"https://{HOST}:{PORT}/v1", max_retries=0,
-                    http_client=openai.DefaultHttpxClient(verify=False, http2=HTTP2 == 1))
+SDKS = [openai.OpenAI(api_key="sk-bench-0001", base_url=f"https://{host}:{PORT}/v1", max_retries=0,
+                      http_client=openai.DefaultHttpxClient(verify=False, http2=HTTP2 == 1))
+        for host in HOSTS]
 
 
-def call():
-    stream = SDK.chat.completions.create(
+def call(sdk):
+    before = time.process_time_ns()
+    stream = sdk.chat.completions.create(
         model="gpt-4o-mini", stream=True, stream_options={"include_usage": True},
         messages=[{"role": "user", "content": "What is a margin? Take your time."}])
     text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
     if not text:
         sys.exit("no answer")
+    return time.process_time_ns() - before
 
 
 for _ in range(WARM_UP):
-    call()
-before = time.process_time_ns()
-for _ in range(CALLS):
-    call()
-print(time.process_time_ns() - before)
+    for of_host in SDKS:
+        call(of_host)
+used_ns = [], []
+for turn in range(CALLS * 2):
+    which = (turn + turn // 2) % 2
+    used_ns[which].append(call(SDKS[which]))
+print(*(int(statistics.median(calls) * CALLS) for calls in used_ns), sep="\n")
