@@ -21,6 +21,7 @@
 
 struct request {
     const char *limit, *period, *policy, *reserve, *on_unreachable, *deny_status;
+    const char *finalize_reserve;
     bool json;
     int64_t limit_nanousd;
 };
@@ -63,21 +64,36 @@ check_words(const struct ns_command *command, const struct request *request)
 }
 
 static int
-check_limit(const struct ns_command *command, struct request *request)
+check_amount(const struct ns_command *command, const char *option, const char *text,
+             int64_t *nanousd)
 {
+    int error = ns_money_parse(text, strlen(text), nanousd);
+    const char *why = error == -EDOM     ? "more than 9 decimal places"
+                      : error == -ERANGE ? "too large"
+                      : error != 0       ? "not an amount like 25 or 0.5"
+                      : text[0] == '-'   ? "negative"
+                                         : NULL;
+    return why != NULL ? ns_complain_usage(command, "%s %s: %s", option, text, why) : -1;
+}
+
+static int
+check_amounts(const struct ns_command *command, struct request *request)
+{
+    int64_t kept_nanousd = 0;
     if (request->limit == NULL || request->period == NULL) {
         return ns_complain_usage(command, "set needs --limit USD and --period PERIOD");
     }
-    int error = ns_money_parse(request->limit, strlen(request->limit), &request->limit_nanousd);
-    const char *why = error == -EDOM             ? "more than 9 decimal places"
-                      : error == -ERANGE         ? "too large"
-                      : error != 0               ? "not an amount like 25 or 0.5"
-                      : request->limit[0] == '-' ? "negative"
-                                                 : NULL;
-    if (why != NULL) {
-        return ns_complain_usage(command, "--limit %s: %s", request->limit, why);
+    int code = check_amount(command, "--limit", request->limit, &request->limit_nanousd);
+    if (code < 0 && request->finalize_reserve != NULL) {
+        code =
+            check_amount(command, "--finalize-reserve", request->finalize_reserve, &kept_nanousd);
     }
-    return -1;
+    if (code < 0 && kept_nanousd > 0 && kept_nanousd >= request->limit_nanousd) {
+        return ns_complain_usage(
+            command, "--finalize-reserve %s is a part of the limit: it must be below %s",
+            request->finalize_reserve, request->limit);
+    }
+    return code;
 }
 
 static const char *
@@ -122,6 +138,7 @@ check_entity(const struct ns_command *command, const char *entity)
 static const char table_columns[] =
     "entity, period, trim_scale(limit_usd) as limit_usd, trim_scale(spent_usd) as spent_usd,"
     " trim_scale(held_usd) as held_usd, trim_scale(remaining_usd) as remaining_usd,"
+    " trim_scale(finalize_reserve_usd) as \"to finalize\","
     " coalesce(to_char(period_end, case when period = 'hour' then 'YYYY-MM-DD HH24:MI'"
     " else 'YYYY-MM-DD' end), 'never') as \"ends (UTC)\", policy";
 
@@ -179,12 +196,14 @@ print_changed(PGconn *database, const char *entity)
 
 static const char set_sql[] =
     "insert into nullspend.budgets as b"
-    " (entity, period, policy, reserve, on_unreachable, deny_status, limit_nanousd)"
+    " (entity, period, policy, reserve, on_unreachable, deny_status, limit_nanousd,"
+    " finalize_reserve_usd)"
     " values ($1, $2, coalesce($3, 'hard'), coalesce($4, 'typical'), coalesce($5, 'allow'),"
-    " coalesce($6::integer, 0), $7::bigint)"
+    " coalesce($6::integer, 0), $7::bigint, coalesce($8::numeric, 0))"
     " on conflict (entity, period) do update set policy = coalesce($3, b.policy),"
     " reserve = coalesce($4, b.reserve), on_unreachable = coalesce($5, b.on_unreachable),"
-    " deny_status = coalesce($6::integer, b.deny_status), limit_nanousd = $7::bigint";
+    " deny_status = coalesce($6::integer, b.deny_status), limit_nanousd = $7::bigint,"
+    " finalize_reserve_usd = coalesce($8::numeric, b.finalize_reserve_usd)";
 
 static const char rm_sql[] = "delete from nullspend.budgets"
                              " where entity = $1 and ($2::text is null or period = $2)";
@@ -276,7 +295,7 @@ set_budget(const struct ns_command *command, const char *entity, struct request 
     char limit[32], short_limit[NS_MONEY_TEXT_BYTES];
     PGconn *database;
     int changed;
-    int code = check_limit(command, request);
+    int code = check_amounts(command, request);
     if (code >= 0) {
         return code;
     }
@@ -289,11 +308,12 @@ set_budget(const struct ns_command *command, const char *entity, struct request 
         request->on_unreachable,
         automatic ? "0" : request->deny_status,
         limit,
+        request->finalize_reserve,
     };
     snprintf(limit, sizeof limit, "%" PRId64, request->limit_nanousd);
     code = ns_database_open_for_change(&database);
     if (code == NS_EXIT_DONE) {
-        code = change(database, set_sql, 7, parameters, &changed);
+        code = change(database, set_sql, 8, parameters, &changed);
     }
     if (code == NS_EXIT_DONE && request->json) {
         code = print_changed(database, entity);
@@ -360,7 +380,8 @@ check_taken(const struct ns_command *command, const struct verb *verb,
             const struct request *request)
 {
     bool limits = request->limit != NULL || request->policy != NULL || request->reserve != NULL ||
-                  request->on_unreachable != NULL || request->deny_status != NULL;
+                  request->on_unreachable != NULL || request->deny_status != NULL ||
+                  request->finalize_reserve != NULL;
     if ((limits && (verb->takes & TAKES_LIMITS) == 0) ||
         (request->period != NULL && (verb->takes & TAKES_PERIOD) == 0)) {
         return ns_complain_usage(command, "%s does not take one of these options", verb->name);
@@ -380,6 +401,7 @@ ns_budget_main(const struct ns_command *command, int argc, char **argv)
         {.name = "--reserve", .value = &request.reserve},
         {.name = "--on-unreachable", .value = &request.on_unreachable},
         {.name = "--deny-status", .value = &request.deny_status},
+        {.name = "--finalize-reserve", .value = &request.finalize_reserve},
         {.name = "--json", .flag = &request.json},
     };
     int code = ns_arguments_read(command, argc, argv, options, sizeof options / sizeof options[0],

@@ -93,6 +93,8 @@ const struct ns_command ns_commands[] = {
         "                            a call can cost (typical)\n"
         "  --on-unreachable WHAT     allow or deny where the collector cannot be asked (allow)\n"
         "  --deny-status STATUS      auto, 402, 403 or 429: HTTP status of a denial (auto)\n"
+        "  --finalize-reserve USD    a part of the limit that only calls with the header\n"
+        "                            X-NullSpend-Finalize: 1 may use, to end their work (0)\n"
         "  --json                    one array, the columns of nullspend.budget_status\n"
         "\n"
         "Options that are not given keep what they were.\n"

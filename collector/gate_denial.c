@@ -7,7 +7,7 @@
 #include "collector/gate.h"
 
 /* An entity twice and the numbers must fit 512 bytes. */
-#define ENTITY_SHOWN_BYTES 120
+#define ENTITY_SHOWN_BYTES 90
 
 /* Cuts between characters of UTF-8. */
 static void
@@ -36,13 +36,21 @@ ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *number
     ns_money_format_short(numbers->held_nanousd, held);
     ns_money_format_short(numbers->limit_nanousd, limit);
     ns_money_format_short(numbers->needed_nanousd, needed);
+    char kept[NS_MONEY_TEXT_BYTES + 32] = "";
+    if (numbers->finalize_nanousd > 0) {
+        char amount[NS_MONEY_TEXT_BYTES];
+        ns_money_format_short(numbers->finalize_nanousd, amount);
+        snprintf(kept, sizeof kept, " ($%s of it to finalize)",
+                 amount);
+    }
     const char *period = ns_period_name(numbers->period);
-    int count = snprintf(
-        gate->denial_text, sizeof gate->denial_text,
-        "nullspend: %s has spent $%s and holds $%s of its $%s %s budget; this %s $%s%s. Raise it: "
-        "nullspend budget set %s --limit USD --period %s",
-        entity, spent, held, limit, period, cut ? "answer needs" : "call needs up to", needed,
-        cut ? " more, and ends here" : ". Request not sent", entity, period);
+    int count = snprintf(gate->denial_text, sizeof gate->denial_text,
+                         "nullspend: %s has spent $%s and holds $%s of its $%s %s budget%s; this "
+                         "%s $%s%s. Raise it: "
+                         "nullspend budget set %s --limit USD --period %s",
+                         entity, spent, held, limit, period, kept,
+                         cut ? "answer needs" : "call needs up to", needed,
+                         cut ? " more, and ends here" : ". Request not sent", entity, period);
     size_t room = sizeof gate->denial_text;
     return (struct ns_text){gate->denial_text,
                             (uint32_t)((size_t)count < room ? (size_t)count : room - 1)};

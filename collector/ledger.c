@@ -76,10 +76,12 @@ needed_nanousd(const struct ns_budget *budget, const struct ns_ledger_reserve *r
 }
 
 static bool
-is_over(const struct ns_budget *budget, const struct ns_counter *view, int64_t needed)
+is_over(const struct ns_budget *budget, bool finalize, const struct ns_counter *view,
+        int64_t needed)
 {
     int64_t used = ns_money_add(view->spent_nanousd, view->held_nanousd);
-    return budget->limit_nanousd == 0 || ns_money_add(used, needed) > budget->limit_nanousd;
+    return budget->limit_nanousd == 0 ||
+           ns_money_add(used, needed) > ns_budget_limit(budget, finalize);
 }
 
 /* Judges a reserve: fills the effect; returns whether it is to be held. */
@@ -98,7 +100,7 @@ reserve_judge(const struct ns_ledger *l, const struct ns_ledger_reserve *reserve
             effect->result = NS_LEDGER_FULL;
             return false;
         }
-        if (is_over(budget, &view, needed)) {
+        if (is_over(budget, reserve->finalize, &view, needed)) {
             denied = ns_budget_is_firm(budget, reserve->mode);
             over = denied || over == NS_NONE ? i : over;
         }
@@ -109,6 +111,9 @@ reserve_judge(const struct ns_ledger *l, const struct ns_ledger_reserve *reserve
                          &effect->denied_by);
         effect->denied_by.needed_nanousd =
             needed_nanousd(&ns_budget_at(l, m->budget)->budget, reserve);
+        if (reserve->finalize) {
+            effect->denied_by.finalize_nanousd = 0;
+        }
         effect->would_deny = !denied;
     }
     effect->matched = matches->count;
@@ -124,6 +129,7 @@ reserve_hold(struct ns_ledger *l, const struct ns_ledger_reserve *reserve,
     uint32_t number = ns_hold_open(l, &reserve->call_id, &reserve->owner, matches->count, more);
     struct ns_hold *hold = ns_hold_at(l, number);
     hold->lost_nanousd = reserve->lost_nanousd;
+    hold->finalize = reserve->finalize;
     effect->firm_nanousd = INT64_MAX;
     for (uint32_t i = 0; i < matches->count; i++) {
         const struct ns_match *m = &matches->match[i];

@@ -6,8 +6,9 @@
  *
  * Invariants (docs/ledger.md), asserted after every event in debug builds and by the simulation:
  *   - a reserve holds on every matching budget or on none, and so does a top-up;
- *   - hard budgets: spent + held never passes the limit by a reserve or a top-up, only by a settle
- *     above its hold, and then by exactly the overshoot counted;
+ *   - hard budgets: spent + held never passes the limit by a reserve or a top-up (of a call that
+ * does not finalize: the limit less what is kept for those), only by a settle above its hold, and
+ * then by exactly the overshoot counted;
  *   - a hold ends once: settled, voided or lost; a lost one may be corrected once, by a late report
  *     or a late word that its request never left;
  *   - a hold and its settlement belong to the period in which it was opened;
@@ -44,7 +45,9 @@ struct ns_budget {
     uint8_t on_unreachable; /* enum ns_unreachable */
     uint16_t deny_status;   /* 0: auto */
     int64_t limit_nanousd;  /* >= 0; 0 denies everything */
-    int64_t id;             /* the row's id in Postgres */
+    /* Of the limit, for calls that finalize alone: below it, or 0. */
+    int64_t finalize_nanousd;
+    int64_t id; /* the row's id in Postgres */
 };
 
 enum ns_ledger_event_kind {
@@ -68,8 +71,8 @@ struct ns_owner {
 struct ns_ledger_reserve {
     struct ns_uuid call_id;
     struct ns_owner owner;
-    uint8_t mode; /* enum ns_mode: in shadow and observe nothing is denied */
-    bool finalize;
+    uint8_t mode;  /* enum ns_mode: in shadow and observe nothing is denied */
+    bool finalize; /* the agent ends its work: it may use what is kept for that, too */
     uint8_t entity_count;
     const char *const *entity; /* "org", "customer:acme", …: no two alike */
     int64_t bound_nanousd;     /* >= 0 */
@@ -124,6 +127,8 @@ struct ns_ledger_numbers {
     int64_t budget_id;
     char entity[NS_ENTITY_BYTES_MAX + 1]; /* the entity counted, not the pattern */
     int64_t limit_nanousd;
+    int64_t
+        finalize_nanousd; /* of the limit, kept for calls that finalize; denials: from this one */
     int64_t spent_nanousd;
     int64_t held_nanousd;
     int64_t overshoot_nanousd;

@@ -6,6 +6,11 @@
 #include "collector/bytes.h"
 #include "collector/ledger.h"
 
+/* The kind, as bytes, of a BUDGET_PUT that keeps something for calls that finalize: journals
+ * without are older than this. */
+#define BUDGET_PUT_FINALIZE 10
+_Static_assert(BUDGET_PUT_FINALIZE > NS_LEDGER_TOP_UP, "no other event's kind");
+
 static void
 put_text(struct ns_bytes_writer *w, const char *text)
 {
@@ -165,10 +170,15 @@ int
 ns_ledger_event_encode(const struct ns_ledger_event *event, uint8_t *buffer, size_t buffer_bytes)
 {
     struct ns_bytes_writer w = {.at = buffer, .end = buffer + buffer_bytes};
-    ns_bytes_put_u8(&w, event->kind);
+    bool finalize =
+        event->kind == NS_LEDGER_BUDGET_PUT && event->as.budget_put.finalize_nanousd != 0;
+    ns_bytes_put_u8(&w, finalize ? BUDGET_PUT_FINALIZE : event->kind);
     switch (event->kind) {
     case NS_LEDGER_BUDGET_PUT:
         put_budget(&w, &event->as.budget_put);
+        if (finalize) {
+            ns_bytes_put_i64(&w, event->as.budget_put.finalize_nanousd);
+        }
         break;
     case NS_LEDGER_BUDGET_REMOVE:
         ns_bytes_put_i64(&w, event->as.budget_remove.id);
@@ -208,10 +218,16 @@ ns_ledger_event_decode(const uint8_t *bytes, size_t count, struct ns_ledger_even
 {
     struct ns_bytes_reader r = {.at = bytes, .end = bytes + count};
     memset(event, 0, sizeof(*event));
-    event->kind = (enum ns_ledger_event_kind)ns_bytes_get_u8(&r);
+    uint8_t kind = ns_bytes_get_u8(&r);
+    bool finalize = kind == BUDGET_PUT_FINALIZE;
+    event->kind = finalize ? NS_LEDGER_BUDGET_PUT : (enum ns_ledger_event_kind)kind;
     switch (event->kind) {
     case NS_LEDGER_BUDGET_PUT:
         get_budget(&r, &event->as.budget_put);
+        if (finalize) {
+            event->as.budget_put.finalize_nanousd = ns_bytes_get_i64(&r);
+            r.bad |= event->as.budget_put.finalize_nanousd == 0;
+        }
         break;
     case NS_LEDGER_BUDGET_REMOVE:
         event->as.budget_remove.id = ns_bytes_get_i64(&r);

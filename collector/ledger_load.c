@@ -6,11 +6,14 @@
 #include "collector/entity.h"
 #include "collector/ledger_state.h"
 
-#define MAGIC "NSLEDG1"
+#define MAGIC "NSLEDG2"
+/* Before anything could be kept for calls that finalize. */
+#define MAGIC_WITHOUT_FINALIZE "NSLEDG1"
 
 struct input {
     struct ns_bytes_reader r;
     struct ns_ledger *l;
+    bool finalize;      /* it tells of calls that finalize */
     uint32_t *counters; /* place → number */
     uint32_t counter_count;
     const uint8_t *previous; /* call id, for the order */
@@ -43,6 +46,7 @@ load_budget(struct input *in, int64_t *last_id)
     b.on_unreachable = ns_bytes_get_u8(&in->r);
     b.deny_status = ns_bytes_get_u16(&in->r);
     b.limit_nanousd = ns_bytes_get_i64(&in->r);
+    b.finalize_nanousd = in->finalize ? ns_bytes_get_i64(&in->r) : 0;
     if (in->r.bad || b.id <= *last_id) {
         return -EBADMSG;
     }
@@ -181,6 +185,7 @@ load_hold(struct input *in, const struct ns_uuid *call_id, const struct ns_owner
 {
     int64_t hold_nanousd = ns_bytes_get_i64(&in->r);
     int64_t lost_nanousd = ns_bytes_get_i64(&in->r);
+    bool finalize = in->finalize && ns_bytes_get_bool(&in->r);
     unsigned count = ns_bytes_get_u8(&in->r);
     if (in->r.bad || hold_nanousd < 0 || lost_nanousd < 0 || count > NS_MATCHES_MAX ||
         ns_ledger_call_find(in->l, call_id) != NULL) {
@@ -194,6 +199,7 @@ load_hold(struct input *in, const struct ns_uuid *call_id, const struct ns_owner
     struct ns_hold *hold = ns_hold_at(in->l, *number);
     hold->hold_nanousd = hold_nanousd;
     hold->lost_nanousd = lost_nanousd;
+    hold->finalize = finalize;
     return 0;
 }
 
@@ -267,7 +273,11 @@ load_all(struct input *in)
 {
     const uint8_t *magic = ns_bytes_get(&in->r, sizeof(MAGIC));
     in->l->now_ns = ns_bytes_get_i64(&in->r);
-    if (in->r.bad || memcmp(magic, MAGIC, sizeof(MAGIC)) != 0 || in->l->now_ns < 0) {
+    if (in->r.bad || in->l->now_ns < 0) {
+        return -EBADMSG;
+    }
+    in->finalize = memcmp(magic, MAGIC, sizeof(MAGIC)) == 0;
+    if (!in->finalize && memcmp(magic, MAGIC_WITHOUT_FINALIZE, sizeof(MAGIC)) != 0) {
         return -EBADMSG;
     }
     int status = 0;

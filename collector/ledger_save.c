@@ -10,7 +10,7 @@
 #include "collector/bytes.h"
 #include "collector/ledger_state.h"
 
-#define MAGIC "NSLEDG1"
+#define MAGIC "NSLEDG2"
 /* Larger than any one item: a hold with all its shares. */
 #define ITEM_BYTES_MAX 2048
 #define SHARE_BYTES 12
@@ -129,6 +129,7 @@ put_budget(struct ns_bytes_writer *w, const struct ns_budget *b)
     ns_bytes_put_u8(w, b->on_unreachable);
     ns_bytes_put_u16(w, b->deny_status);
     ns_bytes_put_i64(w, b->limit_nanousd);
+    ns_bytes_put_i64(w, b->finalize_nanousd);
 }
 
 static void
@@ -179,6 +180,7 @@ put_hold(struct ns_bytes_writer *w, const struct ns_ledger *l, struct ns_hold *h
 {
     ns_bytes_put_i64(w, hold->hold_nanousd);
     ns_bytes_put_i64(w, hold->lost_nanousd);
+    ns_bytes_put_u8(w, hold->finalize);
     put_shares(w, l, hold, ordinal);
 }
 

@@ -67,6 +67,7 @@ struct ns_hold {
     int64_t lost_nanousd; /* lost calls: what was charged */
     uint32_t owner;       /* NS_NONE: lost, kept for a correction */
     bool live;
+    bool finalize;
     uint8_t share_count;
     struct ns_share share[NS_SHARES_INLINE];
     struct ns_share *more;
@@ -239,6 +240,13 @@ void ns_ended_forget(struct ns_ledger *ledger, int64_t now_ns);
 
 int ns_ledger_top_up(struct ns_ledger *ledger, const struct ns_ledger_top_up *top_up,
                      int64_t now_ns, struct ns_ledger_effect *effect);
+
+/* What a call may bring the budget to. */
+static inline int64_t
+ns_budget_limit(const struct ns_budget *budget, bool finalize)
+{
+    return budget->limit_nanousd - (finalize ? 0 : budget->finalize_nanousd);
+}
 
 /* Would this budget deny more of a call of this mode? */
 static inline bool

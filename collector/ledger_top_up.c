@@ -19,21 +19,23 @@ counter_of(const struct ns_ledger *l, const struct ns_share *share, int64_t now_
 
 /* The most that a share may come to under its budget's limit; never less than it is. */
 static int64_t
-most_of(const struct ns_budget *budget, const struct ns_counter *c, int64_t amount)
+most_of(int64_t limit, const struct ns_counter *c, int64_t amount)
 {
     int64_t used = ns_money_add(c->spent_nanousd, c->held_nanousd);
-    return used < budget->limit_nanousd ? ns_money_add(amount, budget->limit_nanousd - used)
-                                        : amount;
+    return used < limit ? ns_money_add(amount, limit - used) : amount;
 }
 
 /* Says which budget is over, as a denial of what is missing. */
 static void
-name_budget(const struct ns_ledger *l, const struct ns_share *share, int64_t enough_nanousd,
-            int64_t now_ns, struct ns_ledger_effect *effect)
+name_budget(const struct ns_ledger *l, const struct ns_share *share, bool finalize,
+            int64_t enough_nanousd, int64_t now_ns, struct ns_ledger_effect *effect)
 {
     uint32_t budget = ns_counter_at(l, share->counter)->budget;
     ns_ledger_number(l, budget, share->counter, NULL, now_ns, &effect->denied_by);
     effect->denied_by.needed_nanousd = enough_nanousd - share->amount_nanousd;
+    if (finalize) {
+        effect->denied_by.finalize_nanousd = 0;
+    }
 }
 
 /* The amount that all shares may grow to, or -1: denied, or full. Changes nothing. */
@@ -49,10 +51,10 @@ judge(const struct ns_ledger *l, struct ns_hold *hold, const struct ns_ledger_to
             continue;
         }
         const struct ns_budget *budget = &ns_budget_at(l, c->budget)->budget;
-        int64_t most = most_of(budget, c, share->amount_nanousd);
+        int64_t most = most_of(ns_budget_limit(budget, hold->finalize), c, share->amount_nanousd);
         bool firm = ns_budget_is_firm(budget, top_up->mode);
         if (most < top_up->enough_nanousd && (firm || !effect->would_deny)) {
-            name_budget(l, share, top_up->enough_nanousd, now_ns, effect);
+            name_budget(l, share, hold->finalize, top_up->enough_nanousd, now_ns, effect);
             effect->would_deny = !firm;
         }
         if (firm && most < top_up->enough_nanousd) {

@@ -14,7 +14,13 @@
 #define RECORD_VERSION 1
 #define TEXT_BYTES_MAX 4096
 
-enum { FLAG_WOULD_DENY = 1, FLAG_CORRECTED = 2, FLAG_PRICED = 4, FLAGS_ALL = 7 };
+enum {
+    FLAG_WOULD_DENY = 1,
+    FLAG_CORRECTED = 2,
+    FLAG_PRICED = 4,
+    FLAG_FINALIZE = 8,
+    FLAGS_ALL = 15
+};
 
 static void
 put_text(struct ns_bytes_writer *w, const struct ns_text *text)
@@ -94,7 +100,8 @@ put_outcome(struct ns_bytes_writer *w, const struct ns_record_outcome *o)
 {
     ns_bytes_put_u8(w, o->result);
     ns_bytes_put_u8(w, (o->would_deny ? FLAG_WOULD_DENY : 0) | (o->corrected ? FLAG_CORRECTED : 0) |
-                           (o->priced ? FLAG_PRICED : 0));
+                           (o->priced ? FLAG_PRICED : 0) |
+                           (o->finalize_nanousd != 0 ? FLAG_FINALIZE : 0));
     ns_bytes_put_u8(w, o->reason);
     ns_bytes_put_u16(w, o->http_status);
     ns_bytes_put(w, o->denial_id.bytes, sizeof(o->denial_id.bytes));
@@ -108,6 +115,9 @@ put_outcome(struct ns_bytes_writer *w, const struct ns_record_outcome *o)
     ns_bytes_put_i64(w, o->spent_nanousd);
     ns_bytes_put_i64(w, o->held_nanousd);
     ns_bytes_put_i64(w, o->needed_nanousd);
+    if (o->finalize_nanousd != 0) {
+        ns_bytes_put_i64(w, o->finalize_nanousd);
+    }
     put_usage(w, &o->usage);
     put_text(w, &o->model);
 }
@@ -136,6 +146,10 @@ get_outcome(struct ns_bytes_reader *r, struct ns_record_outcome *o)
     o->spent_nanousd = ns_bytes_get_i64(r);
     o->held_nanousd = ns_bytes_get_i64(r);
     o->needed_nanousd = ns_bytes_get_i64(r);
+    if (flags & FLAG_FINALIZE) {
+        o->finalize_nanousd = ns_bytes_get_i64(r);
+        r->bad |= o->finalize_nanousd == 0;
+    }
     get_usage(r, &o->usage);
     o->model = get_text(r);
     if (flags > FLAGS_ALL || o->result > NS_LEDGER_FULL || o->reason >= NS_REASON_COUNT ||

@@ -53,8 +53,9 @@ struct ns_record_outcome {
     struct ns_text price_version;
     struct ns_text entity; /* denials: which budget, and its numbers at that moment */
     int64_t limit_nanousd, spent_nanousd, held_nanousd, needed_nanousd;
-    struct ns_usage usage; /* REPORT, LOST: disjoint, as priced */
-    struct ns_text model;  /* LOST: as a progress told it */
+    int64_t finalize_nanousd; /* of the limit, kept from this call for those that finalize */
+    struct ns_usage usage;    /* REPORT, LOST: disjoint, as priced */
+    struct ns_text model;     /* LOST: as a progress told it */
 };
 
 /* One record, decoded: texts point into its payload (and room for the event's entities). */

@@ -131,6 +131,8 @@ list_budget(void *context, const struct ns_ledger_numbers *numbers, const struct
     time_json(buffer, numbers->period_end_ns);
     ns_buffer_print(buffer, ",\"policy\":\"%s\",\"limit_usd\":", ns_policy_name(budget->policy));
     ns_buffer_usd(buffer, numbers->limit_nanousd);
+    ns_buffer_print(buffer, ",\"finalize_reserve_usd\":");
+    ns_buffer_usd(buffer, numbers->finalize_nanousd);
     ns_buffer_print(buffer, ",\"spent_usd\":");
     ns_buffer_usd(buffer, numbers->spent_nanousd);
     ns_buffer_print(buffer, ",\"held_usd\":");

@@ -28,7 +28,17 @@ struct settings {
 /* --- budgets -------------------------------------------------------------------------------- */
 
 /* Columns of read_budgets' query, after the revision. */
-enum { ID = 1, ENTITY, PERIOD, POLICY, RESERVE, ON_UNREACHABLE, DENY_STATUS, LIMIT_NANOUSD };
+enum {
+    ID = 1,
+    ENTITY,
+    PERIOD,
+    POLICY,
+    RESERVE,
+    ON_UNREACHABLE,
+    DENY_STATUS,
+    LIMIT_NANOUSD,
+    FINALIZE
+};
 
 static int
 word_of(const PGresult *rows, int row, int column, int (*find)(const char *text, size_t bytes))
@@ -57,6 +67,7 @@ take_budget(const PGresult *rows, int row, struct ns_budget *budget)
     budget->on_unreachable = (uint8_t)unreachable;
     budget->deny_status = (uint16_t)strtoul(PQgetvalue(rows, row, DENY_STATUS), NULL, 10);
     budget->limit_nanousd = strtoll(PQgetvalue(rows, row, LIMIT_NANOUSD), NULL, 10);
+    budget->finalize_nanousd = strtoll(PQgetvalue(rows, row, FINALIZE), NULL, 10);
     budget->id = strtoll(PQgetvalue(rows, row, ID), NULL, 10);
     return 0;
 }
@@ -97,7 +108,8 @@ read_budgets(struct settings *s)
     struct ns_store *store = s->store;
     PGresult *rows = ns_link_query(&s->link,
                                    "select r.revision, b.id, b.entity, b.period, b.policy,"
-                                   " b.reserve, b.on_unreachable, b.deny_status, b.limit_nanousd"
+                                   " b.reserve, b.on_unreachable, b.deny_status, b.limit_nanousd,"
+                                   " (b.finalize_reserve_usd * 1000000000)::bigint"
                                    " from nullspend.budgets_revision r"
                                    " left join nullspend.budgets b on true order by b.id",
                                    0, NULL);

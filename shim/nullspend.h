@@ -23,6 +23,11 @@ int nullspend_set_session(const char *id);
  * most 16. Returns 0 or -EINVAL (-ENOMEM without memory). */
 int nullspend_set_tag(const char *key, const char *value);
 
+/* This thread's next requests end an agent's work: they may use what their budgets keep for that
+ * (`nullspend budget set --finalize-reserve`), as those with X-NullSpend-Finalize: 1. Until
+ * nullspend_clear. Returns 0 (-ENOMEM without memory). */
+int nullspend_finalize(void);
+
 /* Takes back everything that this thread has set. Returns 0. */
 int nullspend_clear(void);
 

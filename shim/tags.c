@@ -97,6 +97,7 @@ ns_tags_fill(struct ns_wire_identity *identity, const struct ns_wire_identity *f
     fill_id(identity->agent, from->agent);
     fill_id(identity->feature, from->feature);
     fill_id(identity->session, from->session);
+    identity->finalize |= from->finalize;
     for (uint8_t i = 0; i < from->tag_count; i++) {
         const struct ns_wire_tag *tag = &from->tags[i];
         size_t key_bytes = strlen(tag->key);
@@ -209,6 +210,17 @@ nullspend_set_tag(const char *key, const char *value)
     if (tag != NULL) {
         *tag = identity->tags[--identity->tag_count];
     }
+    return 0;
+}
+
+EXPORT int
+nullspend_finalize(void)
+{
+    struct ns_wire_identity *identity = thread_identity();
+    if (identity == NULL) {
+        return -ENOMEM;
+    }
+    identity->finalize = true;
     return 0;
 }
 

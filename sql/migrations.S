@@ -7,7 +7,8 @@
     migration "0001_calls.sql" ; \
     migration "0002_budgets.sql" ; \
     migration "0003_margins.sql" ; \
-    migration "0004_coverage.sql"
+    migration "0004_coverage.sql" ; \
+    migration "0005_finalize.sql"
 
     .macro migration file
     .pushsection .rodata

@@ -197,6 +197,7 @@ made_denial(struct made *m, uint64_t n, int64_t at_ns, bool would)
     outcome->denial_id = made_uuid(n, 2, at_ns);
     outcome->entity = m->message.as.check.customer;
     outcome->limit_nanousd = 5000000000;
+    outcome->finalize_nanousd = 1000000000;
     outcome->spent_nanousd = 4000000000;
     outcome->held_nanousd = 900000000;
     outcome->needed_nanousd = 200000000;

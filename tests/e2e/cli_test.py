@@ -77,8 +77,11 @@ def wrong_usage_exits_2_and_names_what_is_wrong():
     budget = ["budget", "set", "customer:acme", "--limit", "1"]
     refused(2, *budget, words="--period")
     for option, value in [("--period", "year"), ("--policy", "harder"), ("--reserve", "some"),
-                          ("--on-unreachable", "maybe"), ("--deny-status", "500")]:
+                          ("--on-unreachable", "maybe"), ("--deny-status", "500"),
+                          ("--finalize-reserve", "1"), ("--finalize-reserve", "-0.1"),
+                          ("--finalize-reserve", "some")]:
         refused(2, *budget, "--period", "day", option, value, words=option)
+    refused(2, "budget", "rm", "customer:acme", "--finalize-reserve", "1", words="does not take")
     for entity in ["", "customer", "customer:", "org:x", "nobody:x", "tag:x", "tag:=x", "tag:x=",
                    "customer:a\nb", "customer:" + "x" * 400]:
         refused(2, "budget", "set", entity, "--limit", "1", "--period", "day", words="entity")
@@ -224,7 +227,13 @@ def a_budget_is_enforced_when_set_returns_and_no_more_when_rm_returns():
 def setting_a_budget_again_changes_what_is_given_and_keeps_the_rest():
     cli = laboratory().cli
     cli("budget", "set", "customer:keep", "--limit", "25", "--period", "day", "--policy", "warn",
-        "--reserve", "bound", "--on-unreachable", "deny", "--deny-status", "429")
+        "--reserve", "bound", "--on-unreachable", "deny", "--deny-status", "429",
+        "--finalize-reserve", "1.5")
+    cli("budget", "set", "customer:keep", "--limit", "2", "--period", "day")
+    row, = laboratory().json("budget", "show", "customer:keep")
+    equal(row["finalize_reserve_usd"], 1.5, "what is kept")
+    cli("budget", "set", "customer:keep", "--limit", "2", "--period", "day", "--finalize-reserve",
+        "0")
     cli("budget", "set", "customer:keep", "--limit", "0.000000001", "--period", "day")
     row, = laboratory().json("budget", "show", "customer:keep")
     equal({name: row[name] for name in ["policy", "reserve", "on_unreachable", "deny_status",
@@ -316,6 +325,37 @@ def a_denial_is_listed_and_explained():
     check(done.returncode == 4 and "was not denied" in done.stderr, done.stderr)
     done = laboratory().cli("explain", "00000000-0000-7000-8000-000000000000", check=False)
     equal(done.returncode, 4, "exit code of an unknown denial")
+
+
+@test
+def what_a_budget_keeps_is_for_calls_that_finalize():
+    speaker = client()
+    laboratory().cli("budget", "set", "agent:writer", "--limit", "1", "--period", "day",
+                     "--finalize-reserve", "0.999999999")
+    verdict, _ = spend(speaker, agent="writer")
+    equal(messages.word("decision", verdict["decision"]), "deny", "a call like any other")
+    check("($0.999999999 of it to finalize)" in verdict["message"], verdict["message"])
+    row, = laboratory().json("denials", "--limit", "1")
+    equal((row["entity"], row["limit_usd"], row["finalize_reserve_usd"]),
+          ("agent:writer", 1, 0.999999999), "the budget's numbers")
+    text = laboratory().cli("explain", row["denial_id"]).stdout
+    for words in ["budget of $1.00", "$0.999999999 of it is kept for calls with X-NullSpend-Finalize",
+                  "needs at most $0.000000001 would have passed"]:
+        check(words in text, f"{words!r} is not in {text!r}")
+    verdict, _ = spend(speaker, agent="writer", finalize=True)
+    equal(messages.word("decision", verdict["decision"]), "allow", "one that finalizes")
+    listed = laboratory().cli("budget", "show", "agent:writer").stdout
+    check("to finalize" in listed and "0.999999999" in listed, listed)
+    laboratory().cli("budget", "set", "agent:writer", "--limit", "1", "--period", "day",
+                     "--finalize-reserve", "0")
+    verdict, _ = spend(speaker, agent="writer")
+    equal(messages.word("decision", verdict["decision"]), "allow", "where nothing is kept any more")
+    laboratory().cli("budget", "set", "agent:writer", "--limit", "2", "--period", "day",
+                     "--finalize-reserve", "1.5")
+    done = laboratory().cli("budget", "set", "agent:writer", "--limit", "1", "--period", "day",
+                            check=False)
+    check(done.returncode != 0 and "finalize_reserve_usd is 0, or below the limit" in done.stderr,
+          done.stderr)
 
 
 def revenue(text, *options):

@@ -154,9 +154,10 @@ def nullspend_headers_are_read_and_never_sent_on():
     with Shim() as shim:
         names = ["Customer", "Agent", "Feature", "Session"]
         headers = [("X-First", "1")] + [("X-NullSpend-" + n, n.lower()) for n in names] + [
-            ("x-nullspend-tags", '{"team":"blue"}'), ("X-Last", "2")]
+            ("x-nullspend-tags", '{"team":"blue"}'), ("X-NullSpend-Finalize", "1"), ("X-Last", "2")]
         shim.client(chat(headers=headers))
         told, = shim.collector.wait("REPORT")
+        equal([asked.get("finalize") for asked in shim.collector.of("CHECK")], [True], "finalizes")
         equal([told[n.lower()] for n in names], [n.lower() for n in names], "identity")
         equal(told["tags"], [("team", "blue")], "tags")
         entry, = posts(shim)

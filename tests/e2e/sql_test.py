@@ -241,6 +241,9 @@ def a_bad_budget_is_refused_with_a_sentence():
     refused(insert(limit + ", reserve", "'org', 'day', 1, 'all'"), "reserve is typical or bound")
     refused(insert(limit + ", on_unreachable", "'org', 'day', 1, 'wait'"), "is allow or deny")
     refused(insert(limit + ", deny_status", "'org', 'day', 1, 500"), "deny_status is 0 (auto)")
+    for kept in ("-1", "1", "2", "0.0000000001", "'NaN'", "'Infinity'"):
+        refused(insert(limit + ", finalize_reserve_usd", f"'org', 'day', 1, {kept}"),
+                "finalize_reserve_usd is 0, or below the limit")
     sql(insert(limit, "'org', 'day', 1"))
     refused(insert(limit, "'org', 'day', 2"), "duplicate key")
     refused("update nullspend.budgets set limit_usd = -1", "is negative")

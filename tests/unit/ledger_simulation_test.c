@@ -62,6 +62,7 @@ enum call_state { NEVER, OPEN, SETTLED, VOIDED, LOST };
 struct model_call {
     enum call_state state;
     uint64_t owner;
+    bool finalize;
     int64_t lost_nanousd, ended_at_ns, hold_nanousd;
     unsigned share_count;
     struct {
@@ -210,6 +211,13 @@ model_budget_put(const struct ns_budget *b)
     m->budget = *b;
 }
 
+/* How far a call may go. */
+static int64_t
+room_of(const struct ns_budget *b, bool finalize)
+{
+    return finalize ? b->limit_nanousd : b->limit_nanousd - b->finalize_nanousd;
+}
+
 static void
 model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_t now_ns,
               const struct ns_ledger_effect *effect)
@@ -228,7 +236,7 @@ model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_
         struct sums s = sums_at(&matches[i].place);
         int64_t amount = b->reserve == NS_RESERVE_BOUND ? e->bound_nanousd : e->typical_nanousd;
         largest = amount > largest ? amount : largest;
-        if (b->limit_nanousd == 0 || s.spent + s.held + amount > b->limit_nanousd) {
+        if (b->limit_nanousd == 0 || s.spent + s.held + amount > room_of(b, e->finalize)) {
             denied = b->policy == NS_POLICY_HARD && e->mode == NS_MODE_ENFORCE;
             denied_by = denied || denied_by == NULL ? &matches[i] : denied_by;
         }
@@ -246,6 +254,7 @@ model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_
     EXPECT(effect->hold_nanousd == largest, "hold");
     *call = (struct model_call){.state = OPEN,
                                 .owner = e->owner.a,
+                                .finalize = e->finalize,
                                 .lost_nanousd = e->lost_nanousd,
                                 .hold_nanousd = largest,
                                 .share_count = count};
@@ -256,7 +265,7 @@ model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_
             b->reserve == NS_RESERVE_BOUND ? e->bound_nanousd : e->typical_nanousd;
         if (denied_by == NULL && b->policy == NS_POLICY_HARD) {
             struct sums s = sums_at(&matches[i].place);
-            EXPECT(s.spent + s.held <= b->limit_nanousd, "a reserve passed a hard limit");
+            EXPECT(s.spent + s.held <= room_of(b, e->finalize), "a reserve passed a hard limit");
         }
     }
 }
@@ -296,7 +305,7 @@ model_top_up(const struct ns_ledger_top_up *e, struct model_call *call, int64_t 
             }
             struct sums s = sums_at(&call->share[i].place);
             int64_t growth = over(target, call->share[i].amount);
-            fits = growth == 0 || s.spent + s.held + growth <= b->limit_nanousd;
+            fits = growth == 0 || s.spent + s.held + growth <= room_of(b, call->finalize);
         }
     }
     EXPECT(effect->result == (fits ? NS_LEDGER_DONE : NS_LEDGER_DENIED), "top-up: %d, not %d",
@@ -491,7 +500,7 @@ same_budget(const struct ns_budget *a, const struct ns_budget *b)
 {
     return a->id == b->id && strcmp(a->entity, b->entity) == 0 && a->period == b->period &&
            a->policy == b->policy && a->reserve == b->reserve &&
-           a->limit_nanousd == b->limit_nanousd;
+           a->limit_nanousd == b->limit_nanousd && a->finalize_nanousd == b->finalize_nanousd;
 }
 
 static void
@@ -564,6 +573,8 @@ random_budget(void)
                          (enum ns_period)below(NS_PERIOD_COUNT), 0);
     }
     e.as.budget_put.limit_nanousd = below(20) == 0 ? 0 : (int64_t)below(200) * 50;
+    int64_t kept = below(2) == 0 ? (int64_t)below(150) * 50 : 0;
+    e.as.budget_put.finalize_nanousd = kept < e.as.budget_put.limit_nanousd ? kept : 0;
     e.as.budget_put.policy = (uint8_t)policies[below(6)];
     e.as.budget_put.reserve = (uint8_t)below(NS_RESERVE_COUNT);
     return e;
@@ -591,6 +602,7 @@ random_event(int64_t now_ns, const char **entity)
     if (dice < 480) {
         struct ns_ledger_event e = reserve_event(call, below(12), amount(9), count, entity);
         e.as.reserve.mode = below(10) == 0 ? (uint8_t)below(NS_MODE_COUNT) : NS_MODE_ENFORCE;
+        e.as.reserve.finalize = below(3) == 0;
         return e;
     }
     if (dice < 800) {

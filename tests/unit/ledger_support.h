@@ -36,6 +36,15 @@ budget_event(int64_t id, const char *entity, enum ns_period period, int64_t limi
     return e;
 }
 
+/* The same, with a part of it for calls that finalize. */
+static inline struct ns_ledger_event
+keeping_event(int64_t id, const char *entity, int64_t limit_nanousd, int64_t finalize_nanousd)
+{
+    struct ns_ledger_event e = budget_event(id, entity, NS_PERIOD_DAY, limit_nanousd);
+    e.as.budget_put.finalize_nanousd = finalize_nanousd;
+    return e;
+}
+
 static inline struct ns_ledger_event
 reserve_event(uint32_t call, uint64_t owner, int64_t amount, size_t count,
               const char *const *entity)
@@ -49,6 +58,16 @@ reserve_event(uint32_t call, uint64_t owner, int64_t amount, size_t count,
                                               .bound_nanousd = amount * 2,
                                               .typical_nanousd = amount,
                                               .lost_nanousd = amount / 2};
+    return e;
+}
+
+/* The same, of a call that ends an agent's work. */
+static inline struct ns_ledger_event
+finalize_event(uint32_t call, uint64_t owner, int64_t amount, size_t count,
+               const char *const *entity)
+{
+    struct ns_ledger_event e = reserve_event(call, owner, amount, count, entity);
+    e.as.reserve.finalize = true;
     return e;
 }
 

@@ -67,6 +67,80 @@ TEST(what_fits_exactly_is_allowed_and_one_more_is_not)
     ns_ledger_free(l);
 }
 
+TEST(what_is_kept_for_finalizing_is_for_calls_that_do_alone)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    apply(l, keeping_event(1, "agent:a", 100, 20), NOW);
+    CHECK_INT(apply(l, reserve_event(1, 7, 80, ENTITIES("agent:a")), NOW).result, NS_LEDGER_DONE);
+    struct ns_ledger_effect e = apply(l, reserve_event(2, 7, 1, ENTITIES("agent:a")), NOW);
+    CHECK_INT(e.result, NS_LEDGER_DENIED);
+    CHECK_INT(e.denied_by.limit_nanousd, 100);
+    CHECK_INT(e.denied_by.finalize_nanousd, 20);
+    CHECK_INT(apply(l, finalize_event(3, 7, 20, ENTITIES("agent:a")), NOW).result, NS_LEDGER_DONE);
+    e = apply(l, finalize_event(4, 7, 1, ENTITIES("agent:a")), NOW);
+    CHECK_INT(e.result, NS_LEDGER_DENIED);
+    CHECK_INT(e.denied_by.finalize_nanousd, 0); /* nothing was kept from it */
+    CHECK_NUMBERS(l, 1, "agent:a", NOW, 0, 100, 0);
+    CHECK_INT(numbers_of(l, 1, "agent:a", NOW).finalize_nanousd, 20);
+    ns_ledger_free(l);
+}
+
+/* What a restart makes of it. */
+static struct ns_ledger *
+reloaded(struct ns_ledger *l)
+{
+    uint8_t *bytes;
+    size_t size;
+    struct ns_ledger *loaded = NULL;
+    CHECK_INT(ns_ledger_save(l, &bytes, &size), 0);
+    CHECK_INT(ns_ledger_load(bytes, size, &loaded), 0);
+    free(bytes);
+    ns_ledger_free(l);
+    return loaded;
+}
+
+TEST(a_top_up_takes_what_is_kept_where_its_call_finalizes)
+{
+    for (int finalize = 0; finalize < 2; finalize++) {
+        struct ns_ledger *l = ns_ledger_new();
+        apply(l, keeping_event(1, "agent:a", 100, 20), NOW);
+        struct ns_ledger_event reserve = reserve_event(1, 7, 50, ENTITIES("agent:a"));
+        reserve.as.reserve.finalize = finalize != 0;
+        apply(l, reserve, NOW);
+        l = reloaded(l);
+        CHECK_INT(apply(l, top_up_event(1, 50, 60, 200), NOW).hold_nanousd, finalize ? 100 : 80);
+        struct ns_ledger_effect e = apply(l, top_up_event(1, 50, 110, 200), NOW);
+        CHECK_INT(e.result, NS_LEDGER_DENIED);
+        CHECK_INT(e.denied_by.finalize_nanousd, finalize ? 0 : 20);
+        ns_ledger_free(l);
+    }
+}
+
+TEST(a_soft_budget_says_where_what_it_keeps_was_used)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    struct ns_ledger_event soft = keeping_event(1, "org", 100, 20);
+    soft.as.budget_put.policy = NS_POLICY_SOFT;
+    apply(l, soft, NOW);
+    CHECK(!apply(l, reserve_event(1, 7, 80, ENTITIES("org")), NOW).would_deny);
+    CHECK(!apply(l, finalize_event(2, 7, 10, ENTITIES("org")), NOW).would_deny);
+    CHECK(apply(l, reserve_event(3, 7, 1, ENTITIES("org")), NOW).would_deny);
+    ns_ledger_free(l);
+}
+
+TEST(no_more_is_kept_than_there_is)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    static const int64_t bad[][2] = {{100, 100}, {100, 101}, {100, -1}, {0, 1}};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct ns_ledger_event event = keeping_event(1, "org", bad[i][0], bad[i][1]);
+        struct ns_ledger_effect effect;
+        CHECK_INT(ns_ledger_apply(l, &event, NOW, &effect), -EINVAL);
+    }
+    CHECK_INT(ns_ledger_budget_count(l), 0);
+    ns_ledger_free(l);
+}
+
 TEST(a_limit_of_zero_denies_even_what_costs_nothing)
 {
     struct ns_ledger *l = ns_ledger_new();
@@ -761,7 +835,7 @@ script(struct ns_ledger_event *events)
         budget_event(1, "org", NS_PERIOD_DAY, 1000),
         budget_event(2, "team:a", NS_PERIOD_DAY, 1000),
         budget_event(3, "customer:*", NS_PERIOD_DAY, 1000),
-        budget_event(4, "agent:a", NS_PERIOD_DAY, 1000),
+        keeping_event(4, "agent:a", 1000, 100),
         budget_event(5, "feature:a", NS_PERIOD_DAY, 1000),
         budget_event(6, "tag:k=*", NS_PERIOD_DAY, 1000),
         reserve_event(1, 7, 10, 6, many),
@@ -772,6 +846,7 @@ script(struct ns_ledger_event *events)
         settle_event(2, 3, NOW, 0, NULL),
         budget_event(3, "customer:*", NS_PERIOD_WEEK, 1000),
         reserve_event(5, 8, 1, 2, star),
+        finalize_event(6, 8, 1, 2, star),
         remove_event(6),
     };
     memcpy(events, list, sizeof(list));
@@ -838,6 +913,31 @@ TEST(a_saved_ledger_loads_to_the_same_bytes_and_goes_on_alike)
         ns_ledger_free(l);
         ns_ledger_free(loaded);
     }
+}
+
+/* Of a budget of "org" and an open call: where a snapshot has what the first format had not. */
+#define FINALIZE_OF_BUDGET 47
+#define FINALIZE_OF_CALL 148
+
+TEST(a_snapshot_of_the_first_format_loads)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    struct ns_ledger *loaded = NULL;
+    apply(l, budget_event(1, "org", NS_PERIOD_DAY, 1000), NOW);
+    apply(l, reserve_event(1, 7, 10, ENTITIES("org")), NOW);
+    uint8_t *bytes;
+    size_t size;
+    REQUIRE(ns_ledger_save(l, &bytes, &size) == 0);
+    CHECK_INT(bytes[FINALIZE_OF_CALL], 0);
+    memmove(bytes + FINALIZE_OF_CALL, bytes + FINALIZE_OF_CALL + 1, size - FINALIZE_OF_CALL - 1);
+    memmove(bytes + FINALIZE_OF_BUDGET, bytes + FINALIZE_OF_BUDGET + 8,
+            size - 1 - FINALIZE_OF_BUDGET - 8);
+    memcpy(bytes, "NSLEDG1", 8);
+    REQUIRE(ns_ledger_load(bytes, size - 9, &loaded) == 0);
+    CHECK(ns_ledger_digest(l) == ns_ledger_digest(loaded));
+    ns_ledger_free(loaded);
+    ns_ledger_free(l);
+    free(bytes);
 }
 
 TEST(equal_states_by_different_ways_have_equal_bytes)
@@ -929,4 +1029,17 @@ TEST(events_survive_encoding_and_nothing_else_decodes)
             CHECK_INT(ns_ledger_event_decode(bytes, (size_t)cut, &decoded, &room), -EBADMSG);
         }
     }
+}
+
+TEST(of_two_ways_to_keep_nothing_one_decodes)
+{
+    struct ns_ledger_event event = keeping_event(1, "org", 100, 1);
+    struct ns_ledger_event_room room;
+    uint8_t bytes[128];
+    int n = ns_ledger_event_encode(&event, bytes, sizeof(bytes));
+    REQUIRE(n > 8);
+    CHECK_INT(ns_ledger_event_decode(bytes, (size_t)n, &event, &room), 0);
+    CHECK_INT(event.as.budget_put.finalize_nanousd, 1);
+    memset(bytes + n - 8, 0, 8);
+    CHECK_INT(ns_ledger_event_decode(bytes, (size_t)n, &event, &room), -EBADMSG);
 }

@@ -33,6 +33,7 @@ TEST(a_thread_sets_and_takes_back_its_identity)
     CHECK_INT(nullspend_set_tag("team", "blue"), 0);
     CHECK_INT(nullspend_set_tag("team", "red"), 0);
     CHECK_INT(nullspend_set_tag("empty", ""), 0);
+    CHECK_INT(nullspend_finalize(), 0);
     struct ns_wire_identity identity = {0};
     ns_tags_complete(&identity, &nobody);
     CHECK_STR(identity.customer, "acme");
@@ -40,6 +41,7 @@ TEST(a_thread_sets_and_takes_back_its_identity)
     CHECK_STR(identity.feature, "chat");
     CHECK_STR(identity.session, "s1");
     CHECK_INT(identity.tag_count, 2);
+    CHECK(identity.finalize);
     CHECK_STR(identity.tags[0].value, "red");
     CHECK_INT(nullspend_set_tag("team", NULL), 0);
     CHECK_INT(nullspend_set_customer(NULL), 0);
@@ -52,6 +54,7 @@ TEST(a_thread_sets_and_takes_back_its_identity)
     ns_tags_complete(&identity, &nobody);
     CHECK_INT(identity.tag_count, 0);
     CHECK_STR(identity.agent, "");
+    CHECK(!identity.finalize);
 }
 
 TEST(values_that_are_not_of_their_form_are_refused_and_change_nothing)

@@ -1,0 +1,67 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Of a budget, what is kept for calls that end an agent's work (X-NullSpend-Finalize).
+
+alter table nullspend.budgets
+    add column finalize_reserve_usd numeric not null default 0,
+    add constraint "finalize_reserve_usd is 0, or below the limit, with at most 9 decimal places"
+        check (finalize_reserve_usd = 0
+               or finalize_reserve_usd > 0 and finalize_reserve_usd < limit_usd
+                  and scale(trim_scale(finalize_reserve_usd)) <= 9);
+comment on column nullspend.budgets.finalize_reserve_usd is
+    'Of the limit, what only calls with X-NullSpend-Finalize may use, so that an agent can end its work; 0: nothing.';
+
+create or replace view nullspend.budget_status as
+with counted as (
+    -- A budget's own line, and for customer:* and its like one for each customer seen this period.
+    select b.id, b.entity, true as own from nullspend.budgets b
+    union
+    select c.budget_id, c.entity, false
+    from nullspend.budget_counters c
+    join nullspend.budgets b on b.id = c.budget_id and c.entity <> b.entity
+    where nullspend.entity_is_pattern(b.entity)
+      and c.period_start <= now() and c.period_end > now()
+)
+select n.entity, b.period,
+       nullspend.period_start(b.period) as period_start,
+       nullspend.period_end(b.period) as period_end,
+       b.policy,
+       b.limit_usd,
+       case when n.own and nullspend.entity_is_pattern(b.entity) then null
+            else nullspend.usd(coalesce(c.spent_nanousd, 0)) end as spent_usd,
+       case when n.own and nullspend.entity_is_pattern(b.entity) then null
+            else nullspend.usd(coalesce(c.held_nanousd, 0)) end as held_usd,
+       case when n.own and nullspend.entity_is_pattern(b.entity) then null
+            else greatest(b.limit_usd - nullspend.usd(coalesce(c.spent_nanousd, 0))
+                          - nullspend.usd(coalesce(c.held_nanousd, 0)), 0) end as remaining_usd,
+       case when n.own and nullspend.entity_is_pattern(b.entity) then null
+            else nullspend.usd(coalesce(c.overshoot_nanousd, 0)) end as overshoot_usd,
+       b.id as budget_id, b.reserve, b.on_unreachable, b.deny_status,
+       b.finalize_reserve_usd
+from counted n
+join nullspend.budgets b on b.id = n.id
+left join nullspend.budget_counters c
+    on c.budget_id = n.id and c.entity = n.entity
+   and c.period_start <= now() and c.period_end > now()
+order by n.entity, b.period;
+comment on column nullspend.budget_status.finalize_reserve_usd is
+    'Of what remains, what only calls with X-NullSpend-Finalize may use.';
+
+alter table nullspend.denied_calls add column finalize_reserve_nanousd bigint;
+comment on column nullspend.denied_calls.finalize_reserve_nanousd is
+    'Of that limit, kept from this call for those that finalize, in nano-dollars.';
+
+create or replace view nullspend.denials as
+select denial_id, denied_at, reason, entity,
+       nullspend.usd(limit_nanousd) as limit_usd,
+       nullspend.usd(spent_nanousd) as spent_usd,
+       nullspend.usd(held_nanousd) as held_usd,
+       nullspend.usd(needed_nanousd) as needed_usd,
+       http_status, call_id, started_at, source, provider, family, operation,
+       requested_model as model, requested_model, customer, agent, feature, session, tags, trace_id,
+       key_hint, host, pid, process, streamed, hostname, uid, enforced,
+       nullspend.usd(finalize_reserve_nanousd) as finalize_reserve_usd
+from nullspend.denied_calls;
+comment on column nullspend.denials.needed_usd is
+    'What the call would have held: it would have passed with limit - finalize_reserve - spent - held at least this.';
+comment on column nullspend.denials.finalize_reserve_usd is
+    'Of that limit, kept from this call for those that finalize; 0: nothing, or this one did.';
