@@ -40,8 +40,7 @@ ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *number
     if (numbers->finalize_nanousd > 0) {
         char amount[NS_MONEY_TEXT_BYTES];
         ns_money_format_short(numbers->finalize_nanousd, amount);
-        snprintf(kept, sizeof kept, " ($%s of it to finalize)",
-                 amount);
+        snprintf(kept, sizeof kept, " ($%s of it to finalize)", amount);
     }
     const char *period = ns_period_name(numbers->period);
     int count = snprintf(gate->denial_text, sizeof gate->denial_text,
