@@ -21,7 +21,7 @@
 
 struct request {
     const char *limit, *period, *policy, *reserve, *on_unreachable, *deny_status;
-    const char *finalize_reserve;
+    const char *finalize_reserve, *overdraft;
     bool json;
     int64_t limit_nanousd;
 };
@@ -79,7 +79,7 @@ check_amount(const struct ns_command *command, const char *option, const char *t
 static int
 check_amounts(const struct ns_command *command, struct request *request)
 {
-    int64_t kept_nanousd = 0;
+    int64_t kept_nanousd = 0, overdraft_nanousd;
     if (request->limit == NULL || request->period == NULL) {
         return ns_complain_usage(command, "set needs --limit USD and --period PERIOD");
     }
@@ -87,6 +87,9 @@ check_amounts(const struct ns_command *command, struct request *request)
     if (code < 0 && request->finalize_reserve != NULL) {
         code =
             check_amount(command, "--finalize-reserve", request->finalize_reserve, &kept_nanousd);
+    }
+    if (code < 0 && request->overdraft != NULL && strcmp(request->overdraft, "none") != 0) {
+        code = check_amount(command, "--overdraft", request->overdraft, &overdraft_nanousd);
     }
     if (code < 0 && kept_nanousd > 0 && kept_nanousd >= request->limit_nanousd) {
         return ns_complain_usage(
@@ -197,13 +200,18 @@ print_changed(PGconn *database, const char *entity)
 static const char set_sql[] =
     "insert into nullspend.budgets as b"
     " (entity, period, policy, reserve, on_unreachable, deny_status, limit_nanousd,"
-    " finalize_reserve_usd)"
-    " values ($1, $2, coalesce($3, 'hard'), coalesce($4, 'typical'), coalesce($5, 'allow'),"
-    " coalesce($6::integer, 0), $7::bigint, coalesce($8::numeric, 0))"
+    " finalize_reserve_usd, overdraft_usd)"
+    " values ($1, $2,"
+    " coalesce($3, case when nullif($9, 'none') is null then 'hard' else 'soft' end),"
+    " coalesce($4, 'typical'), coalesce($5, 'allow'),"
+    " coalesce($6::integer, 0), $7::bigint, coalesce($8::numeric, 0),"
+    " nullif($9, 'none')::numeric)"
     " on conflict (entity, period) do update set policy = coalesce($3, b.policy),"
     " reserve = coalesce($4, b.reserve), on_unreachable = coalesce($5, b.on_unreachable),"
     " deny_status = coalesce($6::integer, b.deny_status), limit_nanousd = $7::bigint,"
-    " finalize_reserve_usd = coalesce($8::numeric, b.finalize_reserve_usd)";
+    " finalize_reserve_usd = coalesce($8::numeric, b.finalize_reserve_usd),"
+    " overdraft_usd = case when $9 is null then b.overdraft_usd"
+    " else nullif($9, 'none')::numeric end";
 
 static const char rm_sql[] = "delete from nullspend.budgets"
                              " where entity = $1 and ($2::text is null or period = $2)";
@@ -309,11 +317,12 @@ set_budget(const struct ns_command *command, const char *entity, struct request 
         automatic ? "0" : request->deny_status,
         limit,
         request->finalize_reserve,
+        request->overdraft,
     };
     snprintf(limit, sizeof limit, "%" PRId64, request->limit_nanousd);
     code = ns_database_open_for_change(&database);
     if (code == NS_EXIT_DONE) {
-        code = change(database, set_sql, 8, parameters, &changed);
+        code = change(database, set_sql, 9, parameters, &changed);
     }
     if (code == NS_EXIT_DONE && request->json) {
         code = print_changed(database, entity);
@@ -381,7 +390,7 @@ check_taken(const struct ns_command *command, const struct verb *verb,
 {
     bool limits = request->limit != NULL || request->policy != NULL || request->reserve != NULL ||
                   request->on_unreachable != NULL || request->deny_status != NULL ||
-                  request->finalize_reserve != NULL;
+                  request->finalize_reserve != NULL || request->overdraft != NULL;
     if ((limits && (verb->takes & TAKES_LIMITS) == 0) ||
         (request->period != NULL && (verb->takes & TAKES_PERIOD) == 0)) {
         return ns_complain_usage(command, "%s does not take one of these options", verb->name);
@@ -402,6 +411,7 @@ ns_budget_main(const struct ns_command *command, int argc, char **argv)
         {.name = "--on-unreachable", .value = &request.on_unreachable},
         {.name = "--deny-status", .value = &request.deny_status},
         {.name = "--finalize-reserve", .value = &request.finalize_reserve},
+        {.name = "--overdraft", .value = &request.overdraft},
         {.name = "--json", .flag = &request.json},
     };
     int code = ns_arguments_read(command, argc, argv, options, sizeof options / sizeof options[0],

@@ -95,6 +95,8 @@ const struct ns_command ns_commands[] = {
         "  --deny-status STATUS      auto, 402, 403 or 429: HTTP status of a denial (auto)\n"
         "  --finalize-reserve USD    a part of the limit that only calls with the header\n"
         "                            X-NullSpend-Finalize: 1 may use, to end their work (0)\n"
+        "  --overdraft USD           policy soft (which is what a new budget gets with this):\n"
+        "                            denies what passes the limit by more; none: denies nothing\n"
         "  --json                    one array, the columns of nullspend.budget_status\n"
         "\n"
         "Options that are not given keep what they were.\n"

@@ -22,7 +22,8 @@ is_same(const struct ns_budget *a, const struct ns_budget *b)
     return a->id == b->id && a->period == b->period && a->policy == b->policy &&
            a->reserve == b->reserve && a->on_unreachable == b->on_unreachable &&
            a->deny_status == b->deny_status && a->limit_nanousd == b->limit_nanousd &&
-           a->finalize_nanousd == b->finalize_nanousd && strcmp(a->entity, b->entity) == 0;
+           a->finalize_nanousd == b->finalize_nanousd &&
+           a->overdraft_nanousd == b->overdraft_nanousd && strcmp(a->entity, b->entity) == 0;
 }
 
 /* --- what the ledger has ------------------------------------------------------------------------

@@ -182,6 +182,7 @@ ns_gate_note_denial(struct ns_gate *gate, const struct ns_ledger_numbers *by, en
     outcome->held_nanousd = by->held_nanousd;
     outcome->needed_nanousd = by->needed_nanousd;
     outcome->finalize_nanousd = by->finalize_nanousd;
+    outcome->overdraft_nanousd = by->overdraft_nanousd;
 }
 
 /* The policy denies models that have no price. */

@@ -7,7 +7,7 @@
 #include "collector/gate.h"
 
 /* An entity twice and the numbers must fit 512 bytes. */
-#define ENTITY_SHOWN_BYTES 90
+#define ENTITY_SHOWN_BYTES 70
 
 /* Cuts between characters of UTF-8. */
 static void
@@ -23,6 +23,15 @@ shorten(const char *entity, char *into, size_t bytes)
     snprintf(into, bytes + 4, "%.*s%s", (int)count, entity, entity[count] != '\0' ? "..." : "");
 }
 
+/* " ($0.50 what)"; nothing where there is none. */
+static void
+aside(int64_t nanousd, const char *what, char *text, size_t room)
+{
+    char amount[NS_MONEY_TEXT_BYTES];
+    ns_money_format_short(nanousd, amount);
+    snprintf(text, nanousd > 0 ? room : 1, " ($%s %s)", amount, what);
+}
+
 struct ns_text
 ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers, bool cut)
 {
@@ -36,18 +45,15 @@ ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *number
     ns_money_format_short(numbers->held_nanousd, held);
     ns_money_format_short(numbers->limit_nanousd, limit);
     ns_money_format_short(numbers->needed_nanousd, needed);
-    char kept[NS_MONEY_TEXT_BYTES + 32] = "";
-    if (numbers->finalize_nanousd > 0) {
-        char amount[NS_MONEY_TEXT_BYTES];
-        ns_money_format_short(numbers->finalize_nanousd, amount);
-        snprintf(kept, sizeof kept, " ($%s of it to finalize)", amount);
-    }
+    char kept[NS_MONEY_TEXT_BYTES + 32], overdraft[NS_MONEY_TEXT_BYTES + 32];
+    aside(numbers->finalize_nanousd, "of it to finalize", kept, sizeof kept);
+    aside(numbers->overdraft_nanousd, "more as overdraft", overdraft, sizeof overdraft);
     const char *period = ns_period_name(numbers->period);
     int count = snprintf(gate->denial_text, sizeof gate->denial_text,
-                         "nullspend: %s has spent $%s and holds $%s of its $%s %s budget%s; this "
+                         "nullspend: %s has spent $%s and holds $%s of its $%s %s budget%s%s; this "
                          "%s $%s%s. Raise it: "
                          "nullspend budget set %s --limit USD --period %s",
-                         entity, spent, held, limit, period, kept,
+                         entity, spent, held, limit, period, kept, overdraft,
                          cut ? "answer needs" : "call needs up to", needed,
                          cut ? " more, and ends here" : ". Request not sent", entity, period);
     size_t room = sizeof gate->denial_text;

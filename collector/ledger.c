@@ -76,12 +76,10 @@ needed_nanousd(const struct ns_budget *budget, const struct ns_ledger_reserve *r
 }
 
 static bool
-is_over(const struct ns_budget *budget, bool finalize, const struct ns_counter *view,
-        int64_t needed)
+is_over(int64_t limit, const struct ns_counter *view, int64_t needed)
 {
     int64_t used = ns_money_add(view->spent_nanousd, view->held_nanousd);
-    return budget->limit_nanousd == 0 ||
-           ns_money_add(used, needed) > ns_budget_limit(budget, finalize);
+    return limit == 0 || ns_money_add(used, needed) > limit;
 }
 
 /* Judges a reserve: fills the effect; returns whether it is to be held. */
@@ -100,8 +98,9 @@ reserve_judge(const struct ns_ledger *l, const struct ns_ledger_reserve *reserve
             effect->result = NS_LEDGER_FULL;
             return false;
         }
-        if (is_over(budget, reserve->finalize, &view, needed)) {
-            denied = ns_budget_is_firm(budget, reserve->mode);
+        if (is_over(ns_budget_limit(budget, reserve->finalize), &view, needed)) {
+            denied = ns_budget_is_firm(budget, reserve->mode) &&
+                     is_over(ns_budget_ceiling(budget, reserve->finalize), &view, needed);
             over = denied || over == NS_NONE ? i : over;
         }
     }

@@ -7,8 +7,8 @@
  * Invariants (docs/ledger.md), asserted after every event in debug builds and by the simulation:
  *   - a reserve holds on every matching budget or on none, and so does a top-up;
  *   - hard budgets: spent + held never passes the limit by a reserve or a top-up (of a call that
- * does not finalize: the limit less what is kept for those), only by a settle above its hold, and
- * then by exactly the overshoot counted;
+ *     does not finalize: the limit less what is kept for those; of a soft budget with an overdraft:
+ *     that much more), only by a settle above its hold, and then by exactly the overshoot counted;
  *   - a hold ends once: settled, voided or lost; a lost one may be corrected once, by a late report
  *     or a late word that its request never left;
  *   - a hold and its settlement belong to the period in which it was opened;
@@ -47,6 +47,8 @@ struct ns_budget {
     int64_t limit_nanousd;  /* >= 0; 0 denies everything */
     /* Of the limit, for calls that finalize alone: below it, or 0. */
     int64_t finalize_nanousd;
+    /* A soft budget denies what passes its limit by more; 0: nothing. Of others 0. */
+    int64_t overdraft_nanousd;
     int64_t id; /* the row's id in Postgres */
 };
 
@@ -127,8 +129,8 @@ struct ns_ledger_numbers {
     int64_t budget_id;
     char entity[NS_ENTITY_BYTES_MAX + 1]; /* the entity counted, not the pattern */
     int64_t limit_nanousd;
-    int64_t
-        finalize_nanousd; /* of the limit, kept for calls that finalize; denials: from this one */
+    int64_t finalize_nanousd; /* of the limit; denials: 0 where nothing is kept from this call */
+    int64_t overdraft_nanousd;
     int64_t spent_nanousd;
     int64_t held_nanousd;
     int64_t overshoot_nanousd;

@@ -365,6 +365,7 @@ ns_ledger_number(const struct ns_ledger *l, uint32_t budget, uint32_t counter,
     *numbers = (struct ns_ledger_numbers){.budget_id = b->id,
                                           .limit_nanousd = b->limit_nanousd,
                                           .finalize_nanousd = b->finalize_nanousd,
+                                          .overdraft_nanousd = b->overdraft_nanousd,
                                           .spent_nanousd = c.spent_nanousd,
                                           .held_nanousd = c.held_nanousd,
                                           .overshoot_nanousd = c.overshoot_nanousd,
@@ -388,16 +389,18 @@ budget_valid(const struct ns_budget *b)
 {
     size_t bytes = strnlen(b->entity, sizeof(b->entity));
     bool keeps = b->finalize_nanousd > 0 && b->finalize_nanousd < b->limit_nanousd;
-    return b->id > 0 && b->limit_nanousd >= 0 && (b->finalize_nanousd == 0 || keeps) &&
-           b->period < NS_PERIOD_COUNT && b->policy < NS_POLICY_COUNT &&
-           b->reserve < NS_RESERVE_COUNT && b->on_unreachable < NS_UNREACHABLE_COUNT &&
-           b->deny_status <= 999 && ns_entity_check(b->entity, bytes, NULL) == 0;
+    bool overdraws = b->overdraft_nanousd > 0 && b->policy == NS_POLICY_SOFT;
+    return b->id > 0 && b->limit_nanousd >= 0 && (b->overdraft_nanousd == 0 || overdraws) &&
+           (b->finalize_nanousd == 0 || keeps) && b->period < NS_PERIOD_COUNT &&
+           b->policy < NS_POLICY_COUNT && b->reserve < NS_RESERVE_COUNT &&
+           b->on_unreachable < NS_UNREACHABLE_COUNT && b->deny_status <= 999 &&
+           ns_entity_check(b->entity, bytes, NULL) == 0;
 }
 
 static bool
 budget_denies_unreachable(const struct ns_budget *b)
 {
-    return b->policy == NS_POLICY_HARD && b->on_unreachable == NS_UNREACHABLE_DENY;
+    return ns_budget_denies(b) && b->on_unreachable == NS_UNREACHABLE_DENY;
 }
 
 static void

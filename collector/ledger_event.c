@@ -6,10 +6,10 @@
 #include "collector/bytes.h"
 #include "collector/ledger.h"
 
-/* The kind, as bytes, of a BUDGET_PUT that keeps something for calls that finalize: journals
- * without are older than this. */
-#define BUDGET_PUT_FINALIZE 10
-_Static_assert(BUDGET_PUT_FINALIZE > NS_LEDGER_TOP_UP, "no other event's kind");
+/* The kind, as bytes, of a BUDGET_PUT that has more to say than any had at first: something is kept
+ * for calls that finalize, or there is an overdraft. */
+#define BUDGET_PUT_MORE 10
+_Static_assert(BUDGET_PUT_MORE > NS_LEDGER_TOP_UP, "no other event's kind");
 
 static void
 put_text(struct ns_bytes_writer *w, const char *text)
@@ -91,6 +91,12 @@ get_entities(struct ns_bytes_reader *r, struct ns_ledger_event_room *room)
     return count;
 }
 
+static bool
+says_more(const struct ns_budget *b)
+{
+    return b->finalize_nanousd != 0 || b->overdraft_nanousd != 0;
+}
+
 static void
 put_budget(struct ns_bytes_writer *w, const struct ns_budget *b)
 {
@@ -170,14 +176,14 @@ int
 ns_ledger_event_encode(const struct ns_ledger_event *event, uint8_t *buffer, size_t buffer_bytes)
 {
     struct ns_bytes_writer w = {.at = buffer, .end = buffer + buffer_bytes};
-    bool finalize =
-        event->kind == NS_LEDGER_BUDGET_PUT && event->as.budget_put.finalize_nanousd != 0;
-    ns_bytes_put_u8(&w, finalize ? BUDGET_PUT_FINALIZE : event->kind);
+    bool more = event->kind == NS_LEDGER_BUDGET_PUT && says_more(&event->as.budget_put);
+    ns_bytes_put_u8(&w, more ? BUDGET_PUT_MORE : event->kind);
     switch (event->kind) {
     case NS_LEDGER_BUDGET_PUT:
         put_budget(&w, &event->as.budget_put);
-        if (finalize) {
+        if (more) {
             ns_bytes_put_i64(&w, event->as.budget_put.finalize_nanousd);
+            ns_bytes_put_i64(&w, event->as.budget_put.overdraft_nanousd);
         }
         break;
     case NS_LEDGER_BUDGET_REMOVE:
@@ -219,14 +225,15 @@ ns_ledger_event_decode(const uint8_t *bytes, size_t count, struct ns_ledger_even
     struct ns_bytes_reader r = {.at = bytes, .end = bytes + count};
     memset(event, 0, sizeof(*event));
     uint8_t kind = ns_bytes_get_u8(&r);
-    bool finalize = kind == BUDGET_PUT_FINALIZE;
-    event->kind = finalize ? NS_LEDGER_BUDGET_PUT : (enum ns_ledger_event_kind)kind;
+    bool more = kind == BUDGET_PUT_MORE;
+    event->kind = more ? NS_LEDGER_BUDGET_PUT : (enum ns_ledger_event_kind)kind;
     switch (event->kind) {
     case NS_LEDGER_BUDGET_PUT:
         get_budget(&r, &event->as.budget_put);
-        if (finalize) {
+        if (more) {
             event->as.budget_put.finalize_nanousd = ns_bytes_get_i64(&r);
-            r.bad |= event->as.budget_put.finalize_nanousd == 0;
+            event->as.budget_put.overdraft_nanousd = ns_bytes_get_i64(&r);
+            r.bad |= !says_more(&event->as.budget_put);
         }
         break;
     case NS_LEDGER_BUDGET_REMOVE:

@@ -7,13 +7,13 @@
 #include "collector/ledger_state.h"
 
 #define MAGIC "NSLEDG2"
-/* Before anything could be kept for calls that finalize. */
-#define MAGIC_WITHOUT_FINALIZE "NSLEDG1"
+/* Before anything could be kept for calls that finalize, and before overdrafts. */
+#define MAGIC_FIRST "NSLEDG1"
 
 struct input {
     struct ns_bytes_reader r;
     struct ns_ledger *l;
-    bool finalize;      /* it tells of calls that finalize */
+    bool first;         /* of the first format */
     uint32_t *counters; /* place → number */
     uint32_t counter_count;
     const uint8_t *previous; /* call id, for the order */
@@ -46,7 +46,8 @@ load_budget(struct input *in, int64_t *last_id)
     b.on_unreachable = ns_bytes_get_u8(&in->r);
     b.deny_status = ns_bytes_get_u16(&in->r);
     b.limit_nanousd = ns_bytes_get_i64(&in->r);
-    b.finalize_nanousd = in->finalize ? ns_bytes_get_i64(&in->r) : 0;
+    b.finalize_nanousd = in->first ? 0 : ns_bytes_get_i64(&in->r);
+    b.overdraft_nanousd = in->first ? 0 : ns_bytes_get_i64(&in->r);
     if (in->r.bad || b.id <= *last_id) {
         return -EBADMSG;
     }
@@ -185,7 +186,7 @@ load_hold(struct input *in, const struct ns_uuid *call_id, const struct ns_owner
 {
     int64_t hold_nanousd = ns_bytes_get_i64(&in->r);
     int64_t lost_nanousd = ns_bytes_get_i64(&in->r);
-    bool finalize = in->finalize && ns_bytes_get_bool(&in->r);
+    bool finalize = !in->first && ns_bytes_get_bool(&in->r);
     unsigned count = ns_bytes_get_u8(&in->r);
     if (in->r.bad || hold_nanousd < 0 || lost_nanousd < 0 || count > NS_MATCHES_MAX ||
         ns_ledger_call_find(in->l, call_id) != NULL) {
@@ -276,8 +277,8 @@ load_all(struct input *in)
     if (in->r.bad || in->l->now_ns < 0) {
         return -EBADMSG;
     }
-    in->finalize = memcmp(magic, MAGIC, sizeof(MAGIC)) == 0;
-    if (!in->finalize && memcmp(magic, MAGIC_WITHOUT_FINALIZE, sizeof(MAGIC)) != 0) {
+    in->first = memcmp(magic, MAGIC_FIRST, sizeof(MAGIC)) == 0;
+    if (!in->first && memcmp(magic, MAGIC, sizeof(MAGIC)) != 0) {
         return -EBADMSG;
     }
     int status = 0;

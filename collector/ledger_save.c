@@ -130,6 +130,7 @@ put_budget(struct ns_bytes_writer *w, const struct ns_budget *b)
     ns_bytes_put_u16(w, b->deny_status);
     ns_bytes_put_i64(w, b->limit_nanousd);
     ns_bytes_put_i64(w, b->finalize_nanousd);
+    ns_bytes_put_i64(w, b->overdraft_nanousd);
 }
 
 static void

@@ -13,6 +13,7 @@
 #ifndef NS_COLLECTOR_LEDGER_STATE_H
 #define NS_COLLECTOR_LEDGER_STATE_H
 
+#include "base/money.h"
 #include "collector/ledger.h"
 #include "collector/ledger_table.h"
 
@@ -241,18 +242,31 @@ void ns_ended_forget(struct ns_ledger *ledger, int64_t now_ns);
 int ns_ledger_top_up(struct ns_ledger *ledger, const struct ns_ledger_top_up *top_up,
                      int64_t now_ns, struct ns_ledger_effect *effect);
 
-/* What a call may bring the budget to. */
+/* What a call may bring the budget to before that is told. */
 static inline int64_t
 ns_budget_limit(const struct ns_budget *budget, bool finalize)
 {
     return budget->limit_nanousd - (finalize ? 0 : budget->finalize_nanousd);
 }
 
+/* And before it is denied, where the budget denies at all. */
+static inline int64_t
+ns_budget_ceiling(const struct ns_budget *budget, bool finalize)
+{
+    return ns_money_add(ns_budget_limit(budget, finalize), budget->overdraft_nanousd);
+}
+
+static inline bool
+ns_budget_denies(const struct ns_budget *budget)
+{
+    return budget->policy == NS_POLICY_HARD || budget->overdraft_nanousd > 0;
+}
+
 /* Would this budget deny more of a call of this mode? */
 static inline bool
 ns_budget_is_firm(const struct ns_budget *budget, uint8_t mode)
 {
-    return budget->policy == NS_POLICY_HARD && mode == NS_MODE_ENFORCE;
+    return ns_budget_denies(budget) && mode == NS_MODE_ENFORCE;
 }
 
 /* --- ledger_check.c ----------------------------------------------------------------------------

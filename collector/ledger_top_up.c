@@ -51,13 +51,16 @@ judge(const struct ns_ledger *l, struct ns_hold *hold, const struct ns_ledger_to
             continue;
         }
         const struct ns_budget *budget = &ns_budget_at(l, c->budget)->budget;
-        int64_t most = most_of(ns_budget_limit(budget, hold->finalize), c, share->amount_nanousd);
         bool firm = ns_budget_is_firm(budget, top_up->mode);
-        if (most < top_up->enough_nanousd && (firm || !effect->would_deny)) {
+        bool over = most_of(ns_budget_limit(budget, hold->finalize), c, share->amount_nanousd) <
+                    top_up->enough_nanousd;
+        int64_t most = most_of(ns_budget_ceiling(budget, hold->finalize), c, share->amount_nanousd);
+        bool denied = firm && most < top_up->enough_nanousd;
+        if (over && (denied || !effect->would_deny)) {
             name_budget(l, share, hold->finalize, top_up->enough_nanousd, now_ns, effect);
-            effect->would_deny = !firm;
+            effect->would_deny = !denied;
         }
-        if (firm && most < top_up->enough_nanousd) {
+        if (denied) {
             effect->result = NS_LEDGER_DENIED;
             return -1;
         }

@@ -19,7 +19,8 @@ enum {
     FLAG_CORRECTED = 2,
     FLAG_PRICED = 4,
     FLAG_FINALIZE = 8,
-    FLAGS_ALL = 15
+    FLAG_OVERDRAFT = 16,
+    FLAGS_ALL = 31
 };
 
 static void
@@ -101,7 +102,8 @@ put_outcome(struct ns_bytes_writer *w, const struct ns_record_outcome *o)
     ns_bytes_put_u8(w, o->result);
     ns_bytes_put_u8(w, (o->would_deny ? FLAG_WOULD_DENY : 0) | (o->corrected ? FLAG_CORRECTED : 0) |
                            (o->priced ? FLAG_PRICED : 0) |
-                           (o->finalize_nanousd != 0 ? FLAG_FINALIZE : 0));
+                           (o->finalize_nanousd != 0 ? FLAG_FINALIZE : 0) |
+                           (o->overdraft_nanousd != 0 ? FLAG_OVERDRAFT : 0));
     ns_bytes_put_u8(w, o->reason);
     ns_bytes_put_u16(w, o->http_status);
     ns_bytes_put(w, o->denial_id.bytes, sizeof(o->denial_id.bytes));
@@ -117,6 +119,9 @@ put_outcome(struct ns_bytes_writer *w, const struct ns_record_outcome *o)
     ns_bytes_put_i64(w, o->needed_nanousd);
     if (o->finalize_nanousd != 0) {
         ns_bytes_put_i64(w, o->finalize_nanousd);
+    }
+    if (o->overdraft_nanousd != 0) {
+        ns_bytes_put_i64(w, o->overdraft_nanousd);
     }
     put_usage(w, &o->usage);
     put_text(w, &o->model);
@@ -149,6 +154,10 @@ get_outcome(struct ns_bytes_reader *r, struct ns_record_outcome *o)
     if (flags & FLAG_FINALIZE) {
         o->finalize_nanousd = ns_bytes_get_i64(r);
         r->bad |= o->finalize_nanousd == 0;
+    }
+    if (flags & FLAG_OVERDRAFT) {
+        o->overdraft_nanousd = ns_bytes_get_i64(r);
+        r->bad |= o->overdraft_nanousd == 0;
     }
     get_usage(r, &o->usage);
     o->model = get_text(r);

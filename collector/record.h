@@ -53,9 +53,10 @@ struct ns_record_outcome {
     struct ns_text price_version;
     struct ns_text entity; /* denials: which budget, and its numbers at that moment */
     int64_t limit_nanousd, spent_nanousd, held_nanousd, needed_nanousd;
-    int64_t finalize_nanousd; /* of the limit, kept from this call for those that finalize */
-    struct ns_usage usage;    /* REPORT, LOST: disjoint, as priced */
-    struct ns_text model;     /* LOST: as a progress told it */
+    int64_t finalize_nanousd;  /* of the limit, kept from this call for those that finalize */
+    int64_t overdraft_nanousd; /* beyond it, of a soft budget that denies at all */
+    struct ns_usage usage;     /* REPORT, LOST: disjoint, as priced */
+    struct ns_text model;      /* LOST: as a progress told it */
 };
 
 /* One record, decoded: texts point into its payload (and room for the event's entities). */

@@ -133,6 +133,10 @@ list_budget(void *context, const struct ns_ledger_numbers *numbers, const struct
     ns_buffer_usd(buffer, numbers->limit_nanousd);
     ns_buffer_print(buffer, ",\"finalize_reserve_usd\":");
     ns_buffer_usd(buffer, numbers->finalize_nanousd);
+    if (numbers->overdraft_nanousd > 0) {
+        ns_buffer_print(buffer, ",\"overdraft_usd\":");
+        ns_buffer_usd(buffer, numbers->overdraft_nanousd);
+    }
     ns_buffer_print(buffer, ",\"spent_usd\":");
     ns_buffer_usd(buffer, numbers->spent_nanousd);
     ns_buffer_print(buffer, ",\"held_usd\":");

@@ -37,7 +37,8 @@ enum {
     ON_UNREACHABLE,
     DENY_STATUS,
     LIMIT_NANOUSD,
-    FINALIZE
+    FINALIZE,
+    OVERDRAFT
 };
 
 static int
@@ -68,6 +69,7 @@ take_budget(const PGresult *rows, int row, struct ns_budget *budget)
     budget->deny_status = (uint16_t)strtoul(PQgetvalue(rows, row, DENY_STATUS), NULL, 10);
     budget->limit_nanousd = strtoll(PQgetvalue(rows, row, LIMIT_NANOUSD), NULL, 10);
     budget->finalize_nanousd = strtoll(PQgetvalue(rows, row, FINALIZE), NULL, 10);
+    budget->overdraft_nanousd = strtoll(PQgetvalue(rows, row, OVERDRAFT), NULL, 10);
     budget->id = strtoll(PQgetvalue(rows, row, ID), NULL, 10);
     return 0;
 }
@@ -109,7 +111,8 @@ read_budgets(struct settings *s)
     PGresult *rows = ns_link_query(&s->link,
                                    "select r.revision, b.id, b.entity, b.period, b.policy,"
                                    " b.reserve, b.on_unreachable, b.deny_status, b.limit_nanousd,"
-                                   " (b.finalize_reserve_usd * 1000000000)::bigint"
+                                   " (b.finalize_reserve_usd * 1000000000)::bigint,"
+                                   " coalesce((b.overdraft_usd * 1000000000)::bigint, 0)"
                                    " from nullspend.budgets_revision r"
                                    " left join nullspend.budgets b on true order by b.id",
                                    0, NULL);

@@ -8,7 +8,7 @@
     migration "0002_budgets.sql" ; \
     migration "0003_margins.sql" ; \
     migration "0004_coverage.sql" ; \
-    migration "0005_finalize.sql"
+    migration "0005_budget_terms.sql"
 
     .macro migration file
     .pushsection .rodata

@@ -79,7 +79,8 @@ def wrong_usage_exits_2_and_names_what_is_wrong():
     for option, value in [("--period", "year"), ("--policy", "harder"), ("--reserve", "some"),
                           ("--on-unreachable", "maybe"), ("--deny-status", "500"),
                           ("--finalize-reserve", "1"), ("--finalize-reserve", "-0.1"),
-                          ("--finalize-reserve", "some")]:
+                          ("--finalize-reserve", "some"), ("--overdraft", "some"),
+                          ("--overdraft", "-1")]:
         refused(2, *budget, "--period", "day", option, value, words=option)
     refused(2, "budget", "rm", "customer:acme", "--finalize-reserve", "1", words="does not take")
     for entity in ["", "customer", "customer:", "org:x", "nobody:x", "tag:x", "tag:=x", "tag:x=",
@@ -356,6 +357,33 @@ def what_a_budget_keeps_is_for_calls_that_finalize():
                             check=False)
     check(done.returncode != 0 and "finalize_reserve_usd is 0, or below the limit" in done.stderr,
           done.stderr)
+
+
+@test
+def a_soft_budget_with_an_overdraft_denies_beyond_it():
+    speaker = client()
+    cli = laboratory().cli
+    cli("budget", "set", "team:over", "--limit", "0.000000001", "--period", "day", "--policy",
+        "soft", "--overdraft", "1")
+    verdict, call = spend(speaker, tags=[("team", "over")])
+    equal(messages.word("decision", verdict["decision"]), "allow", "within the overdraft")
+    row, = laboratory().json("explain", str(uuid.UUID(bytes=call["call_id"])))
+    equal((row["enforced"], row["entity"]), (False, "team:over"), "recorded")
+    cli("budget", "set", "team:over", "--limit", "0.000000001", "--period", "day", "--overdraft",
+        "0.000000002")
+    verdict, call = spend(speaker, tags=[("team", "over")])
+    equal(messages.word("decision", verdict["decision"]), "deny", "beyond it")
+    check("($0.000000002 more as overdraft)" in verdict["message"], verdict["message"])
+    text = cli("explain", str(uuid.UUID(bytes=call["call_id"]))).stdout
+    check("it could be passed by $0.000000002;" in text, text)
+    row, = laboratory().json("budget", "show", "team:over")
+    equal((row["policy"], row["overdraft_usd"]), ("soft", 2e-9), "budget")
+    done = cli("budget", "set", "team:over", "--limit", "1", "--period", "day", "--policy", "hard",
+               check=False)
+    check(done.returncode != 0 and "for policy soft" in done.stderr, done.stderr)
+    cli("budget", "set", "team:over", "--limit", "0", "--period", "day", "--overdraft", "none")
+    verdict, _ = spend(speaker, tags=[("team", "over")])
+    equal(messages.word("decision", verdict["decision"]), "allow", "soft without one")
 
 
 def revenue(text, *options):

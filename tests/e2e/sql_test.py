@@ -244,6 +244,10 @@ def a_bad_budget_is_refused_with_a_sentence():
     for kept in ("-1", "1", "2", "0.0000000001", "'NaN'", "'Infinity'"):
         refused(insert(limit + ", finalize_reserve_usd", f"'org', 'day', 1, {kept}"),
                 "finalize_reserve_usd is 0, or below the limit")
+    for policy, overdraft in (("soft", "0"), ("soft", "-1"), ("soft", "0.0000000001"),
+                              ("soft", "'NaN'"), ("soft", "9223372037"), ("hard", "1")):
+        refused(insert(limit + ", policy, overdraft_usd", f"'org', 'day', 1, '{policy}', {overdraft}"),
+                "overdraft_usd is above 0")
     sql(insert(limit, "'org', 'day', 1"))
     refused(insert(limit, "'org', 'day', 2"), "duplicate key")
     refused("update nullspend.budgets set limit_usd = -1", "is negative")

@@ -154,12 +154,13 @@ TEST(the_longest_entity_leaves_a_denial_within_its_bound)
     static struct ns_gate gate;
     struct ns_ledger_numbers numbers = {.limit_nanousd = INT64_MAX,
                                         .finalize_nanousd = INT64_MAX - 1,
+                                        .overdraft_nanousd = INT64_MAX - 1,
                                         .spent_nanousd = INT64_MAX - 1,
                                         .held_nanousd = INT64_MAX - 1,
                                         .needed_nanousd = INT64_MAX - 1,
                                         .period = NS_PERIOD_TOTAL};
     memset(numbers.entity, 'x', NS_ENTITY_BYTES_MAX);
-    memcpy(numbers.entity + 88, "\xe2\x82\xac\xe2\x82\xac", 6); /* the cut falls into a character */
+    memcpy(numbers.entity + 68, "\xe2\x82\xac\xe2\x82\xac", 6); /* the cut falls into a character */
     struct ns_text text = ns_gate_denial_text(&gate, &numbers, false);
     CHECK(text.bytes < 512 && text.text[text.bytes] == '\0');
     CHECK(strstr(text.text, "--period total") != NULL);

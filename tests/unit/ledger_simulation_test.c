@@ -211,11 +211,24 @@ model_budget_put(const struct ns_budget *b)
     m->budget = *b;
 }
 
-/* How far a call may go. */
+/* How far a call may go before that is told. */
 static int64_t
 room_of(const struct ns_budget *b, bool finalize)
 {
     return finalize ? b->limit_nanousd : b->limit_nanousd - b->finalize_nanousd;
+}
+
+/* And before it is denied, where `denies` says that it can be. */
+static int64_t
+most_of(const struct ns_budget *b, bool finalize)
+{
+    return room_of(b, finalize) + (b->policy == NS_POLICY_SOFT ? b->overdraft_nanousd : 0);
+}
+
+static bool
+denies(const struct ns_budget *b)
+{
+    return b->policy == NS_POLICY_HARD || (b->policy == NS_POLICY_SOFT && b->overdraft_nanousd > 0);
 }
 
 static void
@@ -237,7 +250,9 @@ model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_
         int64_t amount = b->reserve == NS_RESERVE_BOUND ? e->bound_nanousd : e->typical_nanousd;
         largest = amount > largest ? amount : largest;
         if (b->limit_nanousd == 0 || s.spent + s.held + amount > room_of(b, e->finalize)) {
-            denied = b->policy == NS_POLICY_HARD && e->mode == NS_MODE_ENFORCE;
+            int64_t most = most_of(b, e->finalize);
+            denied = denies(b) && e->mode == NS_MODE_ENFORCE &&
+                     (most == 0 || s.spent + s.held + amount > most);
             denied_by = denied || denied_by == NULL ? &matches[i] : denied_by;
         }
     }
@@ -300,12 +315,12 @@ model_top_up(const struct ns_ledger_top_up *e, struct model_call *call, int64_t 
         fits = true;
         for (unsigned i = 0; i < call->share_count && fits; i++) {
             const struct ns_budget *b = budget_of(&call->share[i].place, now_ns);
-            if (b == NULL || b->policy != NS_POLICY_HARD || e->mode != NS_MODE_ENFORCE) {
+            if (b == NULL || !denies(b) || e->mode != NS_MODE_ENFORCE) {
                 continue;
             }
             struct sums s = sums_at(&call->share[i].place);
             int64_t growth = over(target, call->share[i].amount);
-            fits = growth == 0 || s.spent + s.held + growth <= room_of(b, call->finalize);
+            fits = growth == 0 || s.spent + s.held + growth <= most_of(b, call->finalize);
         }
     }
     EXPECT(effect->result == (fits ? NS_LEDGER_DONE : NS_LEDGER_DENIED), "top-up: %d, not %d",
@@ -323,8 +338,7 @@ model_top_up(const struct ns_ledger_top_up *e, struct model_call *call, int64_t 
         if (call->share[i].amount > call->hold_nanousd) {
             call->hold_nanousd = call->share[i].amount;
         }
-        if (b->policy == NS_POLICY_HARD && e->mode == NS_MODE_ENFORCE &&
-            call->share[i].amount < firm) {
+        if (denies(b) && e->mode == NS_MODE_ENFORCE && call->share[i].amount < firm) {
             firm = call->share[i].amount;
         }
     }
@@ -500,7 +514,8 @@ same_budget(const struct ns_budget *a, const struct ns_budget *b)
 {
     return a->id == b->id && strcmp(a->entity, b->entity) == 0 && a->period == b->period &&
            a->policy == b->policy && a->reserve == b->reserve &&
-           a->limit_nanousd == b->limit_nanousd && a->finalize_nanousd == b->finalize_nanousd;
+           a->limit_nanousd == b->limit_nanousd && a->finalize_nanousd == b->finalize_nanousd &&
+           a->overdraft_nanousd == b->overdraft_nanousd;
 }
 
 static void
@@ -576,6 +591,8 @@ random_budget(void)
     int64_t kept = below(2) == 0 ? (int64_t)below(150) * 50 : 0;
     e.as.budget_put.finalize_nanousd = kept < e.as.budget_put.limit_nanousd ? kept : 0;
     e.as.budget_put.policy = (uint8_t)policies[below(6)];
+    bool soft = e.as.budget_put.policy == NS_POLICY_SOFT;
+    e.as.budget_put.overdraft_nanousd = soft && below(4) != 0 ? (int64_t)below(40) * 50 : 0;
     e.as.budget_put.reserve = (uint8_t)below(NS_RESERVE_COUNT);
     return e;
 }

@@ -36,7 +36,7 @@ budget_event(int64_t id, const char *entity, enum ns_period period, int64_t limi
     return e;
 }
 
-/* The same, with a part of it for calls that finalize. */
+/* A budget with a part for calls that finalize. */
 static inline struct ns_ledger_event
 keeping_event(int64_t id, const char *entity, int64_t limit_nanousd, int64_t finalize_nanousd)
 {
@@ -61,7 +61,17 @@ reserve_event(uint32_t call, uint64_t owner, int64_t amount, size_t count,
     return e;
 }
 
-/* The same, of a call that ends an agent's work. */
+/* A soft budget that denies, beyond its overdraft. */
+static inline struct ns_ledger_event
+overdraft_event(int64_t id, const char *entity, int64_t limit_nanousd, int64_t overdraft_nanousd)
+{
+    struct ns_ledger_event e = budget_event(id, entity, NS_PERIOD_DAY, limit_nanousd);
+    e.as.budget_put.policy = NS_POLICY_SOFT;
+    e.as.budget_put.overdraft_nanousd = overdraft_nanousd;
+    return e;
+}
+
+/* A call that ends an agent's work. */
 static inline struct ns_ledger_event
 finalize_event(uint32_t call, uint64_t owner, int64_t amount, size_t count,
                const char *const *entity)

@@ -128,14 +128,80 @@ TEST(a_soft_budget_says_where_what_it_keeps_was_used)
     ns_ledger_free(l);
 }
 
-TEST(no_more_is_kept_than_there_is)
+TEST(a_soft_budget_with_an_overdraft_tells_first_and_denies_then)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    apply(l, overdraft_event(1, "org", 100, 20), NOW);
+    CHECK(!apply(l, reserve_event(1, 7, 100, ENTITIES("org")), NOW).would_deny);
+    struct ns_ledger_effect e = apply(l, reserve_event(2, 7, 20, ENTITIES("org")), NOW);
+    CHECK_INT(e.result, NS_LEDGER_DONE);
+    CHECK(e.would_deny);
+    e = apply(l, reserve_event(3, 7, 1, ENTITIES("org")), NOW);
+    CHECK_INT(e.result, NS_LEDGER_DENIED);
+    CHECK_INT(e.denied_by.limit_nanousd, 100);
+    CHECK_INT(e.denied_by.overdraft_nanousd, 20);
+    struct ns_ledger_event shadow = reserve_event(4, 7, 1, ENTITIES("org"));
+    shadow.as.reserve.mode = NS_MODE_SHADOW;
+    CHECK_INT(apply(l, shadow, NOW).result, NS_LEDGER_DONE);
+    CHECK_NUMBERS(l, 1, "org", NOW, 0, 121, 0);
+    ns_ledger_free(l);
+}
+
+TEST(a_limit_of_zero_with_an_overdraft_is_that)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    apply(l, overdraft_event(1, "org", 0, 20), NOW);
+    CHECK_INT(apply(l, reserve_event(1, 7, 20, ENTITIES("org")), NOW).result, NS_LEDGER_DONE);
+    CHECK_INT(apply(l, reserve_event(2, 7, 1, ENTITIES("org")), NOW).result, NS_LEDGER_DENIED);
+    ns_ledger_free(l);
+}
+
+TEST(a_top_up_takes_an_overdraft_and_no_more)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    apply(l, overdraft_event(1, "org", 100, 20), NOW);
+    CHECK_INT(apply(l, reserve_event(1, 7, 90, ENTITIES("org")), NOW).firm_nanousd, 90);
+    struct ns_ledger_effect e = apply(l, top_up_event(1, 90, 110, 200), NOW);
+    CHECK_INT(e.result, NS_LEDGER_DONE);
+    CHECK(e.would_deny);
+    CHECK_INT(e.hold_nanousd, 120);
+    e = apply(l, top_up_event(1, 90, 121, 200), NOW);
+    CHECK_INT(e.result, NS_LEDGER_DENIED);
+    CHECK(!e.would_deny);
+    CHECK_INT(e.denied_by.needed_nanousd, 1);
+    ns_ledger_free(l);
+}
+
+TEST(a_soft_budget_with_an_overdraft_may_deny_when_the_collector_is_away)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    struct ns_ledger_event event = overdraft_event(1, "org", 100, 20);
+    event.as.budget_put.on_unreachable = NS_UNREACHABLE_DENY;
+    apply(l, event, NOW);
+    CHECK(ns_ledger_denies_unreachable(l));
+    event.as.budget_put.overdraft_nanousd = 0;
+    apply(l, event, NOW);
+    CHECK(!ns_ledger_denies_unreachable(l));
+    ns_ledger_free(l);
+}
+
+TEST(no_more_is_kept_than_there_is_and_only_soft_budgets_are_overdrawn)
 {
     struct ns_ledger *l = ns_ledger_new();
     static const int64_t bad[][2] = {{100, 100}, {100, 101}, {100, -1}, {0, 1}};
+    struct ns_ledger_effect effect;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct ns_ledger_event event = keeping_event(1, "org", bad[i][0], bad[i][1]);
-        struct ns_ledger_effect effect;
         CHECK_INT(ns_ledger_apply(l, &event, NOW, &effect), -EINVAL);
+    }
+    for (int policy = 0; policy < NS_POLICY_COUNT; policy++) {
+        struct ns_ledger_event event = overdraft_event(1, "org", 100, -1);
+        CHECK_INT(ns_ledger_apply(l, &event, NOW, &effect), -EINVAL);
+        event.as.budget_put.overdraft_nanousd = 1;
+        event.as.budget_put.policy = (uint8_t)policy;
+        if (policy != NS_POLICY_SOFT) {
+            CHECK_INT(ns_ledger_apply(l, &event, NOW, &effect), -EINVAL);
+        }
     }
     CHECK_INT(ns_ledger_budget_count(l), 0);
     ns_ledger_free(l);
@@ -836,7 +902,7 @@ script(struct ns_ledger_event *events)
         budget_event(2, "team:a", NS_PERIOD_DAY, 1000),
         budget_event(3, "customer:*", NS_PERIOD_DAY, 1000),
         keeping_event(4, "agent:a", 1000, 100),
-        budget_event(5, "feature:a", NS_PERIOD_DAY, 1000),
+        overdraft_event(5, "feature:a", 1000, 100),
         budget_event(6, "tag:k=*", NS_PERIOD_DAY, 1000),
         reserve_event(1, 7, 10, 6, many),
         reserve_event(2, 7, 10, 6, many),
@@ -916,8 +982,9 @@ TEST(a_saved_ledger_loads_to_the_same_bytes_and_goes_on_alike)
 }
 
 /* Of a budget of "org" and an open call: where a snapshot has what the first format had not. */
-#define FINALIZE_OF_BUDGET 47
-#define FINALIZE_OF_CALL 148
+#define MORE_OF_BUDGET 47
+#define BYTES_OF_BUDGET 16
+#define FINALIZE_OF_CALL 156
 
 TEST(a_snapshot_of_the_first_format_loads)
 {
@@ -930,10 +997,10 @@ TEST(a_snapshot_of_the_first_format_loads)
     REQUIRE(ns_ledger_save(l, &bytes, &size) == 0);
     CHECK_INT(bytes[FINALIZE_OF_CALL], 0);
     memmove(bytes + FINALIZE_OF_CALL, bytes + FINALIZE_OF_CALL + 1, size - FINALIZE_OF_CALL - 1);
-    memmove(bytes + FINALIZE_OF_BUDGET, bytes + FINALIZE_OF_BUDGET + 8,
-            size - 1 - FINALIZE_OF_BUDGET - 8);
+    memmove(bytes + MORE_OF_BUDGET, bytes + MORE_OF_BUDGET + BYTES_OF_BUDGET,
+            size - 1 - MORE_OF_BUDGET - BYTES_OF_BUDGET);
     memcpy(bytes, "NSLEDG1", 8);
-    REQUIRE(ns_ledger_load(bytes, size - 9, &loaded) == 0);
+    REQUIRE(ns_ledger_load(bytes, size - 1 - BYTES_OF_BUDGET, &loaded) == 0);
     CHECK(ns_ledger_digest(l) == ns_ledger_digest(loaded));
     ns_ledger_free(loaded);
     ns_ledger_free(l);
@@ -1031,15 +1098,19 @@ TEST(events_survive_encoding_and_nothing_else_decodes)
     }
 }
 
-TEST(of_two_ways_to_keep_nothing_one_decodes)
+TEST(of_two_ways_to_say_no_more_of_a_budget_one_decodes)
 {
     struct ns_ledger_event event = keeping_event(1, "org", 100, 1);
     struct ns_ledger_event_room room;
     uint8_t bytes[128];
     int n = ns_ledger_event_encode(&event, bytes, sizeof(bytes));
-    REQUIRE(n > 8);
+    REQUIRE(n > 16);
     CHECK_INT(ns_ledger_event_decode(bytes, (size_t)n, &event, &room), 0);
     CHECK_INT(event.as.budget_put.finalize_nanousd, 1);
-    memset(bytes + n - 8, 0, 8);
+    memset(bytes + n - 16, 0, 16);
     CHECK_INT(ns_ledger_event_decode(bytes, (size_t)n, &event, &room), -EBADMSG);
+    event = overdraft_event(1, "org", 100, 7);
+    CHECK_INT(ns_ledger_event_encode(&event, bytes, sizeof(bytes)), n);
+    CHECK_INT(ns_ledger_event_decode(bytes, (size_t)n, &event, &room), 0);
+    CHECK_INT(event.as.budget_put.overdraft_nanousd, 7);
 }

@@ -40,6 +40,7 @@ full_record(void)
                     .held_nanousd = 6,
                     .needed_nanousd = INT64_MAX,
                     .finalize_nanousd = 3,
+                    .overdraft_nanousd = 11,
                     .model = ns_text_of("gpt-x")},
         .message = message,
         .message_bytes = sizeof(message),
@@ -91,6 +92,7 @@ TEST(every_member_of_a_record_comes_back)
     CHECK_INT(d.outcome.held_nanousd, 6);
     CHECK_INT(d.outcome.needed_nanousd, INT64_MAX);
     CHECK_INT(d.outcome.finalize_nanousd, 3);
+    CHECK_INT(d.outcome.overdraft_nanousd, 11);
     CHECK(same_text(d.outcome.model, r.outcome.model));
     CHECK(memcmp(&d.outcome.usage, &r.outcome.usage, sizeof(d.outcome.usage)) == 0);
     CHECK_INT(d.message_bytes, 5);

@@ -1,12 +1,20 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Of a budget, what is kept for calls that end an agent's work (X-NullSpend-Finalize).
+-- Of a budget, what is kept for calls that end an agent's work (X-NullSpend-Finalize); of a soft one, by
+-- how much its limit may be passed before it denies.
 
 alter table nullspend.budgets
     add column finalize_reserve_usd numeric not null default 0,
-    add constraint "finalize_reserve_usd is 0, or below the limit, with at most 9 decimal places"
+    add constraint "finalize_reserve_usd is 0, or below the limit (9 places)"
         check (finalize_reserve_usd = 0
                or finalize_reserve_usd > 0 and finalize_reserve_usd < limit_usd
-                  and scale(trim_scale(finalize_reserve_usd)) <= 9);
+                  and scale(trim_scale(finalize_reserve_usd)) <= 9),
+    add column overdraft_usd numeric,
+    add constraint "overdraft_usd is above 0 (9 places), for policy soft alone"
+        check (overdraft_usd is null
+               or policy = 'soft' and overdraft_usd > 0 and overdraft_usd <= 9223372036.854775807
+                  and scale(trim_scale(overdraft_usd)) <= 9);
+comment on column nullspend.budgets.overdraft_usd is
+    'Policy soft: what passes the limit by more is denied; null: nothing is.';
 comment on column nullspend.budgets.finalize_reserve_usd is
     'Of the limit, what only calls with X-NullSpend-Finalize may use, so that an agent can end its work; 0: nothing.';
 
@@ -36,7 +44,7 @@ select n.entity, b.period,
        case when n.own and nullspend.entity_is_pattern(b.entity) then null
             else nullspend.usd(coalesce(c.overshoot_nanousd, 0)) end as overshoot_usd,
        b.id as budget_id, b.reserve, b.on_unreachable, b.deny_status,
-       b.finalize_reserve_usd
+       b.finalize_reserve_usd, b.overdraft_usd
 from counted n
 join nullspend.budgets b on b.id = n.id
 left join nullspend.budget_counters c
@@ -46,7 +54,14 @@ order by n.entity, b.period;
 comment on column nullspend.budget_status.finalize_reserve_usd is
     'Of what remains, what only calls with X-NullSpend-Finalize may use.';
 
-alter table nullspend.denied_calls add column finalize_reserve_nanousd bigint;
+comment on column nullspend.budget_status.overdraft_usd is
+    'Policy soft: what passes the limit by more is denied; null: nothing is.';
+
+alter table nullspend.denied_calls
+    add column finalize_reserve_nanousd bigint,
+    add column overdraft_nanousd bigint;
+comment on column nullspend.denied_calls.overdraft_nanousd is
+    'By how much that limit could be passed, in nano-dollars; null: not at all, or without end.';
 comment on column nullspend.denied_calls.finalize_reserve_nanousd is
     'Of that limit, kept from this call for those that finalize, in nano-dollars.';
 
@@ -59,9 +74,12 @@ select denial_id, denied_at, reason, entity,
        http_status, call_id, started_at, source, provider, family, operation,
        requested_model as model, requested_model, customer, agent, feature, session, tags, trace_id,
        key_hint, host, pid, process, streamed, hostname, uid, enforced,
-       nullspend.usd(finalize_reserve_nanousd) as finalize_reserve_usd
+       nullspend.usd(finalize_reserve_nanousd) as finalize_reserve_usd,
+       nullspend.usd(overdraft_nanousd) as overdraft_usd
 from nullspend.denied_calls;
 comment on column nullspend.denials.needed_usd is
-    'What the call would have held: it would have passed with limit - finalize_reserve - spent - held at least this.';
+    'What the call would have held: it would have passed with limit + overdraft - finalize_reserve - spent - held at least this.';
+comment on column nullspend.denials.overdraft_usd is
+    'By how much that limit could be passed; null: not at all, or without end.';
 comment on column nullspend.denials.finalize_reserve_usd is
     'Of that limit, kept from this call for those that finalize; 0: nothing, or this one did.';
