@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "base/hot.h"
+
 static ns_clock_source chosen;
 
 void
@@ -12,7 +14,7 @@ ns_clock_use(ns_clock_source source)
     __atomic_store_n(&chosen, source, __ATOMIC_RELEASE);
 }
 
-__attribute__((hot)) int64_t
+NS_HOT int64_t
 ns_clock_ns(clockid_t clock)
 {
     int saved = errno;

@@ -3,8 +3,8 @@
 
 #include <stdint.h>
 
+#include "base/hot.h"
 #include "base/mem.h"
-#include "shim/hot.h"
 #include "shim/lock.h"
 
 #define BUCKETS 1024

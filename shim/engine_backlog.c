@@ -14,9 +14,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hot.h"
 #include "base/mem.h"
 #include "shim/engine.h"
-#include "shim/hot.h"
 #include "shim/top_up.h"
 
 #define FRAME_HEAD_BYTES 9

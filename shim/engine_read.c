@@ -16,11 +16,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/hot.h"
 #include "base/mem.h"
 #include "shim/call.h"
 #include "shim/counters.h"
 #include "shim/denial.h"
-#include "shim/hot.h"
 #include "shim/log.h"
 #include "shim/top_up.h"
 

@@ -13,11 +13,11 @@
 #include <limits.h>
 #include <stdint.h>
 
+#include "base/hot.h"
 #include "shim/bio.h"
 #include "shim/connections.h"
 #include "shim/counters.h"
 #include "shim/gate.h"
-#include "shim/hot.h"
 #include "shim/log.h"
 #include "shim/process.h"
 #include "shim/resolve.h"

@@ -9,9 +9,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/hot.h"
 #include "shim/connections.h"
 #include "shim/counters.h"
-#include "shim/hot.h"
 #include "shim/link.h"
 #include "shim/lock.h"
 #include "shim/log.h"

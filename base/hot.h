@@ -4,8 +4,8 @@
  * program that waits between events finds little of us in its caches, and each page and line that
  * is not needed is one less to fetch.
  */
-#ifndef NS_SHIM_HOT_H
-#define NS_SHIM_HOT_H
+#ifndef NS_BASE_HOT_H
+#define NS_BASE_HOT_H
 
 #define NS_HOT __attribute__((hot))
 
