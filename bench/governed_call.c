@@ -29,14 +29,8 @@ static void
 call_http1(SSL *ssl, SSL *provider, const struct bench_answer *answer)
 {
     char text[4096];
-    const char *body = bench_request_body(false);
-    int bytes = snprintf(text, sizeof text,
-                         "POST /v1/chat/completions HTTP/1.1\r\nHost: " BENCH_HOST "\r\n"
-                         "Authorization: Bearer sk-bench-0001\r\n"
-                         "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                         strlen(body), body);
     size_t used = 0, got;
-    bench_write(ssl, text, (size_t)bytes);
+    bench_write_call(ssl, false);
     bench_serve(provider, answer);
     while ((got = bench_read(ssl, text + used, sizeof text - used, false)) > 0) {
         used += got;

@@ -123,13 +123,7 @@ call(const struct line *line, bool h2)
         bench_h2_read(session, true);
         bench_h2_write(session);
     } else {
-        const char *body = bench_request_body(true);
-        int bytes = snprintf(text, sizeof text,
-                             "POST /v1/chat/completions HTTP/1.1\r\nHost: " BENCH_HOST "\r\n"
-                             "Authorization: Bearer sk-bench-0001\r\n"
-                             "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                             strlen(body), body);
-        bench_write(line->reader, text, (size_t)bytes);
+        bench_write_call(line->reader, true);
         bench_write(line->provider, http1_head, sizeof http1_head - 1);
         bench_read(line->reader, text, sizeof text, true);
     }

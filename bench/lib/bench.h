@@ -137,6 +137,8 @@ const char *bench_request_body(bool stream);
 
 /* Writes all. */
 void bench_write(SSL *ssl, const void *bytes, size_t count);
+/* Writes a call over HTTP/1.1. */
+void bench_write_call(SSL *ssl, bool stream);
 /* Writes a record of a stream, behind its pause. */
 void bench_write_record(SSL *ssl, const struct bench_answer *answer, const void *bytes,
                         size_t count);

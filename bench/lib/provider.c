@@ -263,6 +263,19 @@ bench_write(SSL *ssl, const void *bytes, size_t count)
 }
 
 void
+bench_write_call(SSL *ssl, bool stream)
+{
+    char text[4096];
+    const char *body = bench_request_body(stream);
+    int bytes = snprintf(text, sizeof text,
+                         "POST /v1/chat/completions HTTP/1.1\r\nHost: " BENCH_HOST "\r\n"
+                         "Authorization: Bearer sk-bench-0001\r\n"
+                         "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                         strlen(body), body);
+    bench_write(ssl, text, (size_t)bytes);
+}
+
+void
 bench_write_record(SSL *ssl, const struct bench_answer *answer, const void *bytes, size_t count)
 {
     if (answer->pause_ns > 0) {
