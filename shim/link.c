@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shim/link.h"
 
+#include <limits.h>
 #include <linux/futex.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,8 +22,8 @@ static struct ns_lock lock;
 static struct ns_link *idle;
 /* Idle at the end of the process; kept in sight of those who look for leaks. */
 static struct ns_link *volatile ended;
-static uint32_t link_count;
-static uint32_t given_back; /* how often a link was: what who has none waits for */
+static uint32_t link_count; /* under the lock */
+static uint32_t given_back; /* how often a link or its place was: what who has none waits for */
 static uint32_t waiters;
 static uint64_t serials;
 
@@ -211,6 +212,26 @@ await_link(uint32_t seen, int64_t deadline_ns)
     return true;
 }
 
+static void
+wake_waiters(int how_many)
+{
+    __atomic_add_fetch(&given_back, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&waiters, __ATOMIC_SEQ_CST) > 0) {
+        syscall(SYS_futex, &given_back, FUTEX_WAKE_PRIVATE, how_many, NULL, NULL, 0);
+    }
+}
+
+/* There is one link less. All that wait look again: it may have been the last that they could wait
+ * for. */
+static void
+give_up_place(void)
+{
+    ns_lock(&lock);
+    link_count--;
+    ns_unlock(&lock);
+    wake_waiters(INT_MAX);
+}
+
 /* An idle link, or a new one where it may grow, or the first that is given back; NULL where none
  * was in time. */
 static struct ns_link *
@@ -234,20 +255,11 @@ take_link(bool may_grow, int64_t deadline_ns)
                 link->zmtp = (struct ns_zmtp)NS_ZMTP_CLOSED;
                 return link;
             }
-            __atomic_sub_fetch(&link_count, 1, __ATOMIC_RELAXED);
+            give_up_place();
             may_grow = false;
         } else if (link != NULL || others == 0 || !await_link(seen, deadline_ns)) {
             return link;
         }
-    }
-}
-
-static void
-wake_waiters(void)
-{
-    __atomic_add_fetch(&given_back, 1, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&waiters, __ATOMIC_SEQ_CST) > 0) {
-        syscall(SYS_futex, &given_back, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
     }
 }
 
@@ -258,7 +270,7 @@ ns_link_release(struct ns_link *link)
     link->next = idle;
     idle = link;
     ns_unlock(&lock);
-    wake_waiters();
+    wake_waiters(1);
 }
 
 /* A link that cannot be connected for want of something in this process. */
@@ -266,8 +278,7 @@ static void
 discard(struct ns_link *link)
 {
     ns_mem_free(link);
-    __atomic_sub_fetch(&link_count, 1, __ATOMIC_RELAXED);
-    wake_waiters();
+    give_up_place();
 }
 
 /* Says nothing of the collector: this process has no descriptor or memory left. */
@@ -338,8 +349,10 @@ ns_links_take_idle(void)
 struct ns_link *
 ns_link_acquire_first(int64_t deadline_ns)
 {
-    if (__atomic_load_n(&link_count, __ATOMIC_RELAXED) != 0 ||
-        __atomic_load_n(&breaker_until_ns, __ATOMIC_RELAXED) != 0) {
+    ns_lock(&lock);
+    bool had_one = link_count != 0;
+    ns_unlock(&lock);
+    if (had_one || __atomic_load_n(&breaker_until_ns, __ATOMIC_RELAXED) != 0) {
         return NULL;
     }
     struct ns_link *link = take_link(true, 0);
