@@ -60,16 +60,23 @@ struct agent {
 /* --- denials -------------------------------------------------------------------------------- */
 
 static bool
-overwrite(uint32_t pid, const struct ns_range *range, char with)
+overwrite(uint32_t pid, const struct ns_range *range, const void *with)
+{
+    struct iovec local = {(void *)(uintptr_t)with, range->bytes};
+    struct iovec remote = {(void *)(uintptr_t)range->from, range->bytes};
+    return range->bytes == 0 ||
+           process_vm_writev((pid_t)pid, &local, 1, &remote, 1, 0) == (ssize_t)range->bytes;
+}
+
+static bool
+fill(uint32_t pid, const struct ns_range *range, char with)
 {
     char *text = range->bytes == 0 ? NULL : ns_mem_alloc(range->bytes);
     if (text == NULL) {
         return range->bytes == 0;
     }
     memset(text, with, range->bytes);
-    struct iovec local = {text, range->bytes};
-    struct iovec remote = {(void *)(uintptr_t)range->from, range->bytes};
-    bool written = process_vm_writev((pid_t)pid, &local, 1, &remote, 1, 0) == (ssize_t)range->bytes;
+    bool written = overwrite(pid, range, text);
     ns_mem_free(text);
     return written;
 }
@@ -78,8 +85,11 @@ overwrite(uint32_t pid, const struct ns_range *range, char with)
 static bool
 blank(uint32_t pid, const struct ns_asking *asking)
 {
-    bool keyless = overwrite(pid, &asking->secret, 'x');
-    return overwrite(pid, &asking->body, ' ') && keyless;
+    bool keyless = fill(pid, &asking->secret, 'x');
+    bool bodyless = fill(pid, &asking->body, ' ');
+    bool endless = overwrite(pid, &asking->ending, asking->instead);
+    bool any = asking->secret.bytes + asking->body.bytes + asking->ending.bytes > 0;
+    return any && keyless && bodyless && endless;
 }
 
 /* A process that nobody holds in place may have sent it; its memory is its own again. A collector
@@ -99,7 +109,8 @@ deny(void *context, const struct ns_denied *denied)
     } else if (kills && kill((pid_t)origin->pid, SIGKILL) == 0) {
         what = held ? "killed, it has not left" : "killed, it may have left";
     } else if (held) {
-        what = blank(origin->pid, denied->asking) ? NULL : "its memory cannot be written, it left";
+        what =
+            blank(origin->pid, denied->asking) ? NULL : "nothing of it could be changed, it left";
     }
     if (what != NULL) {
         fprintf(stderr, "nullspend-bpf: process %u (%s): a call is denied: %s (%s)\n", origin->pid,

@@ -524,6 +524,7 @@ tell_write(__u64 ssl, __u64 bytes, __u64 count)
     return connection.number;
 }
 
+/* Returns whether the end of the call is of interest. */
 static __always_inline int
 begin_write(struct pt_regs *regs, __u64 count, __u64 count_at)
 {
@@ -534,10 +535,11 @@ begin_write(struct pt_regs *regs, __u64 count, __u64 count_at)
         return 0;
     }
     inside.connection = tell_write(PT_REGS_PARM1(regs), inside.bytes, count);
-    if (inside.connection != 0) {
-        bpf_map_update_elem(&writes, &id, &inside, BPF_ANY);
+    if (inside.connection == 0) {
+        return 0;
     }
-    return 0;
+    bpf_map_update_elem(&writes, &id, &inside, BPF_ANY);
+    return 1;
 }
 
 static __always_inline int
@@ -547,34 +549,24 @@ begin_plain_write(struct pt_regs *regs)
     return begin_write(regs, count > 0 ? (__u64)count : 0, 0);
 }
 
-SEC("uprobe")
-int
-on_write(struct pt_regs *regs)
-{
-    return begin_plain_write(regs);
-}
-
-SEC("uprobe")
-int
-on_write_ex(struct pt_regs *regs)
+static __always_inline int
+begin_write_ex(struct pt_regs *regs)
 {
     return begin_write(regs, PT_REGS_PARM3(regs), PT_REGS_PARM4(regs));
 }
 
-SEC("uprobe")
-int
-on_write_sized(struct pt_regs *regs)
+static __always_inline int
+begin_write_sized(struct pt_regs *regs)
 {
     return begin_write(regs, PT_REGS_PARM3(regs), 0);
 }
 
 /* A function for descriptors of every kind: most are none of those that are known. */
-SEC("uprobe")
-int
-on_write_known(struct pt_regs *regs)
+static __always_inline int
+begin_write_known(struct pt_regs *regs)
 {
     struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = bpf_get_current_pid_tgid() >> 32};
-    return bpf_map_lookup_elem(&connections, &place) == NULL ? 0 : begin_plain_write(regs);
+    return bpf_map_lookup_elem(&connections, &place) != NULL && begin_plain_write(regs);
 }
 
 /* How many bytes a call took or brought. */
@@ -592,9 +584,8 @@ count_of(const struct inside *inside, int result)
     return (__u32)count;
 }
 
-SEC("uretprobe")
-int
-on_written(struct pt_regs *regs)
+static __always_inline int
+end_write(struct pt_regs *regs)
 {
     __u64 id = bpf_get_current_pid_tgid();
     const struct inside *found = bpf_map_lookup_elem(&writes, &id);
@@ -609,40 +600,39 @@ on_written(struct pt_regs *regs)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
+/* Returns whether the end of the call is of interest. */
 static __always_inline int
 begin_read(struct pt_regs *regs, __u64 count_at)
 {
     __u64 id = bpf_get_current_pid_tgid();
     struct place place = {.ssl = PT_REGS_PARM1(regs), .pid = id >> 32};
     const struct connection *connection = bpf_map_lookup_elem(&connections, &place);
-    if (connection != NULL && state_of(connection) != NS_CONNECTION_IGNORED &&
-        !is_nested(bpf_map_lookup_elem(&reads, &id), regs)) {
-        struct inside inside = {.connection = connection->number,
-                                .bytes = PT_REGS_PARM2(regs),
-                                .count_at = count_at,
-                                .stack = PT_REGS_SP(regs)};
-        bpf_map_update_elem(&reads, &id, &inside, BPF_ANY);
+    if (connection == NULL || state_of(connection) == NS_CONNECTION_IGNORED ||
+        is_nested(bpf_map_lookup_elem(&reads, &id), regs)) {
+        return 0;
     }
-    return 0;
+    struct inside inside = {.connection = connection->number,
+                            .bytes = PT_REGS_PARM2(regs),
+                            .count_at = count_at,
+                            .stack = PT_REGS_SP(regs)};
+    bpf_map_update_elem(&reads, &id, &inside, BPF_ANY);
+    return 1;
 }
 
-SEC("uprobe")
-int
-on_read(struct pt_regs *regs)
+static __always_inline int
+begin_plain_read(struct pt_regs *regs)
 {
     return begin_read(regs, 0);
 }
 
-SEC("uprobe")
-int
-on_read_ex(struct pt_regs *regs)
+static __always_inline int
+begin_read_ex(struct pt_regs *regs)
 {
     return begin_read(regs, PT_REGS_PARM4(regs));
 }
 
-SEC("uretprobe")
-int
-on_have_read(struct pt_regs *regs)
+static __always_inline int
+end_read(struct pt_regs *regs)
 {
     __u64 id = bpf_get_current_pid_tgid();
     const struct inside *found = bpf_map_lookup_elem(&reads, &id);
@@ -662,6 +652,50 @@ on_have_read(struct pt_regs *regs)
     }
     return 0;
 }
+
+/* --- both ends of a call -----------------------------------------------------------------------
+ */
+
+SEC("uretprobe")
+int
+on_written(struct pt_regs *regs)
+{
+    return end_write(regs);
+}
+
+SEC("uretprobe")
+int
+on_have_read(struct pt_regs *regs)
+{
+    return end_read(regs);
+}
+
+/* A function is entered where its probe stands, and comes back elsewhere. */
+static __always_inline int
+is_return(struct pt_regs *regs)
+{
+    return PT_REGS_IP(regs) != bpf_get_func_ip(regs);
+}
+
+/* Two programs for one kind of function: on_* at its entry, beside which another one stands at
+ * every return; around_* at its entry and, if that says 0, at that call's return. */
+#define CALL(kind, begin, end)                                                                     \
+    SEC("uprobe") int on_##kind(struct pt_regs *regs)                                              \
+    {                                                                                              \
+        begin(regs);                                                                               \
+        return 0;                                                                                  \
+    }                                                                                              \
+    SEC("uprobe") int around_##kind(struct pt_regs *regs)                                          \
+    {                                                                                              \
+        return is_return(regs) ? end(regs) : !begin(regs);                                         \
+    }
+
+CALL(write, begin_plain_write, end_write)
+CALL(write_ex, begin_write_ex, end_write)
+CALL(write_sized, begin_write_sized, end_write)
+CALL(write_known, begin_write_known, end_write)
+CALL(read, begin_plain_read, end_read)
+CALL(read_ex, begin_read_ex, end_read)
 
 /* --- the end of a process ----------------------------------------------------------------------
  */

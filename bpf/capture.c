@@ -25,6 +25,7 @@ struct ns_capture {
     struct ns_uprobe *links;
     size_t link_count, link_capacity;
     struct bpf_program *programs[NS_HOOKS];
+    struct bpf_program *around[NS_HOOKS]; /* those for both ends of a function */
     ns_capture_handler *handler;
     void *context;
 };
@@ -59,7 +60,16 @@ list_programs(struct ns_capture *capture)
         [NS_HOOK_HAVE_READ] = skeleton->progs.on_have_read,
         [NS_HOOK_FREE] = skeleton->progs.on_free,
     };
+    struct bpf_program *const around[NS_HOOKS] = {
+        [NS_HOOK_WRITE] = skeleton->progs.around_write,
+        [NS_HOOK_WRITE_SIZED] = skeleton->progs.around_write_sized,
+        [NS_HOOK_WRITE_TELLING] = skeleton->progs.around_write_ex,
+        [NS_HOOK_WRITE_KNOWN] = skeleton->progs.around_write_known,
+        [NS_HOOK_READ] = skeleton->progs.around_read,
+        [NS_HOOK_READ_TELLING] = skeleton->progs.around_read_ex,
+    };
     memcpy(capture->programs, programs, sizeof programs);
+    memcpy(capture->around, around, sizeof around);
 }
 
 /* What fails is told by who asked for it. */
@@ -181,12 +191,29 @@ has_room(struct ns_capture *capture)
 
 static bool
 add_link(struct ns_capture *capture, const struct bpf_program *program, const char *path,
-         uint64_t offset, bool at_return, uint64_t cookie)
+         uint64_t offset, enum ns_uprobe_end end, uint64_t cookie)
 {
     bool added = has_room(capture) && ns_uprobe_attach(&capture->links[capture->link_count],
-                                                       program, path, offset, at_return, cookie);
+                                                       program, path, offset, end, cookie);
     capture->link_count += added;
     return added;
+}
+
+static bool
+add_point(struct ns_capture *capture, const char *path, const struct ns_point *point)
+{
+    if (point->at_return == NS_HOOK_NONE) {
+        return add_link(capture, capture->programs[point->hook], path, point->offset,
+                        NS_UPROBE_ENTRY, 0);
+    }
+    if (ns_uprobe_has_sessions()) {
+        return add_link(capture, capture->around[point->hook], path, point->offset, NS_UPROBE_BOTH,
+                        0);
+    }
+    return add_link(capture, capture->programs[point->hook], path, point->offset, NS_UPROBE_ENTRY,
+                    0) &&
+           add_link(capture, capture->programs[point->at_return], path, point->offset,
+                    NS_UPROBE_RETURN, 0);
 }
 
 int
@@ -200,8 +227,7 @@ ns_capture_attach(struct ns_capture *capture, const char *path)
         return -1;
     }
     for (int i = 0; i < count; i++) {
-        if (!add_link(capture, capture->programs[points[i].hook], path, points[i].offset,
-                      ns_hook_is_at_return(points[i].hook), 0)) {
+        if (!add_point(capture, path, &points[i])) {
             int error = errno;
             detach(capture, before);
             errno = error;
@@ -280,8 +306,8 @@ ns_capture_attach_places(struct ns_capture *capture, const char *path,
     for (size_t i = 0; i < count; i++) {
         const struct bpf_program *program =
             bpf_object__find_program_by_name(capture->skeleton->obj, places[i].program);
-        if (program == NULL ||
-            !add_link(capture, program, path, places[i].offset, false, places[i].cookie)) {
+        if (program == NULL || !add_link(capture, program, path, places[i].offset, NS_UPROBE_ENTRY,
+                                         places[i].cookie)) {
             int error = errno;
             detach(capture, before);
             errno = error;

@@ -47,7 +47,7 @@ static const struct row rows[] = {
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
-_Static_assert(2 * ROWS <= NS_POINTS_MAX, "a file may have all of them");
+_Static_assert(ROWS <= NS_POINTS_MAX, "a file may have all of them");
 
 struct plan {
     struct ns_object *object;
@@ -63,19 +63,13 @@ has(struct plan *plan, size_t row)
 }
 
 static void
-add(struct plan *plan, uint64_t address, enum ns_hook hook)
-{
-    uint64_t offset = ns_object_offset(plan->object, address);
-    if (hook != NS_HOOK_NONE && offset != 0) {
-        plan->points[plan->count++] = (struct ns_point){offset, hook};
-    }
-}
-
-static void
 add_row(struct plan *plan, size_t row, uint64_t address)
 {
-    add(plan, address, rows[row].hook);
-    add(plan, address, rows[row].at_return);
+    uint64_t offset = ns_object_offset(plan->object, address);
+    if (offset != 0) {
+        plan->points[plan->count++] =
+            (struct ns_point){offset, rows[row].hook, rows[row].at_return};
+    }
 }
 
 /* A row with a point of its own: where it is cheap, or at its entry. */

@@ -32,16 +32,9 @@ enum ns_hook {
 #define NS_POINTS_MAX 64
 
 struct ns_point {
-    uint64_t offset; /* in the file */
-    enum ns_hook hook;
+    uint64_t offset;              /* in the file */
+    enum ns_hook hook, at_return; /* what is probed where it is entered, and where it returns */
 };
-
-/* Is it for the return of the function that stands there? */
-static inline int
-ns_hook_is_at_return(enum ns_hook hook)
-{
-    return hook == NS_HOOK_WRITTEN || hook == NS_HOOK_HAVE_READ;
-}
 
 /* Looks at a file. Returns how many points it has, 0 where it has none of the libraries, or a
  * negative errno. */

@@ -214,6 +214,8 @@ static const struct {
      "a kernel with CONFIG_BPF_EVENTS=y"},
     {"uprobe multi links", "doing without CAP_SYS_ADMIN", false, ns_uprobe_has_multi,
      "Linux 6.6 or later"},
+    {"uprobe sessions", "others' calls cost one trap, not two", false, ns_uprobe_has_sessions,
+     "Linux 6.13 or later"},
     {"ring buffer", "bytes in order, without loss", true, has_ring_buffer, "Linux 5.8 or later"},
     {"bpf_probe_read_user", "reading what is written", true, has_read_user, "Linux 5.5 or later"},
     {"bpf_get_attach_cookie", "one program for many hooks", false, has_cookie, NULL},

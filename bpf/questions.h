@@ -23,6 +23,10 @@ struct ns_asking {
     const struct ns_origin *origin; /* outlives the call */
     bool stopped;                   /* the process was stopped before it wrote these: */
     struct ns_range body, secret;
+    /* Over HTTP/2, where its end comes without a body: type and flags of the frame that ends it,
+     * and what makes of that one which ends nothing. 0 bytes: none. */
+    struct ns_range ending;
+    uint8_t instead[2];
 };
 
 /* A call that the collector denies, or would deny if its budget, or the agent's mode, wanted that.

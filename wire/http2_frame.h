@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #define NS_HTTP2_HEADER_BYTES 9
+#define NS_HTTP2_TYPE_AT 3 /* and behind it the flags */
 
 /* The client's connection preface (RFC 9113, 3.4). */
 extern const char ns_http2_preface[];

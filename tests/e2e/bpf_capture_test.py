@@ -12,6 +12,7 @@ import bpflab  # noqa: E402  pylint: disable=wrong-import-position
 import fake_collector  # noqa: E402  pylint: disable=wrong-import-position
 import messages  # noqa: E402  pylint: disable=wrong-import-position
 import shimlab  # noqa: E402  pylint: disable=wrong-import-position
+import toolchains  # noqa: E402  pylint: disable=wrong-import-position
 from bpflab import agent  # noqa: E402  pylint: disable=wrong-import-position
 from tap import check, equal, main, skip, test  # noqa: E402
 
@@ -66,6 +67,23 @@ def a_stream_is_reported_with_its_usage():
             told, = shim.collector.wait("REPORT")
             equal(told["usage"].get("output_tokens"), 30, "output tokens")
             equal(messages.word("outcome", told["outcome"]), "ok", "outcome")
+
+
+# BPF_TRACE_UPROBE_SESSION (Linux 6.13), BPF_TRACE_UPROBE_MULTI (6.6).
+@test
+def kernels_without_newer_kinds_of_probes_are_used_as_they_are():
+    preload = toolchains.compiled(
+        os.path.join(bpflab.lab.ROOT, "tests", "preload", "older_kernel.c"), ["-shared", "-fPIC"])
+    for missing in ("57", "57,48"):
+        with shimlab.Shim(provider=BOTH) as shim, \
+                agent(shim, LD_PRELOAD=preload, MISSING_ATTACH_TYPES=missing):
+            for answer, expected in ((fake_collector.deny(), (400, 401)),
+                                     (fake_collector.allow(), (200,))):
+                shim.collector.rule = answer
+                status, _ = curl(shim, body(), "X-Replay: tokens=1000/50")
+                check(status in expected, f"status {status}")
+            told = shim.collector.wait("REPORT", 2)
+            equal(told[1]["usage"].get("output_tokens"), 50, "output tokens")
 
 
 @test

@@ -140,6 +140,27 @@ def programs_of_every_toolchain_are_governed_stripped_or_not():
 
 
 @test
+def a_denied_call_whose_length_nobody_was_told_never_ends_for_the_provider():
+    """Over HTTP/2 its body has left before its end, which comes in a frame without data."""
+    facilities()
+    with shimlab.Shim(provider=BOTH) as shim:
+        running = Client(shim, built(), "http2")
+        with agent(shim):
+            equal(running.status("chunked", "gpt-4o-mini", "tokens=9/2"), 200, "status")
+            shim.collector.rule = fake_collector.deny()
+            equal(running.do("chunked", "gpt-4o-mini", "tokens=9/3"), ["0", "0"], "a denied call")
+            shim.collector.rule = fake_collector.allow()
+            equal(running.status("chunked", "gpt-4o-mini", "tokens=9/4"), 200, "status of the next")
+            told = shim.collector.wait("REPORT", 2)
+        errors = running.process.communicate(timeout=120)[1]
+        equal(len(errors.splitlines()), 1, "errors that the program read: " + errors)
+        equal(tokens(told), [2, 4], "output tokens")
+        equal([entry["event"] for entry in shim.all_requests()
+               if entry["event"] in ("request", "partial")], ["request", "partial", "request"],
+              "requests, whole and not")
+
+
+@test
 def a_stream_is_reported_with_its_usage():
     facilities()
     for version in VERSIONS:
