@@ -21,9 +21,11 @@
 
 struct request {
     const char *limit, *period, *policy, *reserve, *on_unreachable, *deny_status;
-    const char *finalize_reserve, *overdraft;
+    const char *finalize_reserve, *overdraft, *velocity, *cool_down;
     bool json;
     int64_t limit_nanousd;
+    char velocity_usd[NS_MONEY_TEXT_BYTES], velocity_window_s[24],
+        cool_down_s[24]; /* "": not given */
 };
 
 /* --- checking --------------------------------------------------------------------------------- */
@@ -76,6 +78,47 @@ check_amount(const struct ns_command *command, const char *option, const char *t
     return why != NULL ? ns_complain_usage(command, "%s %s: %s", option, text, why) : -1;
 }
 
+static bool
+is_velocity_time(const char *text, char seconds[static 24])
+{
+    int64_t span_s;
+    bool is = ns_span_parse(text, &span_s) == 0 && span_s >= 10 && span_s <= 3600;
+    snprintf(seconds, 24, "%" PRId64, is ? span_s : 0);
+    return is;
+}
+
+/* USD/TIME as its two parts. */
+static int
+check_velocity(const struct ns_command *command, struct request *request)
+{
+    const char *text = request->velocity;
+    int64_t nanousd = 0;
+    if (request->cool_down != NULL && !is_velocity_time(request->cool_down, request->cool_down_s)) {
+        return ns_complain_usage(command, "--cool-down is 10s to 1h, not '%s'", request->cool_down);
+    }
+    if (text == NULL) {
+        return -1;
+    }
+    const char *slash = strchr(text, '/');
+    size_t bytes = slash == NULL ? strlen(text) : (size_t)(slash - text);
+    if (slash == NULL && strcmp(text, "none") == 0) {
+        snprintf(request->velocity_usd, sizeof request->velocity_usd, "none");
+        return request->cool_down == NULL ? -1
+                                          : ns_complain_usage(command, "--velocity none has no "
+                                                                       "--cool-down");
+    }
+    if (slash == NULL || bytes >= sizeof request->velocity_usd ||
+        !is_velocity_time(slash + 1, request->velocity_window_s)) {
+        return ns_complain_usage(
+            command, "--velocity is USD/TIME like 5/60s, of 10s to 1h, or none, not '%s'", text);
+    }
+    snprintf(request->velocity_usd, sizeof request->velocity_usd, "%.*s", (int)bytes, text);
+    int code = check_amount(command, "--velocity", request->velocity_usd, &nanousd);
+    return code >= 0 || nanousd > 0
+               ? code
+               : ns_complain_usage(command, "--velocity 0 would deny everything: use --limit 0");
+}
+
 static int
 check_amounts(const struct ns_command *command, struct request *request)
 {
@@ -96,7 +139,7 @@ check_amounts(const struct ns_command *command, struct request *request)
             command, "--finalize-reserve %s is a part of the limit: it must be below %s",
             request->finalize_reserve, request->limit);
     }
-    return code;
+    return code < 0 ? check_velocity(command, request) : code;
 }
 
 static const char *
@@ -142,13 +185,15 @@ static const char table_columns[] =
     "entity, period, trim_scale(limit_usd) as limit_usd, trim_scale(spent_usd) as spent_usd,"
     " trim_scale(held_usd) as held_usd, trim_scale(remaining_usd) as remaining_usd,"
     " trim_scale(finalize_reserve_usd) as \"to finalize\","
+    " coalesce(trim_scale(velocity_usd) || '/' || velocity_window_s || 's'"
+    " || case when paused_until is null then '' else ' paused' end, '-') as velocity,"
     " coalesce(to_char(period_end, case when period = 'hour' then 'YYYY-MM-DD HH24:MI'"
     " else 'YYYY-MM-DD' end), 'never') as \"ends (UTC)\", policy";
 
 static PGresult *
 select_budgets(PGconn *database, const char *entity, bool json)
 {
-    char sql[1024];
+    char sql[2048];
     const char *parameters[] = {entity};
     snprintf(sql, sizeof sql,
              "select %s from nullspend.budget_status"
@@ -200,18 +245,24 @@ print_changed(PGconn *database, const char *entity)
 static const char set_sql[] =
     "insert into nullspend.budgets as b"
     " (entity, period, policy, reserve, on_unreachable, deny_status, limit_nanousd,"
-    " finalize_reserve_usd, overdraft_usd)"
+    " finalize_reserve_usd, overdraft_usd, velocity_usd, velocity_window_s, velocity_cooldown_s)"
     " values ($1, $2,"
     " coalesce($3, case when nullif($9, 'none') is null then 'hard' else 'soft' end),"
     " coalesce($4, 'typical'), coalesce($5, 'allow'),"
     " coalesce($6::integer, 0), $7::bigint, coalesce($8::numeric, 0),"
-    " nullif($9, 'none')::numeric)"
+    " nullif($9, 'none')::numeric, nullif($10, 'none')::numeric, $11::integer,"
+    " coalesce($12::integer, case when nullif($10, 'none') is null then null else 60 end))"
     " on conflict (entity, period) do update set policy = coalesce($3, b.policy),"
     " reserve = coalesce($4, b.reserve), on_unreachable = coalesce($5, b.on_unreachable),"
     " deny_status = coalesce($6::integer, b.deny_status), limit_nanousd = $7::bigint,"
     " finalize_reserve_usd = coalesce($8::numeric, b.finalize_reserve_usd),"
     " overdraft_usd = case when $9 is null then b.overdraft_usd"
-    " else nullif($9, 'none')::numeric end";
+    " else nullif($9, 'none')::numeric end,"
+    " velocity_usd = case when $10 is null then b.velocity_usd"
+    " else nullif($10, 'none')::numeric end,"
+    " velocity_window_s = case when $10 is null then b.velocity_window_s else $11::integer end,"
+    " velocity_cooldown_s = case when $10 = 'none' then null else coalesce($12::integer,"
+    " b.velocity_cooldown_s, case when $10 is null then null else 60 end) end";
 
 static const char rm_sql[] = "delete from nullspend.budgets"
                              " where entity = $1 and ($2::text is null or period = $2)";
@@ -297,6 +348,12 @@ per_period(const char *period)
     return words[ns_period_find(period, strlen(period))];
 }
 
+static const char *
+given(const char *text)
+{
+    return text[0] == '\0' ? NULL : text;
+}
+
 static int
 set_budget(const struct ns_command *command, const char *entity, struct request *request)
 {
@@ -318,11 +375,14 @@ set_budget(const struct ns_command *command, const char *entity, struct request 
         limit,
         request->finalize_reserve,
         request->overdraft,
+        given(request->velocity_usd),
+        given(request->velocity_window_s),
+        given(request->cool_down_s),
     };
     snprintf(limit, sizeof limit, "%" PRId64, request->limit_nanousd);
     code = ns_database_open_for_change(&database);
     if (code == NS_EXIT_DONE) {
-        code = change(database, set_sql, 9, parameters, &changed);
+        code = change(database, set_sql, 12, parameters, &changed);
     }
     if (code == NS_EXIT_DONE && request->json) {
         code = print_changed(database, entity);
@@ -390,7 +450,8 @@ check_taken(const struct ns_command *command, const struct verb *verb,
 {
     bool limits = request->limit != NULL || request->policy != NULL || request->reserve != NULL ||
                   request->on_unreachable != NULL || request->deny_status != NULL ||
-                  request->finalize_reserve != NULL || request->overdraft != NULL;
+                  request->finalize_reserve != NULL || request->overdraft != NULL ||
+                  request->velocity != NULL || request->cool_down != NULL;
     if ((limits && (verb->takes & TAKES_LIMITS) == 0) ||
         (request->period != NULL && (verb->takes & TAKES_PERIOD) == 0)) {
         return ns_complain_usage(command, "%s does not take one of these options", verb->name);
@@ -412,6 +473,8 @@ ns_budget_main(const struct ns_command *command, int argc, char **argv)
         {.name = "--deny-status", .value = &request.deny_status},
         {.name = "--finalize-reserve", .value = &request.finalize_reserve},
         {.name = "--overdraft", .value = &request.overdraft},
+        {.name = "--velocity", .value = &request.velocity},
+        {.name = "--cool-down", .value = &request.cool_down},
         {.name = "--json", .flag = &request.json},
     };
     int code = ns_arguments_read(command, argc, argv, options, sizeof options / sizeof options[0],

@@ -104,6 +104,16 @@ explain_budget(const PGresult *row)
 }
 
 static void
+explain_velocity(const PGresult *row)
+{
+    put_usd(row, "\nThrough this budget ", "limit_usd", " may go within its window; ");
+    put_usd(row, "", "spent_usd", " had gone,\n");
+    put_usd(row, "and such calls typically cost ", "needed_usd", ".\n");
+    puts("When more would go, all calls are denied until the cool-down is over; within the first\n"
+         "window after it one call may go, or a tenth of the amount.");
+}
+
+static void
 explain(const PGresult *row)
 {
     static const char *const whose[] = {"customer", "agent", "feature", "session",
@@ -116,7 +126,9 @@ explain(const PGresult *row)
     for (size_t i = 0; i < sizeof whose / sizeof whose[0]; i++) {
         line(whose[i], value(row, whose[i]));
     }
-    if (value(row, "limit_usd")[0] != '\0') {
+    if (strcmp(value(row, "reason"), "velocity") == 0) {
+        explain_velocity(row);
+    } else if (value(row, "limit_usd")[0] != '\0') {
         explain_budget(row);
     }
     if (!enforced) {

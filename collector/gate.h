@@ -43,6 +43,7 @@
     X(allowed, "Checks allowed.")                                                                  \
     X(denied, "Checks denied.")                                                                    \
     X(would_deny, "Checks let through that an enforcing budget would deny.")                       \
+    X(velocity_trips, "Times that a budget was paused because too much went within its window.")   \
     X(unpriced, "Checks of models without a price.")                                               \
     X(overfull, "Checks and reports that the ledger had no room for.")                             \
     X(entities_refused, "Ids of calls that no budget can name.")                                   \
@@ -281,6 +282,7 @@ void ns_gate_top_up(struct ns_gate *gate, const struct ns_gate_from *from, const
 
 /* cut: not the call is denied, but the rest of its answer. The sentence for people, into
  * gate->denial_text. */
+struct ns_text ns_gate_velocity_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers);
 struct ns_text ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers,
                                    bool cut);
 

@@ -23,7 +23,10 @@ is_same(const struct ns_budget *a, const struct ns_budget *b)
            a->reserve == b->reserve && a->on_unreachable == b->on_unreachable &&
            a->deny_status == b->deny_status && a->limit_nanousd == b->limit_nanousd &&
            a->finalize_nanousd == b->finalize_nanousd &&
-           a->overdraft_nanousd == b->overdraft_nanousd && strcmp(a->entity, b->entity) == 0;
+           a->overdraft_nanousd == b->overdraft_nanousd &&
+           a->velocity_nanousd == b->velocity_nanousd &&
+           a->velocity_window_s == b->velocity_window_s &&
+           a->velocity_cooldown_s == b->velocity_cooldown_s && strcmp(a->entity, b->entity) == 0;
 }
 
 /* --- what the ledger has ------------------------------------------------------------------------

@@ -175,7 +175,9 @@ ns_gate_note_denial(struct ns_gate *gate, const struct ns_ledger_numbers *by, en
     struct ns_record_outcome *outcome = &gate->record.outcome;
     outcome->reason = (uint8_t)reason;
     outcome->denial_id = ns_uuid_new();
-    outcome->http_status = by->deny_status != 0 ? by->deny_status : (uint16_t)family_status;
+    /* 429 says that it passes, as the library does. */
+    uint32_t status = reason == NS_REASON_VELOCITY && family_status != 0 ? 429 : family_status;
+    outcome->http_status = by->deny_status != 0 ? by->deny_status : (uint16_t)status;
     outcome->entity = ns_text_of(by->entity);
     outcome->limit_nanousd = by->limit_nanousd;
     outcome->spent_nanousd = by->spent_nanousd;
@@ -231,8 +233,9 @@ reserve(struct ns_gate *gate, const struct ns_gate_from *from, const struct ns_q
     outcome->would_deny = effect.would_deny;
     outcome->hold_nanousd = effect.hold_nanousd;
     outcome->price_version = ns_text_of(ns_prices_version(gate->prices));
+    gate->counters.velocity_trips += effect.tripped;
     if (denied || effect.would_deny) {
-        ns_gate_note_denial(gate, &effect.denied_by, NS_REASON_BUDGET_EXCEEDED,
+        ns_gate_note_denial(gate, &effect.denied_by, (enum ns_reason)effect.reason,
                             gate->message.as.check.denial_status);
         gate->counters.would_deny += denied ? 0 : 1;
     }
@@ -240,14 +243,16 @@ reserve(struct ns_gate *gate, const struct ns_gate_from *from, const struct ns_q
         return;
     }
     answer_check(gate, &check->call_id, denied ? NS_DECISION_DENY : NS_DECISION_ALLOW,
-                 denied || effect.would_deny ? NS_REASON_BUDGET_EXCEEDED : NS_REASON_NONE,
-                 effect.hold_nanousd);
+                 (enum ns_reason)effect.reason, effect.hold_nanousd);
     if (!denied && check->streamed) {
         gate->out.as.verdict.output_tokens_held = ns_prices_tokens_covered(
             gate->prices, &gate->message, NULL, effect.firm_nanousd, gate->now_ns);
     }
     if (denied || effect.would_deny) {
-        explain(gate, outcome->entity, ns_gate_denial_text(gate, &effect.denied_by, false));
+        explain(gate, outcome->entity,
+                effect.reason == NS_REASON_VELOCITY
+                    ? ns_gate_velocity_text(gate, &effect.denied_by)
+                    : ns_gate_denial_text(gate, &effect.denied_by, false));
     }
     ns_gate_reply(gate, from->socket, from->routing);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a person reads when a call is denied: whose budget, its numbers, and the way out. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,6 +33,42 @@ aside(int64_t nanousd, const char *what, char *text, size_t room)
     snprintf(text, nanousd > 0 ? room : 1, " ($%s %s)", amount, what);
 }
 
+/* What snprintf wrote, or would have. */
+static struct ns_text
+text_of(const struct ns_gate *gate, int count)
+{
+    size_t room = sizeof gate->denial_text;
+    return (struct ns_text){gate->denial_text,
+                            (uint32_t)((size_t)count < room ? (size_t)count : room - 1)};
+}
+
+struct ns_text
+ns_gate_velocity_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers)
+{
+    char entity[ENTITY_SHOWN_BYTES + 4];
+    char what[160];
+    char amount[NS_MONEY_TEXT_BYTES];
+    char needed[NS_MONEY_TEXT_BYTES];
+    unsigned window_s = numbers->velocity_window_s;
+    shorten(numbers->entity, entity, ENTITY_SHOWN_BYTES);
+    ns_money_format_short(numbers->velocity_nanousd, amount);
+    ns_money_format_short(numbers->needed_nanousd, needed);
+    if (numbers->paused_until_ns > gate->now_ns) {
+        int64_t left_s = (numbers->paused_until_ns - gate->now_ns + 999999999) / 1000000000;
+        snprintf(what, sizeof what,
+                 "spends faster than $%s in %u s, and is paused for %" PRId64 " s", amount,
+                 window_s, left_s);
+    } else {
+        snprintf(what, sizeof what, "may spend $%s in %u s, and this call typically needs $%s",
+                 amount, window_s, needed);
+    }
+    int count = snprintf(gate->denial_text, sizeof gate->denial_text,
+                         "nullspend: %s %s. Request not sent. Raise it: nullspend budget set %s "
+                         "--limit USD --period %s --velocity USD/%us",
+                         entity, what, entity, ns_period_name(numbers->period), window_s);
+    return text_of(gate, count);
+}
+
 struct ns_text
 ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers, bool cut)
 {
@@ -56,7 +93,5 @@ ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *number
                          entity, spent, held, limit, period, kept, overdraft,
                          cut ? "answer needs" : "call needs up to", needed,
                          cut ? " more, and ends here" : ". Request not sent", entity, period);
-    size_t room = sizeof gate->denial_text;
-    return (struct ns_text){gate->denial_text,
-                            (uint32_t)((size_t)count < room ? (size_t)count : room - 1)};
+    return text_of(gate, count);
 }

@@ -82,42 +82,102 @@ is_over(int64_t limit, const struct ns_counter *view, int64_t needed)
     return limit == 0 || ns_money_add(used, needed) > limit;
 }
 
+/* What the budgets that match say to a reserve. */
+struct judgement {
+    uint32_t over; /* the match that denies it, or else the first that would; NS_NONE: none */
+    enum ns_reason reason;
+    bool denied;
+    uint64_t trips; /* a bit for each match that is paused from now on */
+};
+
+_Static_assert(NS_MATCHES_MAX <= 64, "a bit for each");
+
+/* Says so in *judgement where this match denies, or would. */
+static void
+judge_match(struct judgement *judgement, uint32_t i, const struct ns_budget *budget,
+            const struct ns_counter *view, const struct ns_ledger_reserve *reserve, int64_t now_ns)
+{
+    int64_t needed = needed_nanousd(budget, reserve);
+    enum ns_rate_verdict rate =
+        ns_rate_judge(budget, &view->rate, reserve->typical_nanousd, now_ns);
+    bool over = is_over(ns_budget_limit(budget, reserve->finalize), view, needed);
+    bool too_fast = rate != NS_RATE_FITS && ns_budget_pauses(budget, reserve->mode);
+    bool too_much = ns_budget_is_firm(budget, reserve->mode) && over &&
+                    is_over(ns_budget_ceiling(budget, reserve->finalize), view, needed);
+    if (rate == NS_RATE_TRIPS) {
+        judgement->trips |= UINT64_C(1) << i;
+    }
+    judgement->denied = too_fast || too_much;
+    if (judgement->denied || (judgement->over == NS_NONE && (over || rate != NS_RATE_FITS))) {
+        judgement->over = i;
+        judgement->reason = rate != NS_RATE_FITS ? NS_REASON_VELOCITY : NS_REASON_BUDGET_EXCEEDED;
+    }
+}
+
+/* Says which budget and why, with its numbers. */
+static void
+name_budget(const struct ns_ledger *l, const struct ns_ledger_reserve *reserve,
+            const struct ns_matches *matches, const struct judgement *judgement, int64_t now_ns,
+            struct ns_ledger_effect *effect)
+{
+    const struct ns_match *m = &matches->match[judgement->over];
+    struct ns_ledger_numbers *by = &effect->denied_by;
+    ns_ledger_number(l, m->budget, m->counter, &matches->subject[m->subject], now_ns, by);
+    by->needed_nanousd = needed_nanousd(&ns_budget_at(l, m->budget)->budget, reserve);
+    by->finalize_nanousd = reserve->finalize ? 0 : by->finalize_nanousd;
+    if (judgement->reason == NS_REASON_VELOCITY) {
+        by->limit_nanousd = by->velocity_nanousd;
+        by->spent_nanousd = by->rate_nanousd;
+        by->needed_nanousd = reserve->typical_nanousd;
+        by->held_nanousd = by->finalize_nanousd = by->overdraft_nanousd = 0;
+    }
+    effect->reason = (uint8_t)judgement->reason;
+    effect->would_deny = !judgement->denied;
+}
+
+/* Pauses what this call trips. What a pattern has not counted yet has nothing that would trip. */
+static void
+trip(struct ns_ledger *l, const struct ns_matches *matches, const struct judgement *judgement,
+     int64_t now_ns, struct ns_ledger_effect *effect)
+{
+    for (uint32_t i = 0; i < matches->count; i++) {
+        const struct ns_match *m = &matches->match[i];
+        if ((judgement->trips >> i & 1) != 0 && m->counter != NS_NONE) {
+            ns_rate_trip(&ns_budget_at(l, m->budget)->budget, &ns_counter_at(l, m->counter)->rate,
+                         now_ns);
+            ns_counter_changed(l, m->counter);
+            effect->tripped++;
+            if (i == judgement->over) {
+                effect->denied_by.paused_until_ns =
+                    ns_counter_at(l, m->counter)->rate.paused_until_ns;
+            }
+        }
+    }
+}
+
 /* Judges a reserve: fills the effect; returns whether it is to be held. */
 static bool
-reserve_judge(const struct ns_ledger *l, const struct ns_ledger_reserve *reserve,
+reserve_judge(struct ns_ledger *l, const struct ns_ledger_reserve *reserve,
               const struct ns_matches *matches, int64_t now_ns, struct ns_ledger_effect *effect)
 {
-    uint32_t over = NS_NONE;
-    bool denied = false;
-    for (uint32_t i = 0; i < matches->count && !denied; i++) {
+    struct judgement judgement = {.over = NS_NONE};
+    for (uint32_t i = 0; i < matches->count && !judgement.denied; i++) {
         const struct ns_match *m = &matches->match[i];
         const struct ns_budget *budget = &ns_budget_at(l, m->budget)->budget;
         struct ns_counter view = ns_counter_view(l, m->budget, m->counter, now_ns);
-        int64_t needed = needed_nanousd(budget, reserve);
-        if (needed > INT64_MAX - view.held_nanousd) {
+        if (needed_nanousd(budget, reserve) > INT64_MAX - view.held_nanousd) {
             effect->result = NS_LEDGER_FULL;
             return false;
         }
-        if (is_over(ns_budget_limit(budget, reserve->finalize), &view, needed)) {
-            denied = ns_budget_is_firm(budget, reserve->mode) &&
-                     is_over(ns_budget_ceiling(budget, reserve->finalize), &view, needed);
-            over = denied || over == NS_NONE ? i : over;
-        }
+        judge_match(&judgement, i, budget, &view, reserve, now_ns);
     }
-    if (over != NS_NONE) {
-        const struct ns_match *m = &matches->match[over];
-        ns_ledger_number(l, m->budget, m->counter, &matches->subject[m->subject], now_ns,
-                         &effect->denied_by);
-        effect->denied_by.needed_nanousd =
-            needed_nanousd(&ns_budget_at(l, m->budget)->budget, reserve);
-        if (reserve->finalize) {
-            effect->denied_by.finalize_nanousd = 0;
-        }
-        effect->would_deny = !denied;
+    if (judgement.over != NS_NONE) {
+        name_budget(l, reserve, matches, &judgement, now_ns, effect);
     }
+    trip(l, matches, &judgement, now_ns, effect);
     effect->matched = matches->count;
-    effect->result = denied ? NS_LEDGER_DENIED : NS_LEDGER_DONE;
-    return !denied;
+    effect->result = judgement.denied ? NS_LEDGER_DENIED : NS_LEDGER_DONE;
+    return !judgement.denied;
 }
 
 static void
@@ -128,6 +188,7 @@ reserve_hold(struct ns_ledger *l, const struct ns_ledger_reserve *reserve,
     uint32_t number = ns_hold_open(l, &reserve->call_id, &reserve->owner, matches->count, more);
     struct ns_hold *hold = ns_hold_at(l, number);
     hold->lost_nanousd = reserve->lost_nanousd;
+    hold->rate_nanousd = reserve->typical_nanousd;
     hold->finalize = reserve->finalize;
     effect->firm_nanousd = INT64_MAX;
     for (uint32_t i = 0; i < matches->count; i++) {
@@ -140,6 +201,7 @@ reserve_hold(struct ns_ledger *l, const struct ns_ledger_reserve *reserve,
         ns_counter_turn(l, m->counter, now_ns);
         struct ns_counter *c = ns_counter_at(l, m->counter);
         c->held_nanousd += amount;
+        ns_rate_add(budget, &c->rate, reserve->typical_nanousd, now_ns);
         ns_counter_changed(l, m->counter);
         *ns_hold_share(hold, i) = (struct ns_share){m->counter, c->serial, amount};
         if (amount > hold->hold_nanousd) {
@@ -216,9 +278,12 @@ share_counter(struct ns_ledger *l, const struct ns_share *share, int64_t now_ns)
     return c;
 }
 
+/* counted: what the velocity has counted of it before. */
 static void
-post(struct ns_counter *c, int64_t cost, int64_t overshoot)
+post(const struct ns_ledger *l, struct ns_counter *c, int64_t cost, int64_t overshoot,
+     int64_t counted, int64_t now_ns)
 {
+    ns_rate_add(&ns_budget_at(l, c->budget)->budget, &c->rate, cost - counted, now_ns);
     c->spent_nanousd = ns_money_add(c->spent_nanousd, cost);
     c->overshoot_nanousd = ns_money_add(c->overshoot_nanousd, overshoot);
     /* Only a sum that was held at the largest amount can come out wrong when it falls again. */
@@ -236,7 +301,7 @@ hold_end(struct ns_ledger *l, struct ns_hold *hold, int64_t cost, int64_t now_ns
         struct ns_counter *c = share_counter(l, share, now_ns);
         if (c != NULL) {
             c->held_nanousd -= share->amount_nanousd;
-            post(c, cost, above(cost, share->amount_nanousd));
+            post(l, c, cost, above(cost, share->amount_nanousd), hold->rate_nanousd, now_ns);
         }
     }
 }
@@ -250,8 +315,8 @@ lost_correct(struct ns_ledger *l, struct ns_hold *hold, int64_t cost, int64_t no
         const struct ns_share *share = ns_hold_share(hold, i);
         struct ns_counter *c = share_counter(l, share, now_ns);
         if (c != NULL) {
-            post(c, -charged, -above(charged, share->amount_nanousd));
-            post(c, cost, above(cost, share->amount_nanousd));
+            post(l, c, -charged, -above(charged, share->amount_nanousd), 0, now_ns);
+            post(l, c, cost, above(cost, share->amount_nanousd), 0, now_ns);
         }
     }
 }
@@ -290,7 +355,7 @@ settle_unasked(struct ns_ledger *l, const struct ns_ledger_settle *settle, int64
     for (uint32_t i = 0; i < kept; i++) {
         uint32_t number = matches.match[i].counter;
         ns_counter_turn(l, number, now_ns);
-        post(ns_counter_at(l, number), settle->cost_nanousd, settle->cost_nanousd);
+        post(l, ns_counter_at(l, number), settle->cost_nanousd, settle->cost_nanousd, 0, now_ns);
         ns_counter_changed(l, number);
     }
     effect->overshoot_nanousd = settle->cost_nanousd;
@@ -515,7 +580,7 @@ ns_ledger_apply(struct ns_ledger *l, const struct ns_ledger_event *event, int64_
         now_ns = l->now_ns;
     }
     int status = apply_kind(l, event, now_ns, effect);
-    if (status == 0 && effect->result == NS_LEDGER_DONE) {
+    if (status == 0 && (effect->result == NS_LEDGER_DONE || effect->tripped > 0)) {
         l->now_ns = now_ns;
     }
 #ifdef NS_DEBUG

@@ -12,7 +12,9 @@
  *   - a hold ends once: settled, voided or lost; a lost one may be corrected once, by a late report
  *     or a late word that its request never left;
  *   - a hold and its settlement belong to the period in which it was opened;
- *   - held of a counter = sum of its open holds; spent never falls but by a correction.
+ *   - held of a counter = sum of its open holds; spent never falls but by a correction;
+ *   - what goes through a budget with a velocity, by what calls typically cost, corrected by what
+ *     they did cost, passes its amount within a window (weighted over two) by no reserve.
  */
 #ifndef NS_COLLECTOR_LEDGER_H
 #define NS_COLLECTOR_LEDGER_H
@@ -49,6 +51,10 @@ struct ns_budget {
     int64_t finalize_nanousd;
     /* A soft budget denies what passes its limit by more; 0: nothing. Of others 0. */
     int64_t overdraft_nanousd;
+    /* What may go within a window; a call that would pass it is denied, and all others until the
+     * cool-down is over. Both in seconds; all 0: any amount. */
+    int64_t velocity_nanousd;
+    uint16_t velocity_window_s, velocity_cooldown_s;
     int64_t id; /* the row's id in Postgres */
 };
 
@@ -124,7 +130,12 @@ struct ns_ledger_event {
     } as;
 };
 
-/* A budget's numbers at one moment. */
+/* What a window and a cool-down of a budget may be, in seconds. */
+#define NS_VELOCITY_S_MIN 10
+#define NS_VELOCITY_S_MAX 3600
+
+/* A budget's numbers at one moment. Of a denial by velocity: limit, spent and needed are those of
+ * the window. */
 struct ns_ledger_numbers {
     int64_t budget_id;
     char entity[NS_ENTITY_BYTES_MAX + 1]; /* the entity counted, not the pattern */
@@ -134,7 +145,11 @@ struct ns_ledger_numbers {
     int64_t spent_nanousd;
     int64_t held_nanousd;
     int64_t overshoot_nanousd;
-    int64_t needed_nanousd; /* denials: what the call would have held */
+    int64_t needed_nanousd;   /* denials: what the call would have held */
+    int64_t velocity_nanousd; /* 0: none */
+    uint16_t velocity_window_s;
+    int64_t rate_nanousd;    /* what went within the window */
+    int64_t paused_until_ns; /* 0: never, or it is over */
     int64_t period_start_ns;
     int64_t period_end_ns; /* INT64_MAX: total */
     uint8_t period, policy;
@@ -143,7 +158,7 @@ struct ns_ledger_numbers {
 
 enum ns_ledger_result {
     NS_LEDGER_DONE,
-    NS_LEDGER_DENIED,    /* reserve, top_up: effect.denied_by says which budget */
+    NS_LEDGER_DENIED,    /* reserve, top_up: effect.denied_by says which budget; nothing is held */
     NS_LEDGER_DUPLICATE, /* the call has a hold already, or is settled, voided or lost: nothing
                             changed (settle or void after lost: DONE, corrected) */
     NS_LEDGER_UNKNOWN,   /* no such hold or budget: nothing changed */
@@ -164,6 +179,8 @@ struct ns_ledger_effect {
     bool would_deny;      /* a shadow, warn or soft budget is over, or the mode is
                              not enforce: denied_by says which */
     struct ns_ledger_numbers denied_by;
+    uint8_t reason;                    /* enum ns_reason: why denied_by does, or would */
+    uint32_t tripped;                  /* reserve: budgets that are paused from now on */
     uint32_t matched;                  /* budgets that matched */
     bool corrected;                    /* settle, void: replaced the charge of a lost hold */
     int64_t released_nanousd;          /* settle, void: the hold given back */

@@ -87,6 +87,7 @@ counter_start(struct ns_ledger *l, struct ns_counter *c, int64_t now_ns)
     ns_period_bounds(period, now_ns, &c->start_ns, &c->end_ns);
     c->serial = l->next_serial++;
     c->spent_nanousd = c->held_nanousd = c->overshoot_nanousd = 0;
+    c->rate = (struct ns_rate){.paused_until_ns = c->rate.paused_until_ns};
     if (c->end_ns < l->next_turn_ns) {
         l->next_turn_ns = c->end_ns;
     }
@@ -112,6 +113,7 @@ ns_counter_view(const struct ns_ledger *l, uint32_t budget, uint32_t number, int
             return view;
         }
         view.spent_nanousd = view.held_nanousd = view.overshoot_nanousd = 0;
+        view.rate = (struct ns_rate){.paused_until_ns = view.rate.paused_until_ns};
     }
     enum ns_period period = (enum ns_period)ns_budget_at(l, budget)->budget.period;
     ns_period_bounds(period, now_ns, &view.start_ns, &view.end_ns);
@@ -220,7 +222,9 @@ ns_ledger_turn(struct ns_ledger *l, int64_t now_ns)
         if (c->serial == 0) {
             continue;
         }
-        if (now_ns >= c->end_ns && ns_budget_at(l, c->budget)->own != i) {
+        const struct ns_budget_row *row = ns_budget_at(l, c->budget);
+        if (now_ns >= c->end_ns && row->own != i &&
+            !ns_rate_is_wary(&row->budget, &c->rate, now_ns)) {
             counter_drop(l, i);
             continue;
         }
@@ -366,6 +370,8 @@ ns_ledger_number(const struct ns_ledger *l, uint32_t budget, uint32_t counter,
                                           .limit_nanousd = b->limit_nanousd,
                                           .finalize_nanousd = b->finalize_nanousd,
                                           .overdraft_nanousd = b->overdraft_nanousd,
+                                          .velocity_nanousd = b->velocity_nanousd,
+                                          .velocity_window_s = b->velocity_window_s,
                                           .spent_nanousd = c.spent_nanousd,
                                           .held_nanousd = c.held_nanousd,
                                           .overshoot_nanousd = c.overshoot_nanousd,
@@ -374,6 +380,10 @@ ns_ledger_number(const struct ns_ledger *l, uint32_t budget, uint32_t counter,
                                           .period = b->period,
                                           .policy = b->policy,
                                           .deny_status = b->deny_status};
+    if (b->velocity_nanousd > 0) {
+        numbers->rate_nanousd = ns_rate_nanousd(b, &c.rate, now_ns);
+        numbers->paused_until_ns = now_ns < c.rate.paused_until_ns ? c.rate.paused_until_ns : 0;
+    }
     if (subject != NULL) {
         memcpy(numbers->entity, subject->text, subject->bytes);
     } else {
@@ -385,6 +395,21 @@ ns_ledger_number(const struct ns_ledger *l, uint32_t budget, uint32_t counter,
 /* --- put and remove ------------------------------------------------------------------------- */
 
 static bool
+is_velocity_time(uint16_t seconds)
+{
+    return seconds >= NS_VELOCITY_S_MIN && seconds <= NS_VELOCITY_S_MAX;
+}
+
+static bool
+velocity_valid(const struct ns_budget *b)
+{
+    return b->velocity_nanousd == 0
+               ? b->velocity_window_s == 0 && b->velocity_cooldown_s == 0
+               : b->velocity_nanousd > 0 && is_velocity_time(b->velocity_window_s) &&
+                     is_velocity_time(b->velocity_cooldown_s);
+}
+
+static bool
 budget_valid(const struct ns_budget *b)
 {
     size_t bytes = strnlen(b->entity, sizeof(b->entity));
@@ -393,7 +418,7 @@ budget_valid(const struct ns_budget *b)
     return b->id > 0 && b->limit_nanousd >= 0 && (b->overdraft_nanousd == 0 || overdraws) &&
            (b->finalize_nanousd == 0 || keeps) && b->period < NS_PERIOD_COUNT &&
            b->policy < NS_POLICY_COUNT && b->reserve < NS_RESERVE_COUNT &&
-           b->on_unreachable < NS_UNREACHABLE_COUNT && b->deny_status <= 999 &&
+           b->on_unreachable < NS_UNREACHABLE_COUNT && b->deny_status <= 999 && velocity_valid(b) &&
            ns_entity_check(b->entity, bytes, NULL) == 0;
 }
 
@@ -479,9 +504,21 @@ budget_new(struct ns_ledger *l, const struct ns_budget *budget, int64_t now_ns)
 }
 
 static void
+counter_forget_rate(struct ns_ledger *l, uint32_t number)
+{
+    ns_counter_at(l, number)->rate = (struct ns_rate){0};
+}
+
+/* A velocity that changes begins anew: what is paused goes on. */
+static void
 budget_change(struct ns_ledger *l, uint32_t number, const struct ns_budget *budget)
 {
     struct ns_budget *kept = &ns_budget_at(l, number)->budget;
+    if (kept->velocity_nanousd != budget->velocity_nanousd ||
+        kept->velocity_window_s != budget->velocity_window_s ||
+        kept->velocity_cooldown_s != budget->velocity_cooldown_s) {
+        each_counter(l, number, counter_forget_rate);
+    }
     l->deny_unreachable -= budget_denies_unreachable(kept);
     l->deny_unreachable += budget_denies_unreachable(budget);
     *kept = *budget;

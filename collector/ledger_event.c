@@ -7,7 +7,7 @@
 #include "collector/ledger.h"
 
 /* The kind, as bytes, of a BUDGET_PUT that has more to say than any had at first: something is kept
- * for calls that finalize, or there is an overdraft. */
+ * for calls that finalize, or there is an overdraft or a velocity. */
 #define BUDGET_PUT_MORE 10
 _Static_assert(BUDGET_PUT_MORE > NS_LEDGER_TOP_UP, "no other event's kind");
 
@@ -94,7 +94,8 @@ get_entities(struct ns_bytes_reader *r, struct ns_ledger_event_room *room)
 static bool
 says_more(const struct ns_budget *b)
 {
-    return b->finalize_nanousd != 0 || b->overdraft_nanousd != 0;
+    return b->finalize_nanousd != 0 || b->overdraft_nanousd != 0 || b->velocity_nanousd != 0 ||
+           b->velocity_window_s != 0 || b->velocity_cooldown_s != 0;
 }
 
 static void
@@ -121,6 +122,26 @@ get_budget(struct ns_bytes_reader *r, struct ns_budget *b)
     b->deny_status = ns_bytes_get_u16(r);
     b->limit_nanousd = ns_bytes_get_i64(r);
     b->id = ns_bytes_get_i64(r);
+}
+
+static void
+put_terms(struct ns_bytes_writer *w, const struct ns_budget *b)
+{
+    ns_bytes_put_i64(w, b->finalize_nanousd);
+    ns_bytes_put_i64(w, b->overdraft_nanousd);
+    ns_bytes_put_i64(w, b->velocity_nanousd);
+    ns_bytes_put_u16(w, b->velocity_window_s);
+    ns_bytes_put_u16(w, b->velocity_cooldown_s);
+}
+
+static void
+get_terms(struct ns_bytes_reader *r, struct ns_budget *b)
+{
+    b->finalize_nanousd = ns_bytes_get_i64(r);
+    b->overdraft_nanousd = ns_bytes_get_i64(r);
+    b->velocity_nanousd = ns_bytes_get_i64(r);
+    b->velocity_window_s = ns_bytes_get_u16(r);
+    b->velocity_cooldown_s = ns_bytes_get_u16(r);
 }
 
 static void
@@ -182,8 +203,7 @@ ns_ledger_event_encode(const struct ns_ledger_event *event, uint8_t *buffer, siz
     case NS_LEDGER_BUDGET_PUT:
         put_budget(&w, &event->as.budget_put);
         if (more) {
-            ns_bytes_put_i64(&w, event->as.budget_put.finalize_nanousd);
-            ns_bytes_put_i64(&w, event->as.budget_put.overdraft_nanousd);
+            put_terms(&w, &event->as.budget_put);
         }
         break;
     case NS_LEDGER_BUDGET_REMOVE:
@@ -231,8 +251,7 @@ ns_ledger_event_decode(const uint8_t *bytes, size_t count, struct ns_ledger_even
     case NS_LEDGER_BUDGET_PUT:
         get_budget(&r, &event->as.budget_put);
         if (more) {
-            event->as.budget_put.finalize_nanousd = ns_bytes_get_i64(&r);
-            event->as.budget_put.overdraft_nanousd = ns_bytes_get_i64(&r);
+            get_terms(&r, &event->as.budget_put);
             r.bad |= !says_more(&event->as.budget_put);
         }
         break;

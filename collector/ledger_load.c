@@ -7,7 +7,7 @@
 #include "collector/ledger_state.h"
 
 #define MAGIC "NSLEDG2"
-/* Before anything could be kept for calls that finalize, and before overdrafts. */
+/* Before anything could be kept for calls that finalize, and before overdrafts and velocities. */
 #define MAGIC_FIRST "NSLEDG1"
 
 struct input {
@@ -48,6 +48,9 @@ load_budget(struct input *in, int64_t *last_id)
     b.limit_nanousd = ns_bytes_get_i64(&in->r);
     b.finalize_nanousd = in->first ? 0 : ns_bytes_get_i64(&in->r);
     b.overdraft_nanousd = in->first ? 0 : ns_bytes_get_i64(&in->r);
+    b.velocity_nanousd = in->first ? 0 : ns_bytes_get_i64(&in->r);
+    b.velocity_window_s = in->first ? 0 : ns_bytes_get_u16(&in->r);
+    b.velocity_cooldown_s = in->first ? 0 : ns_bytes_get_u16(&in->r);
     if (in->r.bad || b.id <= *last_id) {
         return -EBADMSG;
     }
@@ -100,6 +103,24 @@ struct counter_key {
 };
 
 static int
+load_rate(struct input *in, const struct ns_budget *budget, struct ns_rate *rate)
+{
+    rate->start_ns = ns_bytes_get_i64(&in->r);
+    rate->previous_nanousd = ns_bytes_get_i64(&in->r);
+    rate->current_nanousd = ns_bytes_get_i64(&in->r);
+    rate->paused_until_ns = ns_bytes_get_i64(&in->r);
+    bool any = (rate->start_ns | rate->previous_nanousd | rate->current_nanousd |
+                rate->paused_until_ns) != 0;
+    int64_t longest_ns = budget->velocity_cooldown_s * INT64_C(1000000000);
+    return in->r.bad || (any && budget->velocity_nanousd == 0) || rate->start_ns < 0 ||
+                   rate->start_ns > in->l->now_ns || rate->previous_nanousd < 0 ||
+                   rate->current_nanousd < 0 || rate->paused_until_ns < 0 ||
+                   rate->paused_until_ns - in->l->now_ns > longest_ns
+               ? -EBADMSG
+               : 0;
+}
+
+static int
 load_counter(struct input *in, uint32_t place, struct counter_key *last)
 {
     struct counter_key key = {.id = ns_bytes_get_i64(&in->r)};
@@ -119,6 +140,9 @@ load_counter(struct input *in, uint32_t place, struct counter_key *last)
     int64_t start_ns = ns_bytes_get_i64(&in->r);
     c->spent_nanousd = ns_bytes_get_i64(&in->r);
     c->overshoot_nanousd = ns_bytes_get_i64(&in->r);
+    if (!in->first && load_rate(in, &ns_budget_at(in->l, budget)->budget, &c->rate) != 0) {
+        return -EBADMSG;
+    }
     ns_period_bounds((enum ns_period)ns_budget_at(in->l, budget)->budget.period, start_ns,
                      &c->start_ns, &c->end_ns);
     if (in->r.bad || start_ns < INT64_C(-7) * 86400 * 1000000000 || c->start_ns != start_ns ||
@@ -186,10 +210,11 @@ load_hold(struct input *in, const struct ns_uuid *call_id, const struct ns_owner
 {
     int64_t hold_nanousd = ns_bytes_get_i64(&in->r);
     int64_t lost_nanousd = ns_bytes_get_i64(&in->r);
+    int64_t rate_nanousd = in->first ? 0 : ns_bytes_get_i64(&in->r);
     bool finalize = !in->first && ns_bytes_get_bool(&in->r);
     unsigned count = ns_bytes_get_u8(&in->r);
-    if (in->r.bad || hold_nanousd < 0 || lost_nanousd < 0 || count > NS_MATCHES_MAX ||
-        ns_ledger_call_find(in->l, call_id) != NULL) {
+    if (in->r.bad || hold_nanousd < 0 || lost_nanousd < 0 || rate_nanousd < 0 ||
+        count > NS_MATCHES_MAX || ns_ledger_call_find(in->l, call_id) != NULL) {
         return -EBADMSG;
     }
     struct ns_share *more;
@@ -200,6 +225,7 @@ load_hold(struct input *in, const struct ns_uuid *call_id, const struct ns_owner
     struct ns_hold *hold = ns_hold_at(in->l, *number);
     hold->hold_nanousd = hold_nanousd;
     hold->lost_nanousd = lost_nanousd;
+    hold->rate_nanousd = rate_nanousd;
     hold->finalize = finalize;
     return 0;
 }

@@ -131,6 +131,9 @@ put_budget(struct ns_bytes_writer *w, const struct ns_budget *b)
     ns_bytes_put_i64(w, b->limit_nanousd);
     ns_bytes_put_i64(w, b->finalize_nanousd);
     ns_bytes_put_i64(w, b->overdraft_nanousd);
+    ns_bytes_put_i64(w, b->velocity_nanousd);
+    ns_bytes_put_u16(w, b->velocity_window_s);
+    ns_bytes_put_u16(w, b->velocity_cooldown_s);
 }
 
 static void
@@ -142,6 +145,10 @@ put_counter(struct ns_bytes_writer *w, const struct ns_ledger *l, const struct n
     ns_bytes_put_i64(w, c->start_ns);
     ns_bytes_put_i64(w, c->spent_nanousd);
     ns_bytes_put_i64(w, c->overshoot_nanousd);
+    ns_bytes_put_i64(w, c->rate.start_ns);
+    ns_bytes_put_i64(w, c->rate.previous_nanousd);
+    ns_bytes_put_i64(w, c->rate.current_nanousd);
+    ns_bytes_put_i64(w, c->rate.paused_until_ns);
 }
 
 /* The shares of counts that go on, ascending by counter. ordinal: counter → its place. */
@@ -181,6 +188,7 @@ put_hold(struct ns_bytes_writer *w, const struct ns_ledger *l, struct ns_hold *h
 {
     ns_bytes_put_i64(w, hold->hold_nanousd);
     ns_bytes_put_i64(w, hold->lost_nanousd);
+    ns_bytes_put_i64(w, hold->rate_nanousd);
     ns_bytes_put_u8(w, hold->finalize);
     put_shares(w, l, hold, ordinal);
 }

@@ -30,13 +30,21 @@
 /* A number in the table of calls with this bit is an ended call, without it an open hold. */
 #define NS_ENDED_BIT UINT32_C(0x80000000)
 
+/* Of a budget with a velocity, over two windows (ledger_rate.c); of others zeros. */
+struct ns_rate {
+    int64_t start_ns; /* of the window that current counts */
+    int64_t previous_nanousd, current_nanousd;
+    int64_t paused_until_ns; /* 0: never yet */
+};
+
 struct ns_counter {
     uint32_t budget;
     uint32_t entity;
     uint64_t serial; /* 0: a free item */
     int64_t start_ns, end_ns;
     int64_t spent_nanousd, held_nanousd, overshoot_nanousd;
-    uint32_t next; /* of this entity, ascending by budget id */
+    struct ns_rate rate; /* begins anew with the count; a pause goes on */
+    uint32_t next;       /* of this entity, ascending by budget id */
     bool changed;
     uint32_t changed_next, changed_previous;
 };
@@ -66,6 +74,7 @@ struct ns_hold {
     struct ns_uuid call_id;
     int64_t hold_nanousd; /* the largest share */
     int64_t lost_nanousd; /* lost calls: what was charged */
+    int64_t rate_nanousd; /* what velocities count of it until its cost is known */
     uint32_t owner;       /* NS_NONE: lost, kept for a correction */
     bool live;
     bool finalize;
@@ -242,6 +251,32 @@ void ns_ended_forget(struct ns_ledger *ledger, int64_t now_ns);
 int ns_ledger_top_up(struct ns_ledger *ledger, const struct ns_ledger_top_up *top_up,
                      int64_t now_ns, struct ns_ledger_effect *effect);
 
+/* --- ledger_rate.c -----------------------------------------------------------------------------
+ */
+
+enum ns_rate_verdict {
+    NS_RATE_FITS,
+    NS_RATE_TOO_LARGE, /* this call alone is more than the amount */
+    NS_RATE_TRIPS,     /* with it more goes than may */
+    NS_RATE_PAUSED     /* more went, and the cool-down is not over */
+};
+
+/* What went within the window that ends at now. Of a budget with a velocity. */
+int64_t ns_rate_nanousd(const struct ns_budget *budget, const struct ns_rate *rate, int64_t now_ns);
+/* May so much more go? Where the budget has no velocity it may. */
+enum ns_rate_verdict ns_rate_judge(const struct ns_budget *budget, const struct ns_rate *rate,
+                                   int64_t nanousd, int64_t now_ns);
+/* Counts it, or takes it back; not where the budget has no velocity. */
+void ns_rate_add(const struct ns_budget *budget, struct ns_rate *rate, int64_t nanousd,
+                 int64_t now_ns);
+/* Is it paused, or is this the window after a pause? */
+bool ns_rate_is_wary(const struct ns_budget *budget, const struct ns_rate *rate, int64_t now_ns);
+/* The cool-down begins; what is counted begins anew. */
+void ns_rate_trip(const struct ns_budget *budget, struct ns_rate *rate, int64_t now_ns);
+
+/* --- what limits say ---------------------------------------------------------------------------
+ */
+
 /* What a call may bring the budget to before that is told. */
 static inline int64_t
 ns_budget_limit(const struct ns_budget *budget, bool finalize)
@@ -254,6 +289,14 @@ static inline int64_t
 ns_budget_ceiling(const struct ns_budget *budget, bool finalize)
 {
     return ns_money_add(ns_budget_limit(budget, finalize), budget->overdraft_nanousd);
+}
+
+/* Does its velocity deny calls of this mode, or only tell? */
+static inline bool
+ns_budget_pauses(const struct ns_budget *budget, uint8_t mode)
+{
+    return (budget->policy == NS_POLICY_HARD || budget->policy == NS_POLICY_SOFT) &&
+           mode == NS_MODE_ENFORCE;
 }
 
 static inline bool

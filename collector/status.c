@@ -137,6 +137,15 @@ list_budget(void *context, const struct ns_ledger_numbers *numbers, const struct
         ns_buffer_print(buffer, ",\"overdraft_usd\":");
         ns_buffer_usd(buffer, numbers->overdraft_nanousd);
     }
+    if (numbers->velocity_nanousd > 0) {
+        ns_buffer_print(buffer, ",\"velocity_usd\":");
+        ns_buffer_usd(buffer, numbers->velocity_nanousd);
+        ns_buffer_print(
+            buffer, ",\"velocity_window_s\":%u,\"window_spent_usd\":", numbers->velocity_window_s);
+        ns_buffer_usd(buffer, numbers->rate_nanousd);
+        ns_buffer_print(buffer, ",\"paused_until\":");
+        time_json(buffer, numbers->paused_until_ns);
+    }
     ns_buffer_print(buffer, ",\"spent_usd\":");
     ns_buffer_usd(buffer, numbers->spent_nanousd);
     ns_buffer_print(buffer, ",\"held_usd\":");

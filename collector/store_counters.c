@@ -104,6 +104,7 @@ ns_store_counters_put(struct ns_store_counters *counters, const struct ns_ledger
         c->spent_nanousd = numbers->spent_nanousd;
         c->held_nanousd = numbers->held_nanousd;
         c->overshoot_nanousd = numbers->overshoot_nanousd;
+        c->paused_until_ns = numbers->paused_until_ns;
     }
     return result;
 }

@@ -15,6 +15,7 @@ struct ns_store_counter {
     int64_t budget_id;
     int64_t period_start_ns, period_end_ns;
     int64_t spent_nanousd, held_nanousd, overshoot_nanousd;
+    int64_t paused_until_ns; /* 0: it is not */
     char *entity;
     uint8_t period;
 };

@@ -19,7 +19,7 @@
 /* How many columns the lists of store_rows.h have. */
 #define NS_ROWS_CALL_COLUMN_COUNT 39
 #define NS_ROWS_DENIAL_COLUMN_COUNT 32
-#define NS_ROWS_COUNTER_COLUMN_COUNT 7
+#define NS_ROWS_COUNTER_COLUMN_COUNT 8
 
 /* --- values --------------------------------------------------------------------------------- */
 
@@ -529,6 +529,11 @@ ns_rows_add_counter(struct ns_rows *rows, const struct ns_row_counter *counter)
     put_i64(rows, counter->spent_nanousd);
     put_i64(rows, counter->held_nanousd);
     put_i64(rows, counter->overshoot_nanousd);
+    if (counter->paused_until_ns > 0) {
+        put_time(rows, counter->paused_until_ns);
+    } else {
+        put_null(rows);
+    }
     return end_row(rows, start);
 }
 

@@ -56,6 +56,7 @@ struct ns_row_counter {
     uint8_t period; /* enum ns_period */
     int64_t period_start_ns, period_end_ns;
     int64_t spent_nanousd, held_nanousd, overshoot_nanousd;
+    int64_t paused_until_ns; /* 0: it is not */
 };
 int ns_rows_add_counter(struct ns_rows *rows, const struct ns_row_counter *counter);
 
@@ -74,7 +75,8 @@ int ns_rows_add_counter(struct ns_rows *rows, const struct ns_row_counter *count
     "provider, family, operation, requested_model, customer, agent, feature, session, tags, "      \
     "trace_id, key_hint, host, pid, process, streamed, hostname, uid, enforced"
 #define NS_ROWS_COUNTER_COLUMNS                                                                    \
-    "budget_id, entity, period_start, period_end, spent_nanousd, held_nanousd, overshoot_nanousd"
+    "budget_id, entity, period_start, period_end, spent_nanousd, held_nanousd, "                   \
+    "overshoot_nanousd, paused_until"
 
 /* Days since 1970-01-01 (UTC) of a time. */
 int64_t ns_rows_day(int64_t at_ns);

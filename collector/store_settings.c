@@ -38,7 +38,10 @@ enum {
     DENY_STATUS,
     LIMIT_NANOUSD,
     FINALIZE,
-    OVERDRAFT
+    OVERDRAFT,
+    VELOCITY,
+    VELOCITY_WINDOW,
+    VELOCITY_COOLDOWN
 };
 
 static int
@@ -70,6 +73,10 @@ take_budget(const PGresult *rows, int row, struct ns_budget *budget)
     budget->limit_nanousd = strtoll(PQgetvalue(rows, row, LIMIT_NANOUSD), NULL, 10);
     budget->finalize_nanousd = strtoll(PQgetvalue(rows, row, FINALIZE), NULL, 10);
     budget->overdraft_nanousd = strtoll(PQgetvalue(rows, row, OVERDRAFT), NULL, 10);
+    budget->velocity_nanousd = strtoll(PQgetvalue(rows, row, VELOCITY), NULL, 10);
+    budget->velocity_window_s = (uint16_t)strtoul(PQgetvalue(rows, row, VELOCITY_WINDOW), NULL, 10);
+    budget->velocity_cooldown_s =
+        (uint16_t)strtoul(PQgetvalue(rows, row, VELOCITY_COOLDOWN), NULL, 10);
     budget->id = strtoll(PQgetvalue(rows, row, ID), NULL, 10);
     return 0;
 }
@@ -112,7 +119,10 @@ read_budgets(struct settings *s)
                                    "select r.revision, b.id, b.entity, b.period, b.policy,"
                                    " b.reserve, b.on_unreachable, b.deny_status, b.limit_nanousd,"
                                    " (b.finalize_reserve_usd * 1000000000)::bigint,"
-                                   " coalesce((b.overdraft_usd * 1000000000)::bigint, 0)"
+                                   " coalesce((b.overdraft_usd * 1000000000)::bigint, 0),"
+                                   " coalesce((b.velocity_usd * 1000000000)::bigint, 0),"
+                                   " coalesce(b.velocity_window_s, 0),"
+                                   " coalesce(b.velocity_cooldown_s, 0)"
                                    " from nullspend.budgets_revision r"
                                    " left join nullspend.budgets b on true order by b.id",
                                    0, NULL);
@@ -198,7 +208,8 @@ copy_counters(struct settings *s, const struct ns_store_counter *counter, size_t
                                      .period_end_ns = counter[i].period_end_ns,
                                      .spent_nanousd = counter[i].spent_nanousd,
                                      .held_nanousd = counter[i].held_nanousd,
-                                     .overshoot_nanousd = counter[i].overshoot_nanousd};
+                                     .overshoot_nanousd = counter[i].overshoot_nanousd,
+                                     .paused_until_ns = counter[i].paused_until_ns};
         if (ns_rows_add_counter(&rows, &row) < 0) {
             snprintf(s->link.error, sizeof s->link.error, "counters do not fit their buffer");
             return -EIO;
@@ -220,7 +231,8 @@ copy_counters(struct settings *s, const struct ns_store_counter *counter, size_t
                     " on conflict (budget_id, entity, period_start) do update set"
                     " period_end = excluded.period_end, spent_nanousd = excluded.spent_nanousd,"
                     " held_nanousd = excluded.held_nanousd,"
-                    " overshoot_nanousd = excluded.overshoot_nanousd, updated_at = now()") < 0) {
+                    " overshoot_nanousd = excluded.overshoot_nanousd,"
+                    " paused_until = excluded.paused_until, updated_at = now()") < 0) {
         return -EIO;
     }
     return ns_link_run(&s->link, "commit");

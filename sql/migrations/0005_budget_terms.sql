@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Of a budget, what is kept for calls that end an agent's work (X-NullSpend-Finalize); of a soft one, by
--- how much its limit may be passed before it denies.
+-- how much its limit may be passed before it denies; and how much may go within a window, beyond which
+-- everything is denied until a cool-down is over.
 
 alter table nullspend.budgets
     add column finalize_reserve_usd numeric not null default 0,
@@ -12,11 +13,30 @@ alter table nullspend.budgets
     add constraint "overdraft_usd is above 0 (9 places), for policy soft alone"
         check (overdraft_usd is null
                or policy = 'soft' and overdraft_usd > 0 and overdraft_usd <= 9223372036.854775807
-                  and scale(trim_scale(overdraft_usd)) <= 9);
-comment on column nullspend.budgets.overdraft_usd is
-    'Policy soft: what passes the limit by more is denied; null: nothing is.';
+                  and scale(trim_scale(overdraft_usd)) <= 9),
+    add column velocity_usd numeric,
+    add column velocity_window_s integer,
+    add column velocity_cooldown_s integer,
+    add constraint "velocity_usd is above 0 (9 places), window and cooldown 10 to 3600 s; or none of them is there"
+        check (num_nulls(velocity_usd, velocity_window_s, velocity_cooldown_s) = 3
+               or num_nulls(velocity_usd, velocity_window_s, velocity_cooldown_s) = 0
+                  and velocity_usd > 0 and velocity_usd <= 9223372036.854775807
+                  and scale(trim_scale(velocity_usd)) <= 9
+                  and velocity_window_s between 10 and 3600
+                  and velocity_cooldown_s between 10 and 3600);
 comment on column nullspend.budgets.finalize_reserve_usd is
     'Of the limit, what only calls with X-NullSpend-Finalize may use, so that an agent can end its work; 0: nothing.';
+comment on column nullspend.budgets.overdraft_usd is
+    'Policy soft: what passes the limit by more is denied; null: nothing is.';
+comment on column nullspend.budgets.velocity_usd is
+    'What may go within velocity_window_s: what would pass it is denied, and all calls for velocity_cooldown_s; null: any amount.';
+comment on column nullspend.budgets.velocity_window_s is 'The window of velocity_usd, in seconds.';
+comment on column nullspend.budgets.velocity_cooldown_s is
+    'For how many seconds calls are denied when more than velocity_usd would go.';
+
+alter table nullspend.budget_counters add column paused_until timestamptz;
+comment on column nullspend.budget_counters.paused_until is
+    'Until when calls are denied because too much went within the window of velocity_usd; null: it was not so.';
 
 create or replace view nullspend.budget_status as
 with counted as (
@@ -44,7 +64,9 @@ select n.entity, b.period,
        case when n.own and nullspend.entity_is_pattern(b.entity) then null
             else nullspend.usd(coalesce(c.overshoot_nanousd, 0)) end as overshoot_usd,
        b.id as budget_id, b.reserve, b.on_unreachable, b.deny_status,
-       b.finalize_reserve_usd, b.overdraft_usd
+       b.finalize_reserve_usd, b.overdraft_usd,
+       b.velocity_usd, b.velocity_window_s, b.velocity_cooldown_s,
+       case when c.paused_until > now() then c.paused_until end as paused_until
 from counted n
 join nullspend.budgets b on b.id = n.id
 left join nullspend.budget_counters c
@@ -54,6 +76,13 @@ order by n.entity, b.period;
 comment on column nullspend.budget_status.finalize_reserve_usd is
     'Of what remains, what only calls with X-NullSpend-Finalize may use.';
 
+comment on column nullspend.budget_status.velocity_usd is
+    'What may go within velocity_window_s; null: any amount.';
+comment on column nullspend.budget_status.velocity_window_s is 'The window of velocity_usd, in seconds.';
+comment on column nullspend.budget_status.velocity_cooldown_s is
+    'For how many seconds calls are denied when more than velocity_usd would go.';
+comment on column nullspend.budget_status.paused_until is
+    'Until when all calls are denied, because too much went within the window; null: they are not.';
 comment on column nullspend.budget_status.overdraft_usd is
     'Policy soft: what passes the limit by more is denied; null: nothing is.';
 
@@ -78,7 +107,7 @@ select denial_id, denied_at, reason, entity,
        nullspend.usd(overdraft_nanousd) as overdraft_usd
 from nullspend.denied_calls;
 comment on column nullspend.denials.needed_usd is
-    'What the call would have held: it would have passed with limit + overdraft - finalize_reserve - spent - held at least this.';
+    'What the call would have held: it would have passed with limit + overdraft - finalize_reserve - spent - held at least this. Reason velocity: limit is what may go within the window, spent what went, needed what such calls typically cost; and it would not have passed during a pause.';
 comment on column nullspend.denials.overdraft_usd is
     'By how much that limit could be passed; null: not at all, or without end.';
 comment on column nullspend.denials.finalize_reserve_usd is

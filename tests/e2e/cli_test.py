@@ -80,9 +80,16 @@ def wrong_usage_exits_2_and_names_what_is_wrong():
                           ("--on-unreachable", "maybe"), ("--deny-status", "500"),
                           ("--finalize-reserve", "1"), ("--finalize-reserve", "-0.1"),
                           ("--finalize-reserve", "some"), ("--overdraft", "some"),
-                          ("--overdraft", "-1")]:
+                          ("--overdraft", "-1"), ("--velocity", "5"), ("--velocity", "5/"),
+                          ("--velocity", "5/9s"), ("--velocity", "5/2h"), ("--velocity", "-5/60s"),
+                          ("--velocity", "0/60s"), ("--velocity", "x/60s"), ("--velocity", "/60s"),
+                          ("--velocity", "1.0000000001/60s"), ("--cool-down", "1s"),
+                          ("--cool-down", "soon")]:
         refused(2, *budget, "--period", "day", option, value, words=option)
+    refused(2, *budget, "--period", "day", "--velocity", "none", "--cool-down", "60s",
+            words="--cool-down")
     refused(2, "budget", "rm", "customer:acme", "--finalize-reserve", "1", words="does not take")
+    refused(2, "budget", "rm", "customer:acme", "--velocity", "1/60s", words="does not take")
     for entity in ["", "customer", "customer:", "org:x", "nobody:x", "tag:x", "tag:=x", "tag:x=",
                    "customer:a\nb", "customer:" + "x" * 400]:
         refused(2, "budget", "set", entity, "--limit", "1", "--period", "day", words="entity")
@@ -384,6 +391,49 @@ def a_soft_budget_with_an_overdraft_denies_beyond_it():
     cli("budget", "set", "team:over", "--limit", "0", "--period", "day", "--overdraft", "none")
     verdict, _ = spend(speaker, tags=[("team", "over")])
     equal(messages.word("decision", verdict["decision"]), "allow", "soft without one")
+
+
+@test
+def what_goes_too_fast_is_denied_and_paused():
+    speaker = client()
+    cli, json_of = laboratory().cli, laboratory().json
+
+    def ask():
+        call = messages.call(tags=[("team", "fast")], denial_status=402)
+        return speaker.ask("CHECK", **call), str(uuid.UUID(bytes=call["call_id"]))
+
+    def decision(asked):
+        return messages.word("decision", asked[0]["decision"])
+
+    limit = ["budget", "set", "team:fast", "--limit", "100", "--period", "day"]
+    cli(*limit, "--velocity", "0.000000001/60s")
+    verdict, call = ask()
+    equal((messages.word("decision", verdict["decision"]), messages.word("reason", verdict["reason"]),
+           verdict["http_status"]), ("deny", "velocity", 429), "more than may go")
+    check("team:fast may spend $0.000000001 in 60 s, and this call typically needs $"
+          in verdict["message"], verdict["message"])
+    row, = json_of("explain", call)
+    equal((row["reason"], row["entity"], row["limit_usd"], row["spent_usd"], row["http_status"]),
+          ("velocity", "team:fast", 1e-9, 0, 429), "denial")
+    equal(json_of("budget", "show", "team:fast")[0]["paused_until"], None, "pause")
+    cli(*limit, "--velocity", f"{row['needed_usd'] * 1.5:.9f}/1m", "--cool-down", "10m")
+    equal(decision(ask()), "allow", "the first")
+    verdict, call = ask()
+    equal(messages.word("decision", verdict["decision"]), "deny", "the second")
+    check(re.search(r"spends faster than \$[0-9.]+ in 60 s, and is paused for 600 s",
+                    verdict["message"]), verdict["message"])
+    text = cli("explain", call).stdout
+    check("may go within its window" in text and "until the cool-down is over" in text, text)
+    budget, = json_of("budget", "show", "team:fast")
+    equal((budget["velocity_window_s"], budget["velocity_cooldown_s"]), (60, 600), "budget")
+    check(budget["paused_until"] is not None, "no pause in budget_status")
+    check(re.search(r"^team:fast .*/60s paused ", cli("budget", "list").stdout, re.M), "list")
+    equal(decision(ask()), "deny", "while it is paused")
+    cli(*limit)
+    equal(decision(ask()), "deny", "a velocity that is not named stays, and so does the pause")
+    cli(*limit, "--velocity", "none")
+    equal(decision(ask()), "allow", "without a velocity")
+    equal(json_of("budget", "show", "team:fast")[0]["velocity_usd"], None, "velocity")
 
 
 def revenue(text, *options):

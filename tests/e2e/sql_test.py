@@ -248,6 +248,11 @@ def a_bad_budget_is_refused_with_a_sentence():
                               ("soft", "'NaN'"), ("soft", "9223372037"), ("hard", "1")):
         refused(insert(limit + ", policy, overdraft_usd", f"'org', 'day', 1, '{policy}', {overdraft}"),
                 "overdraft_usd is above 0")
+    for velocity in ("1, 60, null", "1, null, 60", "null, 60, 60", "0, 60, 60", "-1, 60, 60",
+                     "0.0000000001, 60, 60", "'NaN', 60, 60", "9223372037, 60, 60", "1, 9, 60",
+                     "1, 3601, 60", "1, 60, 9", "1, 60, 3601"):
+        refused(insert(limit + ", velocity_usd, velocity_window_s, velocity_cooldown_s",
+                       f"'org', 'day', 1, {velocity}"), "velocity_usd is above 0")
     sql(insert(limit, "'org', 'day', 1"))
     refused(insert(limit, "'org', 'day', 2"), "duplicate key")
     refused("update nullspend.budgets set limit_usd = -1", "is negative")

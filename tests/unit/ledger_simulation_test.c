@@ -17,6 +17,8 @@
 #define CALLS_MAX 400
 #define BUDGETS 14
 #define POSTINGS_MAX 40000
+#define FLOWS_MAX 40000
+#define PAUSES_MAX 1000
 #define LOG_BYTES 512
 
 static uint64_t seed;
@@ -57,13 +59,26 @@ struct posting {
     int64_t cost_nanousd, overshoot_nanousd;
 };
 
+/* What a velocity has seen, in order: so much more, or less. */
+struct flow {
+    struct place place;
+    int64_t at_ns, nanousd;
+};
+
+/* Until when an entity is paused, whatever its period. */
+struct pause {
+    uint32_t life;
+    const char *entity;
+    int64_t until_ns;
+};
+
 enum call_state { NEVER, OPEN, SETTLED, VOIDED, LOST };
 
 struct model_call {
     enum call_state state;
     uint64_t owner;
     bool finalize;
-    int64_t lost_nanousd, ended_at_ns, hold_nanousd;
+    int64_t lost_nanousd, ended_at_ns, hold_nanousd, typical_nanousd;
     unsigned share_count;
     struct {
         struct place place;
@@ -81,6 +96,10 @@ static struct {
     struct model_call call[CALLS_MAX];
     struct posting posting[POSTINGS_MAX];
     size_t posting_count;
+    struct flow flow[FLOWS_MAX];
+    size_t flow_count;
+    struct pause pause[PAUSES_MAX];
+    size_t pause_count;
 } model;
 
 static const char *const entities[] = {"org",        "team:core",    "team:web",   "customer:a",
@@ -159,6 +178,139 @@ sums_at(const struct place *place)
     return s;
 }
 
+/* The budget of a place that is still counted, or NULL. */
+static const struct ns_budget *
+budget_of(const struct place *place, int64_t now_ns)
+{
+    for (int b = 0; b < BUDGETS; b++) {
+        const struct model_budget *m = &model.budget[b];
+        if (m->live && m->life == place->life &&
+            start_of(&m->budget, now_ns) == place->period_start_ns) {
+            return &m->budget;
+        }
+    }
+    return NULL;
+}
+
+/* --- the model's velocities ------------------------------------------------------------------ */
+
+static void
+flow_at(const struct ns_budget *b, const struct place *place, int64_t nanousd, int64_t now_ns)
+{
+    if (b == NULL || b->velocity_nanousd == 0) {
+        return;
+    }
+    if (model.flow_count == FLOWS_MAX) { /* of periods that are over nobody asks */
+        size_t kept = 0;
+        for (size_t i = 0; i < FLOWS_MAX; i++) {
+            if (budget_of(&model.flow[i].place, now_ns) != NULL) {
+                model.flow[kept++] = model.flow[i];
+            }
+        }
+        model.flow_count = kept;
+        EXPECT(kept < FLOWS_MAX, "too many flows for the model");
+    }
+    model.flow[model.flow_count++] = (struct flow){*place, now_ns, nanousd};
+}
+
+/* Two windows, of which the older counts by the part of it that lies in the last window_ns. */
+static int64_t
+rate_at(const struct ns_budget *b, const struct place *place, int64_t now_ns)
+{
+    int64_t window_ns = b->velocity_window_s * INT64_C(1000000000);
+    int64_t begin_ns = 0;
+    int64_t older = 0;
+    int64_t newer = 0;
+    for (size_t i = 0; i <= model.flow_count; i++) {
+        bool last = i == model.flow_count;
+        int64_t at_ns = last ? now_ns : model.flow[i].at_ns;
+        if (!last && !same_place(&model.flow[i].place, place)) {
+            continue;
+        }
+        if (at_ns >= begin_ns + 2 * window_ns) {
+            older = newer = 0;
+            begin_ns = at_ns;
+        } else if (at_ns >= begin_ns + window_ns) {
+            older = newer;
+            newer = 0;
+            begin_ns += window_ns;
+        }
+        newer += last ? 0 : model.flow[i].nanousd;
+        if (newer < 0) {
+            older = older + newer > 0 ? older + newer : 0;
+            newer = 0;
+        }
+    }
+    return (int64_t)((__int128)older * (begin_ns + window_ns - now_ns) / window_ns) + newer;
+}
+
+/* 0: it was never paused, or that is forgotten. */
+static int64_t
+pause_of(const struct place *place)
+{
+    for (size_t i = 0; i < model.pause_count; i++) {
+        if (model.pause[i].life == place->life &&
+            strcmp(model.pause[i].entity, place->entity) == 0) {
+            return model.pause[i].until_ns;
+        }
+    }
+    return 0;
+}
+
+static void
+forget_velocity(uint32_t life, const char *entity)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < model.flow_count; i++) {
+        const struct place *p = &model.flow[i].place;
+        if (p->life != life || (entity != NULL && strcmp(p->entity, entity) != 0)) {
+            model.flow[kept++] = model.flow[i];
+        }
+    }
+    model.flow_count = kept;
+    kept = 0;
+    for (size_t i = 0; i < model.pause_count; i++) {
+        const struct pause *p = &model.pause[i];
+        if (p->life != life || (entity != NULL && strcmp(p->entity, entity) != 0)) {
+            model.pause[kept++] = model.pause[i];
+        }
+    }
+    model.pause_count = kept;
+}
+
+static void
+pause_at(const struct ns_budget *b, const struct place *place, int64_t now_ns)
+{
+    forget_velocity(place->life, place->entity);
+    EXPECT(model.pause_count < PAUSES_MAX, "too many pauses for the model");
+    model.pause[model.pause_count++] = (struct pause){
+        place->life, place->entity, now_ns + b->velocity_cooldown_s * INT64_C(1000000000)};
+}
+
+enum speed { FITS, TOO_LARGE, TRIPS, PAUSED };
+
+static enum speed
+speed_of(const struct ns_budget *b, const struct place *place, int64_t nanousd, int64_t now_ns)
+{
+    int64_t paused_until_ns = pause_of(place);
+    if (b->velocity_nanousd == 0) {
+        return FITS;
+    }
+    if (paused_until_ns > now_ns) {
+        return PAUSED;
+    }
+    if (nanousd > b->velocity_nanousd) {
+        return TOO_LARGE;
+    }
+    int64_t gone = rate_at(b, place, now_ns);
+    int64_t most = b->velocity_nanousd;
+    int64_t trial_end_ns = paused_until_ns + b->velocity_window_s * INT64_C(1000000000);
+    if (paused_until_ns != 0 && now_ns < trial_end_ns && gone > 0) {
+        most /= 10;
+    }
+    return gone + nanousd > most ? TRIPS : FITS;
+}
+
 struct model_match {
     const struct model_budget *budget;
     struct place place;
@@ -206,6 +358,10 @@ model_budget_put(const struct ns_budget *b)
     struct model_budget *m = &model.budget[b->id - 1];
     if (!m->live || m->budget.period != b->period || strcmp(m->budget.entity, b->entity) != 0) {
         m->life = ++model.lives;
+    } else if (m->budget.velocity_nanousd != b->velocity_nanousd ||
+               m->budget.velocity_window_s != b->velocity_window_s ||
+               m->budget.velocity_cooldown_s != b->velocity_cooldown_s) {
+        forget_velocity(m->life, NULL);
     }
     m->live = true;
     m->budget = *b;
@@ -243,16 +399,33 @@ model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_
     unsigned count = match(e->entity_count, e->entity, now_ns, matches);
     const struct model_match *denied_by = NULL;
     bool denied = false;
+    enum ns_reason reason = NS_REASON_NONE;
+    unsigned tripped = 0;
     int64_t largest = 0;
     for (unsigned i = 0; i < count && !denied; i++) {
         const struct ns_budget *b = &matches[i].budget->budget;
         struct sums s = sums_at(&matches[i].place);
         int64_t amount = b->reserve == NS_RESERVE_BOUND ? e->bound_nanousd : e->typical_nanousd;
         largest = amount > largest ? amount : largest;
+        enum speed speed = speed_of(b, &matches[i].place, e->typical_nanousd, now_ns);
+        if (speed == TRIPS) {
+            pause_at(b, &matches[i].place, now_ns);
+            tripped++;
+        }
+        if (speed != FITS) {
+            denied = (b->policy == NS_POLICY_HARD || b->policy == NS_POLICY_SOFT) &&
+                     e->mode == NS_MODE_ENFORCE;
+            reason = denied || denied_by == NULL ? NS_REASON_VELOCITY : reason;
+            denied_by = denied || denied_by == NULL ? &matches[i] : denied_by;
+        }
+        if (denied) {
+            break;
+        }
         if (b->limit_nanousd == 0 || s.spent + s.held + amount > room_of(b, e->finalize)) {
             int64_t most = most_of(b, e->finalize);
             denied = denies(b) && e->mode == NS_MODE_ENFORCE &&
                      (most == 0 || s.spent + s.held + amount > most);
+            reason = denied || denied_by == NULL ? NS_REASON_BUDGET_EXCEEDED : reason;
             denied_by = denied || denied_by == NULL ? &matches[i] : denied_by;
         }
     }
@@ -260,6 +433,8 @@ model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_
            effect->result, denied);
     EXPECT(effect->matched == count, "matched %u, not %u", effect->matched, count);
     EXPECT(effect->would_deny == (denied_by != NULL && !denied), "would deny");
+    EXPECT(effect->reason == reason, "reason %d, not %d", effect->reason, reason);
+    EXPECT(effect->tripped == tripped, "tripped %u, not %u", effect->tripped, tripped);
     EXPECT(denied_by == NULL || (effect->denied_by.budget_id == denied_by->budget->budget.id &&
                                  strcmp(effect->denied_by.entity, denied_by->place.entity) == 0),
            "denied by another budget: %s", effect->denied_by.entity);
@@ -272,10 +447,12 @@ model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_
                                 .finalize = e->finalize,
                                 .lost_nanousd = e->lost_nanousd,
                                 .hold_nanousd = largest,
+                                .typical_nanousd = e->typical_nanousd,
                                 .share_count = count};
     for (unsigned i = 0; i < count; i++) {
         const struct ns_budget *b = &matches[i].budget->budget;
         call->share[i].place = matches[i].place;
+        flow_at(b, &matches[i].place, e->typical_nanousd, now_ns);
         call->share[i].amount =
             b->reserve == NS_RESERVE_BOUND ? e->bound_nanousd : e->typical_nanousd;
         if (denied_by == NULL && b->policy == NS_POLICY_HARD) {
@@ -283,20 +460,6 @@ model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_
             EXPECT(s.spent + s.held <= room_of(b, e->finalize), "a reserve passed a hard limit");
         }
     }
-}
-
-/* The budget of a place that is still counted, or NULL. */
-static const struct ns_budget *
-budget_of(const struct place *place, int64_t now_ns)
-{
-    for (int b = 0; b < BUDGETS; b++) {
-        const struct model_budget *m = &model.budget[b];
-        if (m->live && m->life == place->life &&
-            start_of(&m->budget, now_ns) == place->period_start_ns) {
-            return &m->budget;
-        }
-    }
-    return NULL;
 }
 
 /* Tries every amount from the wanted one down, in steps of what all amounts are multiples of. */
@@ -348,11 +511,14 @@ model_top_up(const struct ns_ledger_top_up *e, struct model_call *call, int64_t 
     EXPECT(effect->firm_nanousd == firm, "firm after a top-up");
 }
 
+/* counted: what velocities have counted of it before. */
 static void
-model_charge(struct model_call *call, int64_t cost, int64_t sign)
+model_charge(struct model_call *call, int64_t cost, int64_t sign, int64_t counted, int64_t now_ns)
 {
     for (unsigned i = 0; i < call->share_count; i++) {
-        post_at(&call->share[i].place, sign * cost, sign * over(cost, call->share[i].amount));
+        const struct place *place = &call->share[i].place;
+        post_at(place, sign * cost, sign * over(cost, call->share[i].amount));
+        flow_at(budget_of(place, now_ns), place, sign * cost - counted, now_ns);
     }
 }
 
@@ -372,14 +538,15 @@ model_settle(const struct ns_ledger_settle *e, struct model_call *call, int64_t 
         unsigned count = match(e->entity_count, e->entity, opened, matches);
         for (unsigned i = 0; i < count; i++) {
             post_at(&matches[i].place, e->cost_nanousd, e->cost_nanousd);
+            flow_at(&matches[i].budget->budget, &matches[i].place, e->cost_nanousd, now_ns);
         }
     } else if (call->state == LOST) {
-        model_charge(call, call->lost_nanousd, -1);
-        model_charge(call, e->cost_nanousd, 1);
+        model_charge(call, call->lost_nanousd, -1, 0, now_ns);
+        model_charge(call, e->cost_nanousd, 1, 0, now_ns);
     } else {
         EXPECT(effect->released_nanousd == call->hold_nanousd, "released");
         EXPECT(effect->overshoot_nanousd == over(e->cost_nanousd, call->hold_nanousd), "overshoot");
-        model_charge(call, e->cost_nanousd, 1);
+        model_charge(call, e->cost_nanousd, 1, call->typical_nanousd, now_ns);
     }
     if (call->state != LOST) {
         call->ended_at_ns = now_ns;
@@ -397,34 +564,41 @@ model_void(struct model_call *call, int64_t now_ns, const struct ns_ledger_effec
                                                           : NS_LEDGER_DUPLICATE;
     EXPECT(effect->result == expected, "void: %d, not %d", effect->result, expected);
     EXPECT(effect->corrected == lost, "corrected by a void");
+    if (open) {
+        model_charge(call, 0, 1, call->typical_nanousd, now_ns);
+    }
     if (lost) {
-        model_charge(call, call->lost_nanousd, -1);
+        model_charge(call, call->lost_nanousd, -1, 0, now_ns);
     }
     call->ended_at_ns = open ? now_ns : call->ended_at_ns;
     call->state = open || lost ? VOIDED : call->state;
 }
 
+static uint32_t
+number_of(const struct ns_uuid *id)
+{
+    uint32_t n;
+    memcpy(&n, id->bytes + 12, sizeof(n));
+    return n;
+}
+
+/* In the order that the ledger says: what a velocity has seen depends on it. */
 static void
 model_owner_gone(uint64_t owner, int64_t now_ns, const struct ns_ledger_effect *effect)
 {
-    size_t lost = 0;
-    for (uint32_t i = 0; i < CALLS_MAX; i++) {
-        struct model_call *call = &model.call[i];
-        if (call->state == OPEN && call->owner == owner) {
-            struct ns_uuid id = call_of(i);
-            bool found = false;
-            for (size_t j = 0; j < effect->lost_count; j++) {
-                found = found || (ns_uuid_equal(&effect->lost[j].call_id, &id) &&
-                                  effect->lost[j].charged_nanousd == call->lost_nanousd);
-            }
-            EXPECT(found, "a hold of a dead owner is not lost");
-            call->state = LOST;
-            call->ended_at_ns = now_ns;
-            model_charge(call, call->lost_nanousd, 1);
-            lost++;
-        }
+    size_t open = 0;
+    for (size_t i = 0; i < CALLS_MAX; i++) {
+        open += model.call[i].state == OPEN && model.call[i].owner == owner;
     }
-    EXPECT(effect->lost_count == lost, "lost %zu, not %zu", effect->lost_count, lost);
+    EXPECT(effect->lost_count == open, "lost %zu, not %zu", effect->lost_count, open);
+    for (size_t i = 0; i < effect->lost_count; i++) {
+        struct model_call *call = &model.call[number_of(&effect->lost[i].call_id)];
+        EXPECT(call->state == OPEN && call->owner == owner, "another call is lost");
+        EXPECT(effect->lost[i].charged_nanousd == call->lost_nanousd, "another charge");
+        call->state = LOST;
+        call->ended_at_ns = now_ns;
+        model_charge(call, call->lost_nanousd, 1, call->typical_nanousd, now_ns);
+    }
 }
 
 static void
@@ -436,14 +610,6 @@ model_forget(int64_t now_ns)
             call->state = NEVER;
         }
     }
-}
-
-static uint32_t
-number_of(const struct ns_uuid *id)
-{
-    uint32_t n;
-    memcpy(&n, id->bytes + 12, sizeof(n));
-    return n;
 }
 
 static void
@@ -487,7 +653,7 @@ model_apply(const struct ns_ledger_event *e, int64_t at_ns, const struct ns_ledg
         model_forget(now_ns);
         break;
     }
-    if (effect->result == NS_LEDGER_DONE) {
+    if (effect->result == NS_LEDGER_DONE || effect->tripped > 0) {
         model.now_ns = now_ns;
     }
 }
@@ -515,7 +681,10 @@ same_budget(const struct ns_budget *a, const struct ns_budget *b)
     return a->id == b->id && strcmp(a->entity, b->entity) == 0 && a->period == b->period &&
            a->policy == b->policy && a->reserve == b->reserve &&
            a->limit_nanousd == b->limit_nanousd && a->finalize_nanousd == b->finalize_nanousd &&
-           a->overdraft_nanousd == b->overdraft_nanousd;
+           a->overdraft_nanousd == b->overdraft_nanousd &&
+           a->velocity_nanousd == b->velocity_nanousd &&
+           a->velocity_window_s == b->velocity_window_s &&
+           a->velocity_cooldown_s == b->velocity_cooldown_s;
 }
 
 static void
@@ -533,6 +702,12 @@ compare_one(void *context, const struct ns_ledger_numbers *n, const struct ns_bu
            (long long)n->overshoot_nanousd, (long long)s.spent, (long long)s.held,
            (long long)s.overshoot);
     EXPECT(n->period_start_ns == place.period_start_ns, "another period");
+    bool fast = budget->velocity_nanousd > 0;
+    int64_t rate = fast ? rate_at(budget, &place, model.now_ns) : 0;
+    EXPECT(n->rate_nanousd == rate, "%s of budget %lld: within the window went %lld, not %lld",
+           n->entity, (long long)n->budget_id, (long long)n->rate_nanousd, (long long)rate);
+    int64_t until_ns = pause_of(&place);
+    EXPECT(n->paused_until_ns == (until_ns > model.now_ns ? until_ns : 0), "another pause");
     total->spent += n->spent_nanousd;
     total->held += n->held_nanousd;
 }
@@ -594,6 +769,12 @@ random_budget(void)
     bool soft = e.as.budget_put.policy == NS_POLICY_SOFT;
     e.as.budget_put.overdraft_nanousd = soft && below(4) != 0 ? (int64_t)below(40) * 50 : 0;
     e.as.budget_put.reserve = (uint8_t)below(NS_RESERVE_COUNT);
+    if (below(2) == 0) {
+        bool fast = below(4) != 0;
+        e.as.budget_put.velocity_nanousd = fast ? (int64_t)(below(40) + 1) * 50 : 0;
+        e.as.budget_put.velocity_window_s = fast ? (uint16_t)(10 + below(600)) : 0;
+        e.as.budget_put.velocity_cooldown_s = fast ? (uint16_t)(10 + below(300)) : 0;
+    }
     return e;
 }
 
@@ -717,8 +898,8 @@ recover(bool from_snapshot)
             ns_ledger_event_decode(disk.entry[at].event, disk.entry[at].bytes, &event, &room);
         EXPECT(status == 0, "decode: %d", status);
         status = ns_ledger_apply(l, &event, disk.entry[at].at_ns, &effect);
-        EXPECT(status == 0 && effect.result == NS_LEDGER_DONE, "replay: %d %d", status,
-               effect.result);
+        EXPECT(status == 0 && (effect.result == NS_LEDGER_DONE || effect.tripped > 0),
+               "replay: %d %d", status, effect.result);
     }
     return l;
 }
@@ -755,7 +936,7 @@ step(struct ns_ledger *l, const struct ns_ledger_event *event, int64_t now_ns)
     int status = ns_ledger_apply(l, event, now_ns, &effect);
     EXPECT(status == 0, "apply: %d", status);
     model_apply(event, now_ns, &effect);
-    if (effect.result == NS_LEDGER_DONE) {
+    if (effect.result == NS_LEDGER_DONE || effect.tripped > 0) {
         disk_append(event, now_ns);
     } else if (sampled) {
         EXPECT(before == ns_ledger_digest(l), "result %d changed something", effect.result);

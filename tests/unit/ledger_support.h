@@ -71,6 +71,16 @@ overdraft_event(int64_t id, const char *entity, int64_t limit_nanousd, int64_t o
     return e;
 }
 
+/* A budget through which no more goes within a minute, and nothing for a minute after that. */
+static inline struct ns_ledger_event
+velocity_event(int64_t id, const char *entity, int64_t limit_nanousd, int64_t velocity_nanousd)
+{
+    struct ns_ledger_event e = budget_event(id, entity, NS_PERIOD_DAY, limit_nanousd);
+    e.as.budget_put.velocity_nanousd = velocity_nanousd;
+    e.as.budget_put.velocity_window_s = e.as.budget_put.velocity_cooldown_s = 60;
+    return e;
+}
+
 /* A call that ends an agent's work. */
 static inline struct ns_ledger_event
 finalize_event(uint32_t call, uint64_t owner, int64_t amount, size_t count,

@@ -207,6 +207,209 @@ TEST(no_more_is_kept_than_there_is_and_only_soft_budgets_are_overdrawn)
     ns_ledger_free(l);
 }
 
+/* --- velocity ------------------------------------------------------------------------------- */
+
+#define SECOND INT64_C(1000000000)
+
+TEST(what_goes_too_fast_is_denied_and_paused)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    apply(l, velocity_event(1, "agent:a", 10000, 100), NOW);
+    CHECK_INT(apply(l, reserve_event(1, 7, 60, ENTITIES("agent:a")), NOW).result, NS_LEDGER_DONE);
+    CHECK_INT(apply(l, reserve_event(2, 7, 40, ENTITIES("agent:a")), NOW).result, NS_LEDGER_DONE);
+    CHECK_INT(numbers_of(l, 1, "agent:a", NOW).rate_nanousd, 100);
+    struct ns_ledger_effect e = apply(l, reserve_event(3, 7, 1, ENTITIES("agent:a")), NOW + SECOND);
+    CHECK_INT(e.result, NS_LEDGER_DENIED);
+    CHECK_INT(e.reason, NS_REASON_VELOCITY);
+    CHECK_INT(e.tripped, 1);
+    CHECK_INT(e.denied_by.limit_nanousd, 100);
+    CHECK_INT(e.denied_by.spent_nanousd, 100);
+    CHECK_INT(e.denied_by.needed_nanousd, 1);
+    CHECK_INT(e.denied_by.held_nanousd, 0);
+    CHECK_INT(e.denied_by.paused_until_ns, NOW + 61 * SECOND);
+    CHECK_INT(numbers_of(l, 1, "agent:a", NOW + SECOND).paused_until_ns, NOW + 61 * SECOND);
+    /* Whatever it is, until the cool-down is over; a restart changes nothing. */
+    l = reloaded(l);
+    e = apply(l, reserve_event(4, 7, 0, ENTITIES("agent:a")), NOW + 61 * SECOND - 1);
+    CHECK_INT(e.result, NS_LEDGER_DENIED);
+    CHECK_INT(e.reason, NS_REASON_VELOCITY);
+    CHECK_INT(e.tripped, 0);
+    CHECK_INT(e.denied_by.paused_until_ns, NOW + 61 * SECOND);
+    CHECK_INT(apply(l, reserve_event(5, 7, 1, ENTITIES("agent:a")), NOW + 61 * SECOND).result,
+              NS_LEDGER_DONE);
+    ns_ledger_free(l);
+}
+
+TEST(after_a_pause_one_call_or_a_tenth_is_tried_and_then_all)
+{
+    static const int64_t after = NOW + 60 * SECOND;
+    for (int within = 0; within < 2; within++) {
+        struct ns_ledger *l = ns_ledger_new();
+        apply(l, velocity_event(1, "agent:a", 10000, 100), NOW);
+        apply(l, reserve_event(1, 7, 100, ENTITIES("agent:a")), NOW);
+        CHECK_INT(apply(l, reserve_event(2, 7, 1, ENTITIES("agent:a")), NOW).tripped, 1);
+        CHECK_INT(apply(l, reserve_event(3, 7, 5, ENTITIES("agent:a")), after).result,
+                  NS_LEDGER_DONE);
+        CHECK_INT(apply(l, reserve_event(4, 7, 5, ENTITIES("agent:a")), after).result,
+                  NS_LEDGER_DONE);
+        int64_t at = after + (within ? 60 * SECOND - 1 : 60 * SECOND);
+        struct ns_ledger_effect e = apply(l, reserve_event(5, 7, 90, ENTITIES("agent:a")), at);
+        CHECK_INT(e.result, within ? NS_LEDGER_DENIED : NS_LEDGER_DONE);
+        CHECK_INT(e.tripped, within ? 1 : 0);
+        ns_ledger_free(l);
+    }
+}
+
+TEST(the_first_call_after_a_pause_may_be_larger_than_the_trial)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    apply(l, velocity_event(1, "agent:a", 10000, 100), NOW);
+    apply(l, reserve_event(1, 7, 100, ENTITIES("agent:a")), NOW);
+    apply(l, reserve_event(2, 7, 1, ENTITIES("agent:a")), NOW);
+    int64_t after = NOW + 60 * SECOND;
+    CHECK_INT(apply(l, reserve_event(3, 7, 50, ENTITIES("agent:a")), after).result, NS_LEDGER_DONE);
+    CHECK_INT(apply(l, reserve_event(4, 7, 1, ENTITIES("agent:a")), after).tripped, 1);
+    ns_ledger_free(l);
+}
+
+TEST(a_window_slides_and_counts_what_calls_did_cost)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    apply(l, velocity_event(1, "agent:a", 10000, 100), NOW);
+    apply(l, reserve_event(1, 7, 90, ENTITIES("agent:a")), NOW);
+    CHECK_INT(numbers_of(l, 1, "agent:a", NOW).rate_nanousd, 90);
+    apply(l, settle_event(1, 40, NOW, 0, NULL), NOW + SECOND); /* less than it typically does */
+    CHECK_INT(numbers_of(l, 1, "agent:a", NOW + SECOND).rate_nanousd, 40);
+    apply(l, reserve_event(2, 7, 60, ENTITIES("agent:a")), NOW + 2 * SECOND);
+    CHECK_INT(numbers_of(l, 1, "agent:a", NOW + 60 * SECOND).rate_nanousd, 100);
+    CHECK_INT(numbers_of(l, 1, "agent:a", NOW + 75 * SECOND).rate_nanousd, 75);
+    CHECK_INT(numbers_of(l, 1, "agent:a", NOW + 120 * SECOND).rate_nanousd, 0);
+    apply(l, void_event(2), NOW + 90 * SECOND); /* it was counted in the window before */
+    CHECK_INT(numbers_of(l, 1, "agent:a", NOW + 90 * SECOND).rate_nanousd, 20);
+    apply(l, settle_event(8, 10, NOW, ENTITIES("agent:a")), NOW + 90 * SECOND); /* unasked */
+    CHECK_INT(numbers_of(l, 1, "agent:a", NOW + 90 * SECOND).rate_nanousd, 30);
+    apply(l, reserve_event(3, 9, 50, ENTITIES("agent:a")), NOW + 91 * SECOND);
+    apply(l, gone_event(9), NOW + 91 * SECOND); /* lost at half of it, then known after all */
+    int64_t before = numbers_of(l, 1, "agent:a", NOW + 91 * SECOND).rate_nanousd;
+    apply(l, settle_event(3, 35, NOW, 0, NULL), NOW + 91 * SECOND);
+    CHECK_INT(numbers_of(l, 1, "agent:a", NOW + 91 * SECOND).rate_nanousd, before + 10);
+    ns_ledger_free(l);
+}
+
+TEST(a_call_that_alone_is_more_than_may_go_is_denied_and_pauses_nobody)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    apply(l, velocity_event(1, "agent:a", 10000, 100), NOW);
+    uint64_t before = ns_ledger_digest(l);
+    struct ns_ledger_effect e = apply(l, reserve_event(1, 7, 101, ENTITIES("agent:a")), NOW);
+    CHECK_INT(e.result, NS_LEDGER_DENIED);
+    CHECK_INT(e.reason, NS_REASON_VELOCITY);
+    CHECK_INT(e.tripped, 0);
+    CHECK(ns_ledger_digest(l) == before);
+    CHECK_INT(apply(l, reserve_event(2, 7, 100, ENTITIES("agent:a")), NOW).result, NS_LEDGER_DONE);
+    ns_ledger_free(l);
+}
+
+TEST(each_entity_of_a_pattern_has_its_own_velocity)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    apply(l, velocity_event(1, "agent:*", 10000, 100), NOW);
+    apply(l, reserve_event(1, 7, 100, ENTITIES("agent:a")), NOW);
+    CHECK_INT(apply(l, reserve_event(2, 7, 1, ENTITIES("agent:a")), NOW).tripped, 1);
+    CHECK_INT(apply(l, reserve_event(3, 7, 100, ENTITIES("agent:b")), NOW).result, NS_LEDGER_DONE);
+    /* A period's end forgets what patterns counted, but not who is paused or on trial. */
+    int64_t midnight = NS_MONDAY_NS + NS_DAY_NS;
+    apply(l, reserve_event(4, 7, 1, ENTITIES("agent:b")), midnight - 30 * SECOND);
+    apply(l, reserve_event(5, 7, 100, ENTITIES("agent:b")), midnight - 30 * SECOND);
+    apply(l, tick_event(), midnight);
+    CHECK_INT(apply(l, reserve_event(6, 7, 1, ENTITIES("agent:b")), midnight).reason,
+              NS_REASON_VELOCITY);
+    CHECK_INT(apply(l, reserve_event(7, 7, 1, ENTITIES("agent:a")), midnight).result,
+              NS_LEDGER_DONE);
+    ns_ledger_free(l);
+}
+
+TEST(a_velocity_that_changes_lets_go_on_and_one_that_does_not_keeps_the_pause)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    apply(l, velocity_event(1, "agent:a", 10000, 100), NOW);
+    apply(l, reserve_event(1, 7, 100, ENTITIES("agent:a")), NOW);
+    apply(l, reserve_event(2, 7, 1, ENTITIES("agent:a")), NOW);
+    apply(l, velocity_event(1, "agent:a", 20000, 100), NOW);
+    CHECK_INT(apply(l, reserve_event(3, 7, 1, ENTITIES("agent:a")), NOW).result, NS_LEDGER_DENIED);
+    apply(l, velocity_event(1, "agent:a", 20000, 101), NOW);
+    CHECK_INT(apply(l, reserve_event(4, 7, 101, ENTITIES("agent:a")), NOW).result, NS_LEDGER_DONE);
+    apply(l, settle_event(1, 100, NOW, 0, NULL), NOW); /* it was counted by the former */
+    CHECK_INT(numbers_of(l, 1, "agent:a", NOW).rate_nanousd, 101);
+    apply(l, budget_event(1, "agent:a", NS_PERIOD_DAY, 20000), NOW);
+    CHECK_INT(apply(l, reserve_event(5, 7, 500, ENTITIES("agent:a")), NOW).result, NS_LEDGER_DONE);
+    ns_ledger_free(l);
+}
+
+TEST(budgets_that_tell_alone_tell_what_goes_too_fast)
+{
+    static const struct {
+        enum ns_policy policy;
+        enum ns_mode mode;
+        bool denies;
+    } rows[] = {
+        {NS_POLICY_HARD, NS_MODE_ENFORCE, true},  {NS_POLICY_SOFT, NS_MODE_ENFORCE, true},
+        {NS_POLICY_WARN, NS_MODE_ENFORCE, false}, {NS_POLICY_SHADOW, NS_MODE_ENFORCE, false},
+        {NS_POLICY_HARD, NS_MODE_SHADOW, false},  {NS_POLICY_SOFT, NS_MODE_OBSERVE, false}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct ns_ledger *l = ns_ledger_new();
+        struct ns_ledger_event budget = velocity_event(1, "agent:a", 10000, 100);
+        budget.as.budget_put.policy = (uint8_t)rows[i].policy;
+        apply(l, budget, NOW);
+        apply(l, reserve_event(1, 7, 100, ENTITIES("agent:a")), NOW);
+        struct ns_ledger_event reserve = reserve_event(2, 7, 1, ENTITIES("agent:a"));
+        reserve.as.reserve.mode = (uint8_t)rows[i].mode;
+        struct ns_ledger_effect e = apply(l, reserve, NOW);
+        CHECK_INT(e.result, rows[i].denies ? NS_LEDGER_DENIED : NS_LEDGER_DONE);
+        CHECK_INT(e.would_deny, !rows[i].denies);
+        CHECK_INT(e.reason, NS_REASON_VELOCITY);
+        CHECK_INT(e.tripped, 1);
+        ns_ledger_free(l);
+    }
+}
+
+TEST(what_denies_is_named_before_what_would)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    struct ns_ledger_event shadow = velocity_event(1, "agent:a", 10000, 100);
+    shadow.as.budget_put.policy = NS_POLICY_SHADOW;
+    apply(l, shadow, NOW);
+    apply(l, budget_event(2, "agent:a", NS_PERIOD_HOUR, 150), NOW);
+    apply(l, reserve_event(1, 7, 75, ENTITIES("agent:a")), NOW); /* holds 75 and 75 */
+    struct ns_ledger_effect e = apply(l, reserve_event(2, 7, 76, ENTITIES("agent:a")), NOW);
+    CHECK_INT(e.result, NS_LEDGER_DENIED);
+    CHECK_INT(e.reason, NS_REASON_BUDGET_EXCEEDED);
+    CHECK_INT(e.denied_by.budget_id, 2);
+    /* Of one budget the velocity comes first. */
+    apply(l, velocity_event(3, "team:b", 100, 100), NOW);
+    apply(l, reserve_event(3, 7, 100, ENTITIES("team:b")), NOW);
+    CHECK_INT(apply(l, reserve_event(4, 7, 1, ENTITIES("team:b")), NOW).reason, NS_REASON_VELOCITY);
+    ns_ledger_free(l);
+}
+
+TEST(velocities_that_are_none_are_refused)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    static const struct {
+        int64_t velocity;
+        uint16_t window, cooldown;
+    } bad[] = {{-1, 60, 60},  {0, 60, 60}, {0, 60, 0},    {0, 0, 60}, {1, 9, 60},
+               {1, 3601, 60}, {1, 60, 9},  {1, 60, 3601}, {1, 0, 60}};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct ns_ledger_event event = velocity_event(1, "org", 100, bad[i].velocity);
+        struct ns_ledger_effect effect;
+        event.as.budget_put.velocity_window_s = bad[i].window;
+        event.as.budget_put.velocity_cooldown_s = bad[i].cooldown;
+        CHECK_INT(ns_ledger_apply(l, &event, NOW, &effect), -EINVAL);
+    }
+    ns_ledger_free(l);
+}
+
 TEST(a_limit_of_zero_denies_even_what_costs_nothing)
 {
     struct ns_ledger *l = ns_ledger_new();
@@ -903,6 +1106,7 @@ script(struct ns_ledger_event *events)
         budget_event(3, "customer:*", NS_PERIOD_DAY, 1000),
         keeping_event(4, "agent:a", 1000, 100),
         overdraft_event(5, "feature:a", 1000, 100),
+        velocity_event(7, "team:*", 1000, 15),
         budget_event(6, "tag:k=*", NS_PERIOD_DAY, 1000),
         reserve_event(1, 7, 10, 6, many),
         reserve_event(2, 7, 10, 6, many),
@@ -981,26 +1185,32 @@ TEST(a_saved_ledger_loads_to_the_same_bytes_and_goes_on_alike)
     }
 }
 
-/* Of a budget of "org" and an open call: where a snapshot has what the first format had not. */
-#define MORE_OF_BUDGET 47
-#define BYTES_OF_BUDGET 16
-#define FINALIZE_OF_CALL 156
+static void
+cut_out(uint8_t *bytes, size_t *size, size_t at, size_t count)
+{
+    REQUIRE(at + count <= *size);
+    memmove(bytes + at, bytes + at + count, *size - at - count);
+    *size -= count;
+}
 
 TEST(a_snapshot_of_the_first_format_loads)
 {
     struct ns_ledger *l = ns_ledger_new();
     struct ns_ledger *loaded = NULL;
     apply(l, budget_event(1, "org", NS_PERIOD_DAY, 1000), NOW);
-    apply(l, reserve_event(1, 7, 10, ENTITIES("org")), NOW);
+    struct ns_ledger_event reserve = reserve_event(1, 7, 10, ENTITIES("org"));
+    reserve.as.reserve.typical_nanousd = 0;
+    apply(l, reserve, NOW);
     uint8_t *bytes;
     size_t size;
     REQUIRE(ns_ledger_save(l, &bytes, &size) == 0);
-    CHECK_INT(bytes[FINALIZE_OF_CALL], 0);
-    memmove(bytes + FINALIZE_OF_CALL, bytes + FINALIZE_OF_CALL + 1, size - FINALIZE_OF_CALL - 1);
-    memmove(bytes + MORE_OF_BUDGET, bytes + MORE_OF_BUDGET + BYTES_OF_BUDGET,
-            size - 1 - MORE_OF_BUDGET - BYTES_OF_BUDGET);
+    /* What it had not, from the end: of the call its rate and whether it finalizes, of the counter
+     * its rate, of the budget what is kept, overdraft and velocity. */
+    cut_out(bytes, &size, 200, 9);
+    cut_out(bytes, &size, 116, 32);
+    cut_out(bytes, &size, 47, 28);
     memcpy(bytes, "NSLEDG1", 8);
-    REQUIRE(ns_ledger_load(bytes, size - 1 - BYTES_OF_BUDGET, &loaded) == 0);
+    REQUIRE(ns_ledger_load(bytes, size, &loaded) == 0);
     CHECK(ns_ledger_digest(l) == ns_ledger_digest(loaded));
     ns_ledger_free(loaded);
     ns_ledger_free(l);
@@ -1104,13 +1314,19 @@ TEST(of_two_ways_to_say_no_more_of_a_budget_one_decodes)
     struct ns_ledger_event_room room;
     uint8_t bytes[128];
     int n = ns_ledger_event_encode(&event, bytes, sizeof(bytes));
-    REQUIRE(n > 16);
+    REQUIRE(n > 28);
     CHECK_INT(ns_ledger_event_decode(bytes, (size_t)n, &event, &room), 0);
     CHECK_INT(event.as.budget_put.finalize_nanousd, 1);
-    memset(bytes + n - 16, 0, 16);
+    memset(bytes + n - 28, 0, 28);
     CHECK_INT(ns_ledger_event_decode(bytes, (size_t)n, &event, &room), -EBADMSG);
     event = overdraft_event(1, "org", 100, 7);
     CHECK_INT(ns_ledger_event_encode(&event, bytes, sizeof(bytes)), n);
     CHECK_INT(ns_ledger_event_decode(bytes, (size_t)n, &event, &room), 0);
     CHECK_INT(event.as.budget_put.overdraft_nanousd, 7);
+    event = velocity_event(1, "org", 100, 7);
+    CHECK_INT(ns_ledger_event_encode(&event, bytes, sizeof(bytes)), n);
+    CHECK_INT(ns_ledger_event_decode(bytes, (size_t)n, &event, &room), 0);
+    CHECK_INT(event.as.budget_put.velocity_nanousd, 7);
+    CHECK_INT(event.as.budget_put.velocity_window_s, 60);
+    CHECK_INT(event.as.budget_put.velocity_cooldown_s, 60);
 }

@@ -271,6 +271,11 @@ TEST(times_before_1970_and_without_end_are_kept)
     CHECK_INT(ns_rows_add_counter(&calls, &counter), 0);
     CHECK_INT(number(&calls, NS_ROWS_COUNTER_COLUMNS, "period_start"), INT64_MIN);
     CHECK_INT(number(&calls, NS_ROWS_COUNTER_COLUMNS, "period_end"), INT64_MAX);
+    CHECK(value(&calls, NS_ROWS_COUNTER_COLUMNS, "paused_until", NULL) == NULL);
+    counter.paused_until_ns = INT64_C(946684800000001000); /* 2000-01-01 and a microsecond */
+    begin();
+    CHECK_INT(ns_rows_add_counter(&calls, &counter), 0);
+    CHECK_INT(number(&calls, NS_ROWS_COUNTER_COLUMNS, "paused_until"), 1);
 }
 
 /* --- counters ------------------------------------------------------------------------------- */
