@@ -238,7 +238,7 @@ void ns_gate_begin_record(struct ns_gate *gate, enum ns_record_type type,
                           const struct ns_gate_from *from, const uint8_t *raw, size_t raw_bytes);
 /* Notes a denial in gate->record. family_status: what the family answers to a spent budget. */
 void ns_gate_note_denial(struct ns_gate *gate, const struct ns_ledger_numbers *by,
-                         enum ns_reason reason, uint32_t family_status);
+                         uint32_t family_status);
 
 /* Ends the holds of processes that are gone. */
 void ns_gate_bury(struct ns_gate *gate, int64_t monotonic_ns);

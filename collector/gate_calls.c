@@ -169,14 +169,14 @@ answer_unheld(struct ns_gate *gate, const struct ns_gate_from *from, const struc
 }
 
 void
-ns_gate_note_denial(struct ns_gate *gate, const struct ns_ledger_numbers *by, enum ns_reason reason,
+ns_gate_note_denial(struct ns_gate *gate, const struct ns_ledger_numbers *by,
                     uint32_t family_status)
 {
     struct ns_record_outcome *outcome = &gate->record.outcome;
-    outcome->reason = (uint8_t)reason;
+    outcome->reason = by->reason;
     outcome->denial_id = ns_uuid_new();
     /* 429 says that it passes, as the library does. */
-    uint32_t status = reason == NS_REASON_VELOCITY && family_status != 0 ? 429 : family_status;
+    uint32_t status = by->reason == NS_REASON_VELOCITY && family_status != 0 ? 429 : family_status;
     outcome->http_status = by->deny_status != 0 ? by->deny_status : (uint16_t)status;
     outcome->entity = ns_text_of(by->entity);
     outcome->limit_nanousd = by->limit_nanousd;
@@ -192,9 +192,9 @@ static void
 deny_unpriced(struct ns_gate *gate, const struct ns_gate_from *from)
 {
     struct ns_record_outcome *outcome = &gate->record.outcome;
-    struct ns_ledger_numbers none = {.entity = "org"};
+    struct ns_ledger_numbers none = {.entity = "org", .reason = NS_REASON_UNPRICED};
     outcome->result = NS_LEDGER_DENIED;
-    ns_gate_note_denial(gate, &none, NS_REASON_UNPRICED, gate->message.as.check.denial_status);
+    ns_gate_note_denial(gate, &none, gate->message.as.check.denial_status);
     if (!ns_gate_append(gate, &gate->message)) {
         return;
     }
@@ -235,22 +235,21 @@ reserve(struct ns_gate *gate, const struct ns_gate_from *from, const struct ns_q
     outcome->price_version = ns_text_of(ns_prices_version(gate->prices));
     gate->counters.velocity_trips += effect.tripped;
     if (denied || effect.would_deny) {
-        ns_gate_note_denial(gate, &effect.denied_by, (enum ns_reason)effect.reason,
-                            gate->message.as.check.denial_status);
+        ns_gate_note_denial(gate, &effect.denied_by, gate->message.as.check.denial_status);
         gate->counters.would_deny += denied ? 0 : 1;
     }
     if (!ns_gate_append(gate, &gate->message)) {
         return;
     }
     answer_check(gate, &check->call_id, denied ? NS_DECISION_DENY : NS_DECISION_ALLOW,
-                 (enum ns_reason)effect.reason, effect.hold_nanousd);
+                 (enum ns_reason)effect.denied_by.reason, effect.hold_nanousd);
     if (!denied && check->streamed) {
         gate->out.as.verdict.output_tokens_held = ns_prices_tokens_covered(
             gate->prices, &gate->message, NULL, effect.firm_nanousd, gate->now_ns);
     }
     if (denied || effect.would_deny) {
         explain(gate, outcome->entity,
-                effect.reason == NS_REASON_VELOCITY
+                effect.denied_by.reason == NS_REASON_VELOCITY
                     ? ns_gate_velocity_text(gate, &effect.denied_by)
                     : ns_gate_denial_text(gate, &effect.denied_by, false));
     }

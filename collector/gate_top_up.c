@@ -39,15 +39,15 @@ cut(struct ns_gate *gate, const struct ns_gate_from *from, const struct ns_recor
     struct ns_record_outcome *outcome = &gate->record.outcome;
     ns_gate_begin_record(gate, NS_RECORD_CHECK, from, asked->message, asked->message_bytes);
     outcome->result = NS_LEDGER_DENIED;
-    ns_gate_note_denial(gate, by, NS_REASON_BUDGET_EXCEEDED, check->as.check.denial_status);
+    ns_gate_note_denial(gate, by, check->as.check.denial_status);
     if (!ns_gate_append(gate, check)) {
         return;
     }
     gate->counters.cut++;
-    gate->counters.denied_by[NS_REASON_BUDGET_EXCEEDED]++;
+    gate->counters.denied_by[by->reason]++;
     answer(gate, from,
            (struct ns_verdict){.decision = NS_DECISION_DENY,
-                               .reason = NS_REASON_BUDGET_EXCEEDED,
+                               .reason = by->reason,
                                .denial_id = outcome->denial_id,
                                .http_status = outcome->http_status,
                                .entity = outcome->entity,
@@ -111,8 +111,6 @@ ns_gate_top_up(struct ns_gate *gate, const struct ns_gate_from *from, const uint
     if (progress->top_up == NS_TOP_UP_USED_UP) {
         cut(gate, from, asked, check, &by);
     } else {
-        answer(
-            gate, from,
-            (struct ns_verdict){.decision = NS_DECISION_DENY, .reason = NS_REASON_BUDGET_EXCEEDED});
+        answer(gate, from, (struct ns_verdict){.decision = NS_DECISION_DENY, .reason = by.reason});
     }
 }

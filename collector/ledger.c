@@ -85,7 +85,7 @@ is_over(int64_t limit, const struct ns_counter *view, int64_t needed)
 /* What the budgets that match say to a reserve. */
 struct judgement {
     uint32_t over; /* the match that denies it, or else the first that would; NS_NONE: none */
-    enum ns_reason reason;
+    bool by_rate;
     bool denied;
     uint64_t trips; /* a bit for each match that is paused from now on */
 };
@@ -110,7 +110,7 @@ judge_match(struct judgement *judgement, uint32_t i, const struct ns_budget *bud
     judgement->denied = too_fast || too_much;
     if (judgement->denied || (judgement->over == NS_NONE && (over || rate != NS_RATE_FITS))) {
         judgement->over = i;
-        judgement->reason = rate != NS_RATE_FITS ? NS_REASON_VELOCITY : NS_REASON_BUDGET_EXCEEDED;
+        judgement->by_rate = rate != NS_RATE_FITS;
     }
 }
 
@@ -125,13 +125,14 @@ name_budget(const struct ns_ledger *l, const struct ns_ledger_reserve *reserve,
     ns_ledger_number(l, m->budget, m->counter, &matches->subject[m->subject], now_ns, by);
     by->needed_nanousd = needed_nanousd(&ns_budget_at(l, m->budget)->budget, reserve);
     by->finalize_nanousd = reserve->finalize ? 0 : by->finalize_nanousd;
-    if (judgement->reason == NS_REASON_VELOCITY) {
+    by->reason = (uint8_t)ns_reason_of(by->entity);
+    if (judgement->by_rate) {
+        by->reason = NS_REASON_VELOCITY;
         by->limit_nanousd = by->velocity_nanousd;
         by->spent_nanousd = by->rate_nanousd;
         by->needed_nanousd = reserve->typical_nanousd;
         by->held_nanousd = by->finalize_nanousd = by->overdraft_nanousd = 0;
     }
-    effect->reason = (uint8_t)judgement->reason;
     effect->would_deny = !judgement->denied;
 }
 

@@ -146,6 +146,7 @@ struct ns_ledger_numbers {
     int64_t held_nanousd;
     int64_t overshoot_nanousd;
     int64_t needed_nanousd;   /* denials: what the call would have held */
+    uint8_t reason;           /* denials: enum ns_reason */
     int64_t velocity_nanousd; /* 0: none */
     uint16_t velocity_window_s;
     int64_t rate_nanousd;    /* what went within the window */
@@ -179,7 +180,6 @@ struct ns_ledger_effect {
     bool would_deny;      /* a shadow, warn or soft budget is over, or the mode is
                              not enforce: denied_by says which */
     struct ns_ledger_numbers denied_by;
-    uint8_t reason;                    /* enum ns_reason: why denied_by does, or would */
     uint32_t tripped;                  /* reserve: budgets that are paused from now on */
     uint32_t matched;                  /* budgets that matched */
     bool corrected;                    /* settle, void: replaced the charge of a lost hold */

@@ -312,6 +312,15 @@ ns_budget_is_firm(const struct ns_budget *budget, uint8_t mode)
     return ns_budget_denies(budget) && mode == NS_MODE_ENFORCE;
 }
 
+/* Why a budget on this entity denies that is used up. */
+static inline enum ns_reason
+ns_reason_of(const char *entity)
+{
+    static const char session[] = "session:";
+    return strncmp(entity, session, sizeof session - 1) == 0 ? NS_REASON_SESSION_CAP
+                                                             : NS_REASON_BUDGET_EXCEEDED;
+}
+
 /* --- ledger_check.c ----------------------------------------------------------------------------
  */
 

@@ -32,7 +32,7 @@ name_budget(const struct ns_ledger *l, const struct ns_share *share, bool finali
 {
     uint32_t budget = ns_counter_at(l, share->counter)->budget;
     ns_ledger_number(l, budget, share->counter, NULL, now_ns, &effect->denied_by);
-    effect->reason = NS_REASON_BUDGET_EXCEEDED;
+    effect->denied_by.reason = (uint8_t)ns_reason_of(effect->denied_by.entity);
     effect->denied_by.needed_nanousd = enough_nanousd - share->amount_nanousd;
     if (finalize) {
         effect->denied_by.finalize_nanousd = 0;

@@ -102,12 +102,12 @@ static struct {
     size_t pause_count;
 } model;
 
-static const char *const entities[] = {"org",        "team:core",    "team:web",   "customer:a",
-                                       "customer:b", "customer:c",   "agent:x",    "feature:chat",
-                                       "customer:*", "tag:env=prod", "tag:env=dev"};
+static const char *const entities[] = {"org",        "team:core",    "team:web", "customer:a",
+                                       "customer:b", "customer:c",   "agent:x",  "feature:chat",
+                                       "customer:*", "tag:env=prod", "session:s"};
 #define ENTITY_COUNT (sizeof(entities) / sizeof(entities[0]))
 static const char *const budget_entities[] = {"org",        "team:core",   "customer:*",
-                                              "customer:a", "customer:b",  "agent:*",
+                                              "customer:a", "customer:b",  "session:*",
                                               "tag:env=*",  "tag:env=prod"};
 #define BUDGET_ENTITY_COUNT (sizeof(budget_entities) / sizeof(budget_entities[0]))
 
@@ -387,6 +387,12 @@ denies(const struct ns_budget *b)
     return b->policy == NS_POLICY_HARD || (b->policy == NS_POLICY_SOFT && b->overdraft_nanousd > 0);
 }
 
+static enum ns_reason
+reason_of(const char *entity)
+{
+    return entity[0] == 's' ? NS_REASON_SESSION_CAP : NS_REASON_BUDGET_EXCEEDED;
+}
+
 static void
 model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_t now_ns,
               const struct ns_ledger_effect *effect)
@@ -425,7 +431,7 @@ model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_
             int64_t most = most_of(b, e->finalize);
             denied = denies(b) && e->mode == NS_MODE_ENFORCE &&
                      (most == 0 || s.spent + s.held + amount > most);
-            reason = denied || denied_by == NULL ? NS_REASON_BUDGET_EXCEEDED : reason;
+            reason = denied || denied_by == NULL ? reason_of(matches[i].place.entity) : reason;
             denied_by = denied || denied_by == NULL ? &matches[i] : denied_by;
         }
     }
@@ -433,7 +439,8 @@ model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_
            effect->result, denied);
     EXPECT(effect->matched == count, "matched %u, not %u", effect->matched, count);
     EXPECT(effect->would_deny == (denied_by != NULL && !denied), "would deny");
-    EXPECT(effect->reason == reason, "reason %d, not %d", effect->reason, reason);
+    EXPECT(effect->denied_by.reason == reason, "reason %d, not %d", effect->denied_by.reason,
+           reason);
     EXPECT(effect->tripped == tripped, "tripped %u, not %u", effect->tripped, tripped);
     EXPECT(denied_by == NULL || (effect->denied_by.budget_id == denied_by->budget->budget.id &&
                                  strcmp(effect->denied_by.entity, denied_by->place.entity) == 0),

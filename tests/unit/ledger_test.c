@@ -57,6 +57,21 @@ TEST(a_denied_reserve_changes_not_one_byte_and_says_which_budget)
     ns_ledger_free(l);
 }
 
+TEST(a_session_that_is_used_up_is_denied_as_one)
+{
+    struct ns_ledger *l = ns_ledger_new();
+    apply(l, budget_event(1, "session:*", NS_PERIOD_TOTAL, 100), NOW);
+    apply(l, reserve_event(1, 7, 100, ENTITIES("org", "session:s")), NOW);
+    struct ns_ledger_effect e = apply(l, reserve_event(2, 7, 1, ENTITIES("org", "session:s")), NOW);
+    CHECK_INT(e.result, NS_LEDGER_DENIED);
+    CHECK_INT(e.denied_by.reason, NS_REASON_SESSION_CAP);
+    CHECK_INT(apply(l, top_up_event(1, 50, 101, 200), NOW).denied_by.reason, NS_REASON_SESSION_CAP);
+    apply(l, budget_event(2, "org", NS_PERIOD_TOTAL, 100), NOW);
+    e = apply(l, reserve_event(3, 7, 101, ENTITIES("org", "session:t")), NOW);
+    CHECK_INT(e.denied_by.reason, NS_REASON_BUDGET_EXCEEDED);
+    ns_ledger_free(l);
+}
+
 TEST(what_fits_exactly_is_allowed_and_one_more_is_not)
 {
     struct ns_ledger *l = ns_ledger_new();
@@ -220,7 +235,7 @@ TEST(what_goes_too_fast_is_denied_and_paused)
     CHECK_INT(numbers_of(l, 1, "agent:a", NOW).rate_nanousd, 100);
     struct ns_ledger_effect e = apply(l, reserve_event(3, 7, 1, ENTITIES("agent:a")), NOW + SECOND);
     CHECK_INT(e.result, NS_LEDGER_DENIED);
-    CHECK_INT(e.reason, NS_REASON_VELOCITY);
+    CHECK_INT(e.denied_by.reason, NS_REASON_VELOCITY);
     CHECK_INT(e.tripped, 1);
     CHECK_INT(e.denied_by.limit_nanousd, 100);
     CHECK_INT(e.denied_by.spent_nanousd, 100);
@@ -232,7 +247,7 @@ TEST(what_goes_too_fast_is_denied_and_paused)
     l = reloaded(l);
     e = apply(l, reserve_event(4, 7, 0, ENTITIES("agent:a")), NOW + 61 * SECOND - 1);
     CHECK_INT(e.result, NS_LEDGER_DENIED);
-    CHECK_INT(e.reason, NS_REASON_VELOCITY);
+    CHECK_INT(e.denied_by.reason, NS_REASON_VELOCITY);
     CHECK_INT(e.tripped, 0);
     CHECK_INT(e.denied_by.paused_until_ns, NOW + 61 * SECOND);
     CHECK_INT(apply(l, reserve_event(5, 7, 1, ENTITIES("agent:a")), NOW + 61 * SECOND).result,
@@ -303,7 +318,7 @@ TEST(a_call_that_alone_is_more_than_may_go_is_denied_and_pauses_nobody)
     uint64_t before = ns_ledger_digest(l);
     struct ns_ledger_effect e = apply(l, reserve_event(1, 7, 101, ENTITIES("agent:a")), NOW);
     CHECK_INT(e.result, NS_LEDGER_DENIED);
-    CHECK_INT(e.reason, NS_REASON_VELOCITY);
+    CHECK_INT(e.denied_by.reason, NS_REASON_VELOCITY);
     CHECK_INT(e.tripped, 0);
     CHECK(ns_ledger_digest(l) == before);
     CHECK_INT(apply(l, reserve_event(2, 7, 100, ENTITIES("agent:a")), NOW).result, NS_LEDGER_DONE);
@@ -322,7 +337,7 @@ TEST(each_entity_of_a_pattern_has_its_own_velocity)
     apply(l, reserve_event(4, 7, 1, ENTITIES("agent:b")), midnight - 30 * SECOND);
     apply(l, reserve_event(5, 7, 100, ENTITIES("agent:b")), midnight - 30 * SECOND);
     apply(l, tick_event(), midnight);
-    CHECK_INT(apply(l, reserve_event(6, 7, 1, ENTITIES("agent:b")), midnight).reason,
+    CHECK_INT(apply(l, reserve_event(6, 7, 1, ENTITIES("agent:b")), midnight).denied_by.reason,
               NS_REASON_VELOCITY);
     CHECK_INT(apply(l, reserve_event(7, 7, 1, ENTITIES("agent:a")), midnight).result,
               NS_LEDGER_DONE);
@@ -367,7 +382,7 @@ TEST(budgets_that_tell_alone_tell_what_goes_too_fast)
         struct ns_ledger_effect e = apply(l, reserve, NOW);
         CHECK_INT(e.result, rows[i].denies ? NS_LEDGER_DENIED : NS_LEDGER_DONE);
         CHECK_INT(e.would_deny, !rows[i].denies);
-        CHECK_INT(e.reason, NS_REASON_VELOCITY);
+        CHECK_INT(e.denied_by.reason, NS_REASON_VELOCITY);
         CHECK_INT(e.tripped, 1);
         ns_ledger_free(l);
     }
@@ -383,12 +398,13 @@ TEST(what_denies_is_named_before_what_would)
     apply(l, reserve_event(1, 7, 75, ENTITIES("agent:a")), NOW); /* holds 75 and 75 */
     struct ns_ledger_effect e = apply(l, reserve_event(2, 7, 76, ENTITIES("agent:a")), NOW);
     CHECK_INT(e.result, NS_LEDGER_DENIED);
-    CHECK_INT(e.reason, NS_REASON_BUDGET_EXCEEDED);
+    CHECK_INT(e.denied_by.reason, NS_REASON_BUDGET_EXCEEDED);
     CHECK_INT(e.denied_by.budget_id, 2);
     /* Of one budget the velocity comes first. */
     apply(l, velocity_event(3, "team:b", 100, 100), NOW);
     apply(l, reserve_event(3, 7, 100, ENTITIES("team:b")), NOW);
-    CHECK_INT(apply(l, reserve_event(4, 7, 1, ENTITIES("team:b")), NOW).reason, NS_REASON_VELOCITY);
+    CHECK_INT(apply(l, reserve_event(4, 7, 1, ENTITIES("team:b")), NOW).denied_by.reason,
+              NS_REASON_VELOCITY);
     ns_ledger_free(l);
 }
 
