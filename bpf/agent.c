@@ -103,20 +103,22 @@ deny(void *context, const struct ns_denied *denied)
         !denied->would && denied->asking->stopped && ns_stops_holds(agent->stops, origin->pid);
     bool kills = !denied->would && agent->options->on_denial == NS_ON_DENIAL_KILL &&
                  denied->verdict->reason != NS_REASON_COLLECTOR_UNREACHABLE;
+    bool stays = false; /* nothing leaves that a provider would answer */
     const char *what = "it left, for the process was not stopped";
     if (denied->would) {
         what = "it went on";
     } else if (kills && kill((pid_t)origin->pid, SIGKILL) == 0) {
+        stays = held;
         what = held ? "killed, it has not left" : "killed, it may have left";
     } else if (held) {
-        what =
-            blank(origin->pid, denied->asking) ? NULL : "nothing of it could be changed, it left";
+        stays = blank(origin->pid, denied->asking);
+        what = stays ? NULL : "nothing of it could be changed, it left";
     }
     if (what != NULL) {
         fprintf(stderr, "nullspend-bpf: process %u (%s): a call is denied: %s (%s)\n", origin->pid,
                 origin->process, what, denied->verdict->message);
     }
-    return !held;
+    return !stays;
 }
 
 /* --- records -------------------------------------------------------------------------------- */

@@ -388,21 +388,15 @@ struct ns_http2_start {
     size_t preface_bytes; /* still to come */
 };
 
-/* The frame that ends a stream and brings no body becomes trailers that do not end it: a malformed
- * request (RFC 9113, 8.1), which the server answers by resetting that stream. Tables of fields and
- * lengths stay as they are. `at`: where its header is in the write. */
+/* The DATA that ends a stream and is empty becomes trailers that do not end it: a malformed request
+ * (RFC 9113, 8.1), for which the server resets that stream, or closes the connection. Tables of
+ * fields and lengths stay as they are. at: where its header is in the process. */
 static void
 make_malformed(struct ns_asking *asking, const struct ns_http2_frame *frame, uint64_t at)
 {
-    uint8_t kept = frame->flags & NS_HTTP2_PADDED;
-    if (frame->type == NS_HTTP2_HEADERS) {
-        kept |= frame->flags & (NS_HTTP2_END_HEADERS | NS_HTTP2_HAS_PRIORITY);
-    } else {
-        kept |= NS_HTTP2_END_HEADERS;
-    }
-    asking->ending = (struct ns_range){at + NS_HTTP2_TYPE_AT, 2};
+    asking->ending = (struct ns_range){at + NS_HTTP2_TYPE_AT, sizeof asking->instead};
     asking->instead[0] = NS_HTTP2_HEADERS;
-    asking->instead[1] = kept;
+    asking->instead[1] = (frame->flags & NS_HTTP2_PADDED) | NS_HTTP2_END_HEADERS;
 }
 
 /* White space at the end of a body is nothing that is missed. */
@@ -416,8 +410,8 @@ is_missed(const uint8_t *bytes, size_t count)
     return blanks < count;
 }
 
-/* Of a stream that lies in this write before `end`: its last DATA, or its end where none of it is
- * there. */
+/* Of a stream that lies in this write before `end`: its last DATA, or its end where that is alone.
+ */
 static struct ns_asking
 blanks_http2(const struct write *write, struct ns_http2_start start, uint32_t id, size_t end)
 {
@@ -427,19 +421,19 @@ blanks_http2(const struct write *write, struct ns_http2_start start, uint32_t id
     uint64_t from = write->record->from + write->offset;
     for (size_t i = start.preface_bytes; i < end && input.event != NS_HTTP2_ERROR;) {
         i += ns_http2_frames_feed(&start.frames, write->bytes + i, end - i, &input);
-        bool its_own = frame->stream == id;
-        if (input.event == NS_HTTP2_CONTENT && frame->type == NS_HTTP2_DATA && its_own &&
-            is_missed(input.bytes, input.count)) {
+        if (frame->type != NS_HTTP2_DATA || frame->stream != id) {
+            continue;
+        }
+        if (input.event == NS_HTTP2_CONTENT) {
+            blanks.ending = (struct ns_range){0};
+        }
+        if (input.event == NS_HTTP2_CONTENT && is_missed(input.bytes, input.count)) {
             uint64_t at = (uint64_t)(input.bytes - write->bytes);
             blanks.body = (struct ns_range){from + at, (uint32_t)input.count};
-        } else if (input.event == NS_HTTP2_FRAME && its_own && i >= NS_HTTP2_HEADER_BYTES &&
-                   (frame->type == NS_HTTP2_DATA || frame->type == NS_HTTP2_HEADERS) &&
-                   (frame->flags & NS_HTTP2_END_STREAM) != 0) {
+        } else if (input.event == NS_HTTP2_FRAME && i >= NS_HTTP2_HEADER_BYTES &&
+                   (frame->flags & NS_HTTP2_END_STREAM) != 0 && blanks.body.bytes == 0) {
             make_malformed(&blanks, frame, from + i - NS_HTTP2_HEADER_BYTES);
         }
-    }
-    if (blanks.body.bytes > 0) {
-        blanks.ending = (struct ns_range){0};
     }
     return blanks;
 }

@@ -24,8 +24,8 @@ struct request {
     const char *finalize_reserve, *overdraft, *velocity, *cool_down;
     bool json;
     int64_t limit_nanousd;
-    char velocity_usd[NS_MONEY_TEXT_BYTES], velocity_window_s[24],
-        cool_down_s[24]; /* "": not given */
+    /* "": not given */
+    char velocity_usd[NS_MONEY_TEXT_BYTES], velocity_window_s[24], cool_down_s[24];
 };
 
 /* --- checking --------------------------------------------------------------------------------- */

@@ -135,6 +135,36 @@ with httpx.Client(http2=True, timeout=60) as client:
 
 
 @test
+def a_denied_call_of_which_only_its_end_is_left_to_write_does_not_end():
+    """Its body has left, and what comes with the end would not be missed."""
+    code = """
+import h2.connection, socket, ssl, sys
+context = ssl.create_default_context()
+context.set_alpn_protocols(["h2"])
+tls = context.wrap_socket(socket.create_connection((sys.argv[1], 443)), server_hostname=sys.argv[1])
+http = h2.connection.H2Connection()
+http.initiate_connection()
+http.send_headers(1, [(":method", "POST"), (":scheme", "https"), (":authority", sys.argv[1]),
+                      (":path", "/v1/chat/completions"), ("content-type", "application/json")])
+http.send_data(1, b'{"model": "gpt-4o-mini", "messages": []}')
+tls.sendall(http.data_to_send())
+http.send_data(1, bytes.fromhex(sys.argv[2]))
+http.send_data(1, b"", end_stream=True)
+tls.sendall(http.data_to_send())
+while tls.recv(65536):
+    pass
+"""
+    for rest in (b"\n", b" \t\r\n"):
+        with shimlab.Shim(provider=["--protocols", "h2"]) as shim, agent(shim):
+            shim.collector.rule = fake_collector.deny()
+            subprocess.run([shimlab.PYTHON, "-c", code, shimlab.HOST, rest.hex()],
+                           env=shim.environment(), timeout=120, check=True)
+            equal(len(shim.collector.wait("CHECK")), 1, "what was asked")
+            equal([entry["event"] for entry in shim.all_requests()
+                   if entry["event"] in ("request", "partial")], ["partial"], "at the provider")
+
+
+@test
 def a_denied_call_leaves_without_its_body_however_it_is_cut_into_writes():
     """All in the connection's first write; a header, then a payload; the midst of one; its end."""
     code = """
