@@ -26,6 +26,7 @@ struct request {
     int64_t limit_nanousd;
     /* "": not given */
     char velocity_usd[NS_MONEY_TEXT_BYTES], velocity_window_s[24], cool_down_s[24];
+    char overdraft_percent[NS_MONEY_TEXT_BYTES];
 };
 
 /* --- checking --------------------------------------------------------------------------------- */
@@ -78,6 +79,34 @@ check_amount(const struct ns_command *command, const char *option, const char *t
     return why != NULL ? ns_complain_usage(command, "%s %s: %s", option, text, why) : -1;
 }
 
+/* An amount, or a part of the limit. */
+static int
+check_overdraft(const struct ns_command *command, struct request *request)
+{
+    const char *text = request->overdraft;
+    size_t bytes = text == NULL ? 0 : strlen(text);
+    int64_t number;
+    if (text == NULL || strcmp(text, "none") == 0) {
+        return -1;
+    }
+    if (text[0] == '\0' || text[bytes - 1] != '%') {
+        return check_amount(command, "--overdraft", text, &number);
+    }
+    /* A number with 9 places, like an amount. */
+    bool is = ns_money_parse(text, bytes - 1, &number) == 0 && number > 0 &&
+              number <= INT64_C(1000) * 1000000000 && number % 10000000 == 0 &&
+              bytes <= sizeof request->overdraft_percent;
+    if (!is) {
+        return ns_complain_usage(
+            command, "--overdraft %s: not above 0%% to 1000%%, with 2 decimal places at most",
+            text);
+    }
+    snprintf(request->overdraft_percent, sizeof request->overdraft_percent, "%.*s", (int)bytes - 1,
+             text);
+    request->overdraft = NULL;
+    return -1;
+}
+
 static bool
 is_velocity_time(const char *text, char seconds[static 24])
 {
@@ -122,7 +151,7 @@ check_velocity(const struct ns_command *command, struct request *request)
 static int
 check_amounts(const struct ns_command *command, struct request *request)
 {
-    int64_t kept_nanousd = 0, overdraft_nanousd;
+    int64_t kept_nanousd = 0;
     if (request->limit == NULL || request->period == NULL) {
         return ns_complain_usage(command, "set needs --limit USD and --period PERIOD");
     }
@@ -131,9 +160,7 @@ check_amounts(const struct ns_command *command, struct request *request)
         code =
             check_amount(command, "--finalize-reserve", request->finalize_reserve, &kept_nanousd);
     }
-    if (code < 0 && request->overdraft != NULL && strcmp(request->overdraft, "none") != 0) {
-        code = check_amount(command, "--overdraft", request->overdraft, &overdraft_nanousd);
-    }
+    code = code < 0 ? check_overdraft(command, request) : code;
     if (code < 0 && kept_nanousd > 0 && kept_nanousd >= request->limit_nanousd) {
         return ns_complain_usage(
             command, "--finalize-reserve %s is a part of the limit: it must be below %s",
@@ -245,19 +272,23 @@ print_changed(PGconn *database, const char *entity)
 static const char set_sql[] =
     "insert into nullspend.budgets as b"
     " (entity, period, policy, reserve, on_unreachable, deny_status, limit_nanousd,"
-    " finalize_reserve_usd, overdraft_usd, velocity_usd, velocity_window_s, velocity_cooldown_s)"
-    " values ($1, $2,"
-    " coalesce($3, case when nullif($9, 'none') is null then 'hard' else 'soft' end),"
+    " finalize_reserve_usd, overdraft_usd, velocity_usd, velocity_window_s, velocity_cooldown_s,"
+    " overdraft_percent)"
+    " values ($1, $2, coalesce($3, case when coalesce(nullif($9, 'none'), $13) is null"
+    " then 'hard' else 'soft' end),"
     " coalesce($4, 'typical'), coalesce($5, 'allow'),"
     " coalesce($6::integer, 0), $7::bigint, coalesce($8::numeric, 0),"
     " nullif($9, 'none')::numeric, nullif($10, 'none')::numeric, $11::integer,"
-    " coalesce($12::integer, case when nullif($10, 'none') is null then null else 60 end))"
+    " coalesce($12::integer, case when nullif($10, 'none') is null then null else 60 end),"
+    " $13::numeric)"
     " on conflict (entity, period) do update set policy = coalesce($3, b.policy),"
     " reserve = coalesce($4, b.reserve), on_unreachable = coalesce($5, b.on_unreachable),"
     " deny_status = coalesce($6::integer, b.deny_status), limit_nanousd = $7::bigint,"
     " finalize_reserve_usd = coalesce($8::numeric, b.finalize_reserve_usd),"
-    " overdraft_usd = case when $9 is null then b.overdraft_usd"
+    " overdraft_usd = case when coalesce($9, $13) is null then b.overdraft_usd"
     " else nullif($9, 'none')::numeric end,"
+    " overdraft_percent = case when coalesce($9, $13) is null then b.overdraft_percent"
+    " else $13::numeric end,"
     " velocity_usd = case when $10 is null then b.velocity_usd"
     " else nullif($10, 'none')::numeric end,"
     " velocity_window_s = case when $10 is null then b.velocity_window_s else $11::integer end,"
@@ -378,11 +409,12 @@ set_budget(const struct ns_command *command, const char *entity, struct request 
         given(request->velocity_usd),
         given(request->velocity_window_s),
         given(request->cool_down_s),
+        given(request->overdraft_percent),
     };
     snprintf(limit, sizeof limit, "%" PRId64, request->limit_nanousd);
     code = ns_database_open_for_change(&database);
     if (code == NS_EXIT_DONE) {
-        code = change(database, set_sql, 12, parameters, &changed);
+        code = change(database, set_sql, 13, parameters, &changed);
     }
     if (code == NS_EXIT_DONE && request->json) {
         code = print_changed(database, entity);

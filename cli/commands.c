@@ -95,7 +95,7 @@ const struct ns_command ns_commands[] = {
         "  --deny-status STATUS      auto, 402, 403 or 429: HTTP status of a denial (auto)\n"
         "  --finalize-reserve USD    a part of the limit that only calls with the header\n"
         "                            X-NullSpend-Finalize: 1 may use, to end their work (0)\n"
-        "  --overdraft USD           policy soft (which is what a new budget gets with this):\n"
+        "  --overdraft USD|N%        policy soft (which is what a new budget gets with this):\n"
         "                            denies what passes the limit by more; none: denies nothing\n"
         "  --velocity USD/TIME       5/60s: denies what would pass 5 dollars in 60 seconds, and\n"
         "                            then all calls for a cool-down; none: any amount (none)\n"

@@ -54,7 +54,8 @@ ns_gate_velocity_text(struct ns_gate *gate, const struct ns_ledger_numbers *numb
     ns_money_format_short(numbers->velocity_nanousd, amount);
     ns_money_format_short(numbers->needed_nanousd, needed);
     if (numbers->paused_until_ns > gate->now_ns) {
-        int64_t left_s = (numbers->paused_until_ns - gate->now_ns + 999999999) / 1000000000;
+        int64_t left_ns = numbers->paused_until_ns - gate->now_ns;
+        int64_t left_s = left_ns / 1000000000 + (left_ns % 1000000000 != 0);
         snprintf(what, sizeof what,
                  "spends faster than $%s in %u s, and is paused for %" PRId64 " s", amount,
                  window_s, left_s);

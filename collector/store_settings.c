@@ -115,17 +115,18 @@ static int
 read_budgets(struct settings *s)
 {
     struct ns_store *store = s->store;
-    PGresult *rows = ns_link_query(&s->link,
-                                   "select r.revision, b.id, b.entity, b.period, b.policy,"
-                                   " b.reserve, b.on_unreachable, b.deny_status, b.limit_nanousd,"
-                                   " (b.finalize_reserve_usd * 1000000000)::bigint,"
-                                   " coalesce((b.overdraft_usd * 1000000000)::bigint, 0),"
-                                   " coalesce((b.velocity_usd * 1000000000)::bigint, 0),"
-                                   " coalesce(b.velocity_window_s, 0),"
-                                   " coalesce(b.velocity_cooldown_s, 0)"
-                                   " from nullspend.budgets_revision r"
-                                   " left join nullspend.budgets b on true order by b.id",
-                                   0, NULL);
+    PGresult *rows =
+        ns_link_query(&s->link,
+                      "select r.revision, b.id, b.entity, b.period, b.policy,"
+                      " b.reserve, b.on_unreachable, b.deny_status, b.limit_nanousd,"
+                      " (b.finalize_reserve_usd * 1000000000)::bigint,"
+                      " coalesce((nullspend.overdraft_usd(b) * 1000000000)::bigint, 0),"
+                      " coalesce((b.velocity_usd * 1000000000)::bigint, 0),"
+                      " coalesce(b.velocity_window_s, 0),"
+                      " coalesce(b.velocity_cooldown_s, 0)"
+                      " from nullspend.budgets_revision r"
+                      " left join nullspend.budgets b on true order by b.id",
+                      0, NULL);
     if (rows == NULL) {
         return -EIO;
     }

@@ -14,10 +14,17 @@ alter table nullspend.budgets
         check (overdraft_usd is null
                or policy = 'soft' and overdraft_usd > 0 and overdraft_usd <= 9223372036.854775807
                   and scale(trim_scale(overdraft_usd)) <= 9),
+    add column overdraft_percent numeric,
+    add constraint "overdraft_percent is 0.01 to 1000 (2 places), for policy soft"
+        check (overdraft_percent is null
+               or policy = 'soft' and overdraft_percent > 0 and overdraft_percent <= 1000
+                  and scale(trim_scale(overdraft_percent)) <= 2),
+    add constraint "an overdraft is overdraft_usd or overdraft_percent, not both"
+        check (num_nonnulls(overdraft_usd, overdraft_percent) < 2),
     add column velocity_usd numeric,
     add column velocity_window_s integer,
     add column velocity_cooldown_s integer,
-    add constraint "velocity_usd is above 0 (9 places), window and cooldown 10 to 3600 s; or none of them is there"
+    add constraint "velocity_usd is above 0, its window and cooldown 10 to 3600 s"
         check (num_nulls(velocity_usd, velocity_window_s, velocity_cooldown_s) = 3
                or num_nulls(velocity_usd, velocity_window_s, velocity_cooldown_s) = 0
                   and velocity_usd > 0 and velocity_usd <= 9223372036.854775807
@@ -28,6 +35,19 @@ comment on column nullspend.budgets.finalize_reserve_usd is
     'Of the limit, what only calls with X-NullSpend-Finalize may use, so that an agent can end its work; 0: nothing.';
 comment on column nullspend.budgets.overdraft_usd is
     'Policy soft: what passes the limit by more is denied; null: nothing is.';
+comment on column nullspend.budgets.overdraft_percent is
+    'In place of overdraft_usd: so much of the limit.';
+
+create function nullspend.overdraft_usd(budget nullspend.budgets) returns numeric
+language sql immutable as $$
+    -- Never 0, which would deny nothing.
+    select coalesce(budget.overdraft_usd,
+                    least(greatest(trunc(budget.limit_usd * budget.overdraft_percent / 100, 9), 0.000000001),
+                          9223372036.854775807))
+    where budget.overdraft_usd is not null or budget.overdraft_percent is not null
+$$;
+comment on function nullspend.overdraft_usd(nullspend.budgets) is
+    'By how much a budget''s limit may be passed: an amount, or a part of the limit; null: it has no overdraft.';
 comment on column nullspend.budgets.velocity_usd is
     'What may go within velocity_window_s: what would pass it is denied, and all calls for velocity_cooldown_s; null: any amount.';
 comment on column nullspend.budgets.velocity_window_s is 'The window of velocity_usd, in seconds.';
@@ -64,7 +84,7 @@ select n.entity, b.period,
        case when n.own and nullspend.entity_is_pattern(b.entity) then null
             else nullspend.usd(coalesce(c.overshoot_nanousd, 0)) end as overshoot_usd,
        b.id as budget_id, b.reserve, b.on_unreachable, b.deny_status,
-       b.finalize_reserve_usd, b.overdraft_usd,
+       b.finalize_reserve_usd, nullspend.overdraft_usd(b) as overdraft_usd, b.overdraft_percent,
        b.velocity_usd, b.velocity_window_s, b.velocity_cooldown_s,
        case when c.paused_until > now() then c.paused_until end as paused_until
 from counted n
@@ -83,6 +103,8 @@ comment on column nullspend.budget_status.velocity_cooldown_s is
     'For how many seconds calls are denied when more than velocity_usd would go.';
 comment on column nullspend.budget_status.paused_until is
     'Until when all calls are denied, because too much went within the window; null: they are not.';
+comment on column nullspend.budget_status.overdraft_percent is
+    'How much of the limit overdraft_usd is, where it was set so.';
 comment on column nullspend.budget_status.overdraft_usd is
     'Policy soft: what passes the limit by more is denied; null: nothing is.';
 

@@ -80,7 +80,9 @@ def wrong_usage_exits_2_and_names_what_is_wrong():
                           ("--on-unreachable", "maybe"), ("--deny-status", "500"),
                           ("--finalize-reserve", "1"), ("--finalize-reserve", "-0.1"),
                           ("--finalize-reserve", "some"), ("--overdraft", "some"),
-                          ("--overdraft", "-1"), ("--velocity", "5"), ("--velocity", "5/"),
+                          ("--overdraft", "-1"), ("--overdraft", "0%"), ("--overdraft", "1001%"),
+                          ("--overdraft", "0.001%"), ("--overdraft", "-5%"), ("--overdraft", "%"),
+                          ("--velocity", "5"), ("--velocity", "5/"),
                           ("--velocity", "5/9s"), ("--velocity", "5/2h"), ("--velocity", "-5/60s"),
                           ("--velocity", "0/60s"), ("--velocity", "x/60s"), ("--velocity", "/60s"),
                           ("--velocity", "1.0000000001/60s"), ("--cool-down", "1s"),
@@ -385,6 +387,18 @@ def a_soft_budget_with_an_overdraft_denies_beyond_it():
     check("it could be passed by $0.000000002;" in text, text)
     row, = laboratory().json("budget", "show", "team:over")
     equal((row["policy"], row["overdraft_usd"]), ("soft", 2e-9), "budget")
+    cli("budget", "set", "team:over", "--limit", "0.000000003", "--period", "day", "--overdraft",
+        "66.67%")
+    row, = laboratory().json("budget", "show", "team:over")
+    equal((row["overdraft_usd"], row["overdraft_percent"]), (2e-9, 66.67), "a part of the limit")
+    verdict, _ = spend(speaker, tags=[("team", "over")])
+    check("($0.000000002 more as overdraft)" in verdict["message"], verdict["message"])
+    cli("budget", "set", "team:over", "--limit", "1000", "--period", "day")
+    row, = laboratory().json("budget", "show", "team:over")
+    equal(row["overdraft_usd"], 666.7, "the same part of another limit")
+    cli("budget", "set", "team:over", "--limit", "0", "--period", "day")
+    verdict, _ = spend(speaker, tags=[("team", "over")])
+    equal(messages.word("decision", verdict["decision"]), "deny", "a part of nothing")
     done = cli("budget", "set", "team:over", "--limit", "1", "--period", "day", "--policy", "hard",
                check=False)
     check(done.returncode != 0 and "for policy soft" in done.stderr, done.stderr)

@@ -248,6 +248,12 @@ def a_bad_budget_is_refused_with_a_sentence():
                               ("soft", "'NaN'"), ("soft", "9223372037"), ("hard", "1")):
         refused(insert(limit + ", policy, overdraft_usd", f"'org', 'day', 1, '{policy}', {overdraft}"),
                 "overdraft_usd is above 0")
+    for policy, overdraft, percent in (("soft", "null", "0"), ("soft", "null", "1000.01"),
+                                       ("soft", "null", "0.001"), ("soft", "null", "'NaN'"),
+                                       ("soft", "1", "1"), ("hard", "null", "1")):
+        refused(insert(limit + ", policy, overdraft_usd, overdraft_percent",
+                       f"'org', 'day', 1, '{policy}', {overdraft}, {percent}"),
+                "not both" if overdraft == "1" else "overdraft_percent is 0.01 to 1000")
     for velocity in ("1, 60, null", "1, null, 60", "null, 60, 60", "0, 60, 60", "-1, 60, 60",
                      "0.0000000001, 60, 60", "'NaN', 60, 60", "9223372037, 60, 60", "1, 9, 60",
                      "1, 3601, 60", "1, 60, 9", "1, 60, 3601"):
