@@ -34,8 +34,8 @@ int64_t
 ns_rate_nanousd(const struct ns_budget *budget, const struct ns_rate *rate, int64_t now_ns)
 {
     struct ns_rate at = turned(budget, rate, now_ns);
-    __int128 left_ns = at.start_ns + window_ns(budget) - now_ns;
-    int64_t before = (int64_t)(at.previous_nanousd * left_ns / window_ns(budget));
+    int64_t left_ns = window_ns(budget) - (now_ns - at.start_ns);
+    int64_t before = (int64_t)((__int128)at.previous_nanousd * left_ns / window_ns(budget));
     return ns_money_add(before, at.current_nanousd);
 }
 
@@ -85,5 +85,7 @@ ns_rate_judge(const struct ns_budget *budget, const struct ns_rate *rate, int64_
 void
 ns_rate_trip(const struct ns_budget *budget, struct ns_rate *rate, int64_t now_ns)
 {
-    *rate = (struct ns_rate){.paused_until_ns = now_ns + budget->velocity_cooldown_s * NS_PER_S};
+    int64_t cooldown_ns = budget->velocity_cooldown_s * NS_PER_S;
+    bool ends = now_ns <= INT64_MAX - cooldown_ns;
+    *rate = (struct ns_rate){.paused_until_ns = ends ? now_ns + cooldown_ns : INT64_MAX};
 }

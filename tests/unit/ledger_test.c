@@ -408,6 +408,24 @@ TEST(what_denies_is_named_before_what_would)
     ns_ledger_free(l);
 }
 
+TEST(at_the_end_of_time_a_pause_has_none)
+{
+    static const int64_t last = INT64_MAX - SECOND;
+    struct ns_ledger *l = ns_ledger_new();
+    struct ns_ledger_event budget = velocity_event(1, "agent:a", 10000, 100);
+    budget.as.budget_put.period = NS_PERIOD_TOTAL;
+    apply(l, budget, last);
+    CHECK_INT(apply(l, reserve_event(1, 7, 100, ENTITIES("agent:a")), last).result, NS_LEDGER_DONE);
+    CHECK_INT(numbers_of(l, 1, "agent:a", INT64_MAX - 1).rate_nanousd, 100);
+    struct ns_ledger_effect e = apply(l, reserve_event(2, 7, 1, ENTITIES("agent:a")), last);
+    CHECK_INT(e.tripped, 1);
+    CHECK_INT(e.denied_by.paused_until_ns, INT64_MAX);
+    l = reloaded(l);
+    CHECK_INT(apply(l, reserve_event(3, 7, 1, ENTITIES("agent:a")), INT64_MAX - 1).result,
+              NS_LEDGER_DENIED);
+    ns_ledger_free(l);
+}
+
 TEST(velocities_that_are_none_are_refused)
 {
     struct ns_ledger *l = ns_ledger_new();
