@@ -156,9 +156,9 @@ trip(struct ns_ledger *l, const struct ns_matches *matches, const struct judgeme
     }
 }
 
-/* Judges a reserve: fills the effect; returns whether it is to be held. */
-static bool
-reserve_judge(struct ns_ledger *l, const struct ns_ledger_reserve *reserve,
+/* Judges a reserve and fills the effect. Changes nothing. */
+static struct judgement
+reserve_judge(const struct ns_ledger *l, const struct ns_ledger_reserve *reserve,
               const struct ns_matches *matches, int64_t now_ns, struct ns_ledger_effect *effect)
 {
     struct judgement judgement = {.over = NS_NONE};
@@ -168,17 +168,16 @@ reserve_judge(struct ns_ledger *l, const struct ns_ledger_reserve *reserve,
         struct ns_counter view = ns_counter_view(l, m->budget, m->counter, now_ns);
         if (needed_nanousd(budget, reserve) > INT64_MAX - view.held_nanousd) {
             effect->result = NS_LEDGER_FULL;
-            return false;
+            return judgement;
         }
         judge_match(&judgement, i, budget, &view, reserve, now_ns);
     }
     if (judgement.over != NS_NONE) {
         name_budget(l, reserve, matches, &judgement, now_ns, effect);
     }
-    trip(l, matches, &judgement, now_ns, effect);
     effect->matched = matches->count;
     effect->result = judgement.denied ? NS_LEDGER_DENIED : NS_LEDGER_DONE;
-    return !judgement.denied;
+    return judgement;
 }
 
 static void
@@ -237,7 +236,11 @@ apply_reserve(struct ns_ledger *l, const struct ns_ledger_reserve *reserve, int6
         effect->result = NS_LEDGER_FULL;
         return 0;
     }
-    if (!reserve_judge(l, reserve, &matches, now_ns, effect)) {
+    struct judgement judgement = reserve_judge(l, reserve, &matches, now_ns, effect);
+    if (effect->result == NS_LEDGER_DENIED) {
+        trip(l, &matches, &judgement, now_ns, effect);
+    }
+    if (effect->result != NS_LEDGER_DONE) {
         return 0;
     }
     struct ns_share *more;
@@ -250,6 +253,7 @@ apply_reserve(struct ns_ledger *l, const struct ns_ledger_reserve *reserve, int6
         effect->result = NS_LEDGER_FULL;
         return status == -E2BIG ? 0 : status;
     }
+    trip(l, &matches, &judgement, now_ns, effect);
     reserve_hold(l, reserve, &matches, more, now_ns, effect);
     return 0;
 }
