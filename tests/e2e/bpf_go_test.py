@@ -228,9 +228,13 @@ def what_is_read_into_a_stack_that_moves_is_read_right():
     for toolchain in toolchains.go_toolchains():
         with governed(built(version=toolchain), "http1") as (shim, running):
             running.do("press")
+            moved = 0
             for count in range(1, 21):
                 said = running.do("raw", "gpt-4o-mini", f"tokens=9/{count};events=300")
-                equal(said, ["200", "true"], "status, and whether a stack has moved meanwhile")
+                equal(said[0], "200", "status")
+                moved += said[1] == "true"
+            # Go's collector decides when; that it never does would make this a test of nothing.
+            check(moved >= 10, f"in {moved} of 20 calls a stack has moved while it was read into")
             told = shim.collector.wait("REPORT", 20)
             equal(tokens(told), list(range(1, 21)), "output tokens")
 
