@@ -282,7 +282,6 @@ void ns_gate_top_up(struct ns_gate *gate, const struct ns_gate_from *from, const
 
 /* The sentence for people, into gate->denial_text. cut: not the call is denied, but the rest of its
  * answer. */
-struct ns_text ns_gate_velocity_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers);
 struct ns_text ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers,
                                    bool cut);
 

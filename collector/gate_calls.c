@@ -248,10 +248,7 @@ reserve(struct ns_gate *gate, const struct ns_gate_from *from, const struct ns_q
             gate->prices, &gate->message, NULL, effect.firm_nanousd, gate->now_ns);
     }
     if (denied || effect.would_deny) {
-        explain(gate, outcome->entity,
-                effect.denied_by.reason == NS_REASON_VELOCITY
-                    ? ns_gate_velocity_text(gate, &effect.denied_by)
-                    : ns_gate_denial_text(gate, &effect.denied_by, false));
+        explain(gate, outcome->entity, ns_gate_denial_text(gate, &effect.denied_by, false));
     }
     ns_gate_reply(gate, from->socket, from->routing);
 }

@@ -42,8 +42,8 @@ text_of(const struct ns_gate *gate, int count)
                             (uint32_t)((size_t)count < room ? (size_t)count : room - 1)};
 }
 
-struct ns_text
-ns_gate_velocity_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers)
+static struct ns_text
+velocity_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers)
 {
     char entity[ENTITY_SHOWN_BYTES + 4];
     char what[160];
@@ -73,6 +73,9 @@ ns_gate_velocity_text(struct ns_gate *gate, const struct ns_ledger_numbers *numb
 struct ns_text
 ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers, bool cut)
 {
+    if (numbers->reason == NS_REASON_VELOCITY) {
+        return velocity_text(gate, numbers);
+    }
     char entity[ENTITY_SHOWN_BYTES + 4];
     char spent[NS_MONEY_TEXT_BYTES];
     char held[NS_MONEY_TEXT_BYTES];

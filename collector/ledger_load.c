@@ -46,11 +46,13 @@ load_budget(struct input *in, int64_t *last_id)
     b.on_unreachable = ns_bytes_get_u8(&in->r);
     b.deny_status = ns_bytes_get_u16(&in->r);
     b.limit_nanousd = ns_bytes_get_i64(&in->r);
-    b.finalize_nanousd = in->first ? 0 : ns_bytes_get_i64(&in->r);
-    b.overdraft_nanousd = in->first ? 0 : ns_bytes_get_i64(&in->r);
-    b.velocity_nanousd = in->first ? 0 : ns_bytes_get_i64(&in->r);
-    b.velocity_window_s = in->first ? 0 : ns_bytes_get_u16(&in->r);
-    b.velocity_cooldown_s = in->first ? 0 : ns_bytes_get_u16(&in->r);
+    if (!in->first) {
+        b.finalize_nanousd = ns_bytes_get_i64(&in->r);
+        b.overdraft_nanousd = ns_bytes_get_i64(&in->r);
+        b.velocity_nanousd = ns_bytes_get_i64(&in->r);
+        b.velocity_window_s = ns_bytes_get_u16(&in->r);
+        b.velocity_cooldown_s = ns_bytes_get_u16(&in->r);
+    }
     if (in->r.bad || b.id <= *last_id) {
         return -EBADMSG;
     }

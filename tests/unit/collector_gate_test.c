@@ -154,24 +154,17 @@ TEST(a_call_that_is_too_fast_is_told_so_and_counted)
     REQUIRE(new_bench(&bench));
     join(&bench, 5);
     put_budget(&bench, 1, "customer:acme", INT64_C(1000000000000));
-    struct ns_ledger_effect effect;
-    struct ns_budget *budget = &bench.gate->record.event.as.budget_put;
     int64_t amount = check_call(&bench, 1, "acme").hold_nanousd;
     REQUIRE(amount > 0);
     ns_gate_flush(bench.gate);
-    memset(&bench.gate->record, 0, sizeof bench.gate->record);
-    bench.gate->record.type = NS_RECORD_BUDGET;
-    bench.gate->record.at_ns = bench.gate->now_ns;
-    bench.gate->record.event.kind = NS_LEDGER_BUDGET_PUT;
-    *budget = (struct ns_budget){.id = 1,
-                                 .entity = "customer:acme",
-                                 .period = NS_PERIOD_DAY,
-                                 .limit_nanousd = INT64_C(1000000000000),
-                                 .velocity_nanousd = amount,
-                                 .velocity_window_s = 60,
-                                 .velocity_cooldown_s = 90};
-    CHECK_INT(ns_gate_apply(bench.gate, &effect), 0);
-    CHECK(ns_gate_append(bench.gate, NULL));
+    struct ns_budget budget = {.id = 1,
+                               .entity = "customer:acme",
+                               .period = NS_PERIOD_DAY,
+                               .limit_nanousd = INT64_C(1000000000000),
+                               .velocity_nanousd = amount,
+                               .velocity_window_s = 60,
+                               .velocity_cooldown_s = 90};
+    put_terms(&bench, &budget);
     CHECK_INT(check_call(&bench, 2, "acme").decision, NS_DECISION_ALLOW);
     ns_gate_flush(bench.gate);
     for (uint64_t n = 3; n < 5; n++) {
@@ -206,11 +199,12 @@ TEST(the_longest_entity_leaves_a_denial_within_its_bound)
     CHECK(text.bytes < 512 && text.text[text.bytes] == '\0');
     CHECK(strstr(text.text, "--period total") != NULL);
     CHECK(strstr(text.text, "x... has spent") != NULL);
+    numbers.reason = NS_REASON_VELOCITY;
     numbers.velocity_nanousd = INT64_MAX;
     numbers.velocity_window_s = NS_VELOCITY_S_MAX;
     for (int paused = 0; paused < 2; paused++) {
         numbers.paused_until_ns = paused * INT64_MAX;
-        text = ns_gate_velocity_text(&gate, &numbers);
+        text = ns_gate_denial_text(&gate, &numbers, false);
         CHECK(text.bytes < 512 && text.text[text.bytes] == '\0');
         CHECK(strstr(text.text, "--velocity USD/3600s") != NULL);
     }

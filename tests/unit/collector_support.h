@@ -91,7 +91,7 @@ join(struct bench *bench, uint32_t pid)
 }
 
 static inline void
-put_budget(struct bench *bench, int64_t id, const char *entity, int64_t limit_nanousd)
+put_terms(struct bench *bench, const struct ns_budget *budget)
 {
     struct ns_gate *gate = bench->gate;
     struct ns_ledger_effect effect;
@@ -99,13 +99,17 @@ put_budget(struct bench *bench, int64_t id, const char *entity, int64_t limit_na
     gate->record.type = NS_RECORD_BUDGET;
     gate->record.at_ns = gate->now_ns;
     gate->record.event.kind = NS_LEDGER_BUDGET_PUT;
-    struct ns_budget *budget = &gate->record.event.as.budget_put;
-    snprintf(budget->entity, sizeof budget->entity, "%s", entity);
-    budget->id = id;
-    budget->period = NS_PERIOD_DAY;
-    budget->limit_nanousd = limit_nanousd;
+    gate->record.event.as.budget_put = *budget;
     CHECK_INT(ns_gate_apply(gate, &effect), 0);
     CHECK(ns_gate_append(gate, NULL));
+}
+
+static inline void
+put_budget(struct bench *bench, int64_t id, const char *entity, int64_t limit_nanousd)
+{
+    struct ns_budget budget = {.id = id, .period = NS_PERIOD_DAY, .limit_nanousd = limit_nanousd};
+    snprintf(budget.entity, sizeof budget.entity, "%s", entity);
+    put_terms(bench, &budget);
 }
 
 static inline struct ns_uuid
