@@ -102,6 +102,15 @@ pass_on(struct ns_engine *engine, struct delivery *delivery, const uint8_t *byte
 /* --- connections that end before their time
  * ------------------------------------------------------- */
 
+/* Throws away what came and nobody will read. Where it fills the socket's buffer the kernel takes
+ * no byte more, so that it would never answer one with the reset that ends the server's writing. */
+static void
+discard(int fd)
+{
+    enum { MORE_THAN_A_BUFFER = 1 << 28 };
+    (void)recv(fd, NULL, MORE_THAN_A_BUFFER, MSG_DONTWAIT | MSG_TRUNC);
+}
+
 /* From here on the connection looks as if the server had closed it, and the server sees that nobody
  * listens any more. No alert is sent, now or later: writing may raise SIGPIPE, which the host may
  * not expect. */
@@ -117,7 +126,9 @@ end_connection(struct ns_engine *engine)
         api->SSL_set_shutdown(engine->ssl, NS_SSL_RECEIVED_SHUTDOWN);
     }
     if (fd >= 0) {
+        discard(fd); /* the server hears of the room at once */
         (void)shutdown(fd, SHUT_RDWR);
+        discard(fd); /* what came between the two */
     }
     errno = saved;
 }

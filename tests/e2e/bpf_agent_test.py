@@ -20,7 +20,7 @@ import lab  # noqa: E402  pylint: disable=wrong-import-position
 import messages  # noqa: E402  pylint: disable=wrong-import-position
 import shimlab  # noqa: E402  pylint: disable=wrong-import-position
 from agentlab import Agent, await_state, body, curl, start_curl, state_of, status_of  # noqa: E402
-from tap import check, equal, main, skip, test  # noqa: E402
+from tap import HANGS_AFTER_S, await_that, check, equal, main, skip, test  # noqa: E402
 
 shimlab.enter()
 
@@ -33,7 +33,7 @@ class Late:
         self.released = threading.Event()
 
     def __call__(self, fields):
-        self.released.wait(agentlab.HANGS_AFTER_S)
+        self.released.wait(HANGS_AFTER_S)
         return self.rule(fields)
 
 
@@ -50,7 +50,7 @@ def a_denied_process_is_killed_before_anything_of_its_call_leaves():
     with shimlab.Shim() as shim, Agent(shim, "--on-denial=kill", may_speak=True) as agent:
         shim.collector.rule = fake_collector.deny()
         client = start_curl(shim)
-        client.communicate(timeout=agentlab.HANGS_AFTER_S)
+        client.communicate(timeout=HANGS_AFTER_S)
         equal(client.returncode, -signal.SIGKILL, "end of the client")
         said = agent.said()
         check(f"process {client.pid} (curl)" in said and "killed, it has not left" in said and
@@ -79,7 +79,7 @@ def where_denials_only_alert_nobody_is_stopped_and_each_is_told():
         agent.process.send_signal(signal.SIGSTOP)
         path = os.path.join(shim.directory, "told")
         client = start_curl(shim, body(), "X-Replay: wait=" + path)
-        agentlab.await_that(lambda: shim.logged("request"), "a request at the provider")
+        await_that(lambda: shim.logged("request"), "a request at the provider")
         agent.process.send_signal(signal.SIGCONT)
         said = agent.said()
         touch(path)
@@ -108,7 +108,7 @@ def a_guard_that_is_killed_is_replaced_and_the_new_one_guards():
         await_state(client.pid, "T")
         agent.end(signal.SIGKILL, status=-signal.SIGKILL)
         equal(status_of(client), 200, "status")
-        agentlab.await_that(lambda: state_of(second) in ("", "Z"), "the end of the guard")
+        await_that(lambda: state_of(second) in ("", "Z"), "the end of the guard")
 
 
 PYTHON_CALLS = """
@@ -135,7 +135,7 @@ def nobody_stays_stopped_though_the_agent_is_killed_again_and_again():
             while not over.is_set():
                 done = subprocess.run(command, env=shim.environment(), stdout=subprocess.PIPE,
                                       stderr=subprocess.STDOUT, text=True, check=False,
-                                      timeout=agentlab.HANGS_AFTER_S)
+                                      timeout=HANGS_AFTER_S)
                 calls[0] += 1
                 if done.returncode != 0 or done.stdout.strip() not in ("200", "done"):
                     failures.append((done.returncode, done.stdout))
@@ -150,7 +150,7 @@ def nobody_stays_stopped_though_the_agent_is_killed_again_and_again():
                 agent = Agent(shim, may_speak=True)
                 before = len(shim.collector.of("CHECK"))
                 # In the midst of some call, another one each time.
-                shim.collector.wait("CHECK", before + 1 + i % 3, agentlab.HANGS_AFTER_S)
+                shim.collector.wait("CHECK", before + 1 + i % 3, HANGS_AFTER_S)
                 agent.end(signal.SIGKILL, status=-signal.SIGKILL)
         finally:
             over.set()
@@ -208,9 +208,9 @@ def a_process_that_is_debugged_while_it_waits_goes_on():
             await_state(client.pid, "T")
             with subprocess.Popen([*debugger, str(client.pid)], stdout=subprocess.DEVNULL,
                                   stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tracer:
-                agentlab.await_that(lambda: tracer.poll() is not None or
-                                    agentlab.field(client.pid, "TracerPid") not in ("0", ""),
-                                    "a tracer")
+                await_that(lambda: tracer.poll() is not None or
+                           agentlab.field(client.pid, "TracerPid") not in ("0", ""),
+                           "a tracer")
                 late.released.set()
                 equal(status_of(client), 200, f"status under {debugger[0]}")
 
@@ -261,7 +261,7 @@ def at_terminal(shim, *lines):
     os.write(terminal, b"stty -echo\n" + "".join(line + "\n" for line in lines).encode() +
              b"exit\n")
     while True:
-        ready, _, _ = select.select([terminal], [], [], agentlab.HANGS_AFTER_S)
+        ready, _, _ = select.select([terminal], [], [], HANGS_AFTER_S)
         check(ready, f"the shell hangs after {shown!r}")
         try:
             data = os.read(terminal, 4096)
@@ -324,8 +324,8 @@ def it_keeps_what_it_needs_and_gives_up_the_rest():
         for who, pid in (("agent", agent.pid), ("guard", agent.guard())):
             wanted = sum(1 << bit for bit in CAPABILITIES[who].values())
             # The guard gives up its part when it has begun.
-            agentlab.await_that(lambda: int(agentlab.field(pid, "CapPrm"), 16) == wanted,
-                                f"the capabilities of the {who}: {agentlab.field(pid, 'CapPrm')}")
+            await_that(lambda: int(agentlab.field(pid, "CapPrm"), 16) == wanted,
+                       f"the capabilities of the {who}: {agentlab.field(pid, 'CapPrm')}")
             for kind in ("CapEff", "CapPrm"):
                 equal(int(agentlab.field(pid, kind), 16), wanted, f"{kind} of the {who}")
             for kind in ("CapInh", "CapAmb"):
@@ -441,8 +441,8 @@ def what_ends_while_nothing_can_be_told_is_reported_all_the_same():
             return {entry["requested_model"]: messages.word("outcome", entry["outcome"])
                     for entry in shim.collector.of("REPORT") if entry["requested_model"] in models}
 
-        agentlab.await_that(lambda: told() == {model: "cancelled" for model in models},
-                            "reports of both")
+        await_that(lambda: told() == {model: "cancelled" for model in models},
+                   "reports of both")
         closing.communicate()
 
 
@@ -477,7 +477,7 @@ def odd_ones_out(fields):
 
 def check_once_each(shim, expected):
     """Every call was asked for and reported once."""
-    told = shim.collector.wait("REPORT", len(expected), agentlab.HANGS_AFTER_S)
+    told = shim.collector.wait("REPORT", len(expected), HANGS_AFTER_S)
     equal(sorted(entry["session"] for entry in shim.collector.of("CHECK")), sorted(expected),
           "what was asked")
     equal(sorted(entry["session"] for entry in told), sorted(expected), "what was told")
@@ -495,7 +495,7 @@ def twenty_clients_at_once_are_each_allowed_or_denied_and_reported_once():
                                      env=shim.environment(), stdout=subprocess.PIPE, text=True)
                     for name, threads in shapes]
         for program, (name, threads) in zip(programs, shapes):
-            out, _ = program.communicate(timeout=4 * agentlab.HANGS_AFTER_S)
+            out, _ = program.communicate(timeout=4 * HANGS_AFTER_S)
             half = threads * calls // 2
             equal(out.split(), [str(half), str(half), str(2 * half)],
                   f"allowed, denied, all of client {name}")
@@ -526,7 +526,7 @@ for n in range(int(sys.argv[1])):
 def a_client_that_forks_is_reported_call_by_call():
     with shimlab.Shim() as shim, Agent(shim):
         subprocess.run([shimlab.PYTHON, "-c", FORKS, "20"], env=shim.environment(), check=True,
-                       timeout=2 * agentlab.HANGS_AFTER_S)
+                       timeout=2 * HANGS_AFTER_S)
         check_once_each(shim, [f"f-{n}" for n in range(40)])
         equal(len({entry["pid"] for entry in shim.collector.of("REPORT")}), 21, "processes")
 

@@ -10,23 +10,13 @@ import os
 import select
 import signal
 import subprocess
-import time
 
 import shimlab
 from bpflab import COMMAND, facilities
-from tap import check, equal
+from tap import HANGS_AFTER_S, await_that, check, equal
 
 URL = f"https://{shimlab.HOST}/v1/chat/completions"
 BOTH = ["--protocols", "h2,http/1.1"]
-# A bound on hanging: whatever takes so long has stopped.
-HANGS_AFTER_S = 60
-
-
-def await_that(holds, what):
-    end = time.monotonic() + HANGS_AFTER_S
-    while not holds():
-        check(time.monotonic() < end, f"never: {what}")
-        time.sleep(0.005)
 
 
 def field(pid, name):

@@ -12,9 +12,12 @@ A failed check ends its test with the place and the values. `prog.py WORD…` ru
 whose names contain one of the words.
 """
 import sys
+import time
 import traceback
 
 TESTS = []
+# A bound on hanging: whatever takes so long has stopped.
+HANGS_AFTER_S = 60
 
 
 class Skip(Exception):
@@ -42,6 +45,14 @@ def check(condition, message="not true"):
 def equal(got, expected, what="value"):
     if got != expected:
         raise Failure(f"{what} is {got!r}, not {expected!r}")
+
+
+def await_that(holds, what):
+    """For what tells nobody when it comes to hold."""
+    end = time.monotonic() + HANGS_AFTER_S
+    while not holds():
+        check(time.monotonic() < end, f"never: {what}")
+        time.sleep(0.005)
 
 
 def main():
