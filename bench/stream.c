@@ -7,14 +7,15 @@
  * the other end of a TCP connection on loopback, and sends an event (or several, where the record
  * is larger) in one TLS record when the program has read the one before and sleeps, as it does for
  * tokens that are generated. Each figure is the median of rounds, with the quartiles of what is
- * added. The collector is the real one.
+ * added and half the width of the median's own interval of 95 %. The collector is the real one.
  *
  * The goal is held against programs that do something with what they read: the official packages of
  * OpenAI for Python and for Node, warmed up, and curl, which writes it to a file. Two processes of
  * the same program differ by more than what is looked for, by where their memory happens to lie; so
- * each is one process with the library, whose calls go in turns to a host that is no provider and
- * to one that is. Of the packages that is their calls as a whole (question, verdict and report
- * among it), of curl what it does while it has streams.
+ * each is one process, whose calls go in turns to a host that is no provider and to one that is.
+ * The two differ by themselves, too, so a round is a process with the library and one without, and
+ * what is added is by how much more they differ with it. Of the packages that is their calls as a
+ * whole (question, verdict and report among it), of curl what it does while it has streams.
  *
  * Last come reads alone, of a program that looks at nothing that it reads: no program does less, so
  * no program's share is larger. Provider and reader are one thread, and records come in turns on a
@@ -26,6 +27,7 @@
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -235,8 +237,8 @@ static const struct shape shapes[] = {
 
 /* A program that has its streams in turns, which the provider watches. */
 static void
-run_curl(const struct bench_collector *collector, uint16_t port, bool h2, size_t calls,
-         struct bench_watch *watch, int64_t cpu_ns[2])
+run_curl(const struct bench_collector *collector, bool governed, uint16_t port, bool h2,
+         size_t calls, struct bench_watch *watch, int64_t cpu_ns[2])
 {
     char config[sizeof collector->directory + 8], where[64];
     static const char *const urls[] = {"https://" BENCH_OTHER_HOST PATH,
@@ -266,7 +268,7 @@ run_curl(const struct bench_collector *collector, uint16_t port, bool h2, size_t
                                config,
                                NULL};
     memset(watch, 0, sizeof *watch);
-    struct bench_program program = bench_start(collector, true, arguments);
+    struct bench_program program = bench_start(collector, governed, arguments);
     watch->reader = program.pid;
     bench_finish(&program, NULL, 0);
     memcpy(cpu_ns, watch->used_ns, sizeof watch->used_ns);
@@ -275,31 +277,63 @@ run_curl(const struct bench_collector *collector, uint16_t port, bool h2, size_t
 /* --- figures
  * ------------------------------------------------------------------------------------- */
 
-/* Medians over rounds; the difference is that of neighbours. */
+/* Of rounds: with the library and without, what a host took that is no provider and one that is. */
+struct times {
+    int64_t used_ns[ROUNDS_MAX][2][2];
+};
+
+/* Half of the interval that holds the median with 95 %, by the ranks of the values around it. */
+static double
+uncertainty_ns(int64_t *values_ns, size_t count)
+{
+    double middle = (double)count / 2, reach = 0.98 * sqrt((double)count);
+    double low = fmax(floor(middle - reach), 0),
+           high = fmin(ceil(middle + reach), (double)count - 1);
+    (void)bench_percentile(values_ns, count, 50); /* sorts */
+    return (double)(values_ns[(size_t)high] - values_ns[(size_t)low]) / 2;
+}
+
+/* Medians over rounds. */
 static void
-print(const char *name, bool h2, int64_t *plain_ns, int64_t *governed_ns, size_t rounds, size_t mib,
+print(const char *name, bool h2, const struct times *times, size_t rounds, size_t mib,
       size_t events, bool real)
 {
-    int64_t added_ns[ROUNDS_MAX];
+    int64_t plain_ns[ROUNDS_MAX], added_ns[ROUNDS_MAX];
     for (size_t i = 0; i < rounds; i++) {
-        added_ns[i] = governed_ns[i] - plain_ns[i];
+        const int64_t(*used_ns)[2] = times->used_ns[i];
+        plain_ns[i] = used_ns[1][0];
+        added_ns[i] = (used_ns[1][1] - used_ns[1][0]) - (used_ns[0][1] - used_ns[0][0]);
     }
     double plain = (double)bench_percentile(plain_ns, rounds, 50) / (double)mib;
     double added = (double)bench_percentile(added_ns, rounds, 50) / (double)mib;
-    double percent = added / plain * 100;
-    double low = (double)bench_percentile(added_ns, rounds, 25) / (double)mib / plain * 100;
-    double high = (double)bench_percentile(added_ns, rounds, 75) / (double)mib / plain * 100;
-    const char *verdict = percent <= GOAL_PERCENT ? "  (at most 3 %)" : "  (above 3 %)";
-    printf("%-56s %-8s %7.2f ms a MiB  %+6.1f %% (%+.1f to %+.1f), %+5.0f ns of %6.0f an event%s\n",
-           name, h2 ? "HTTP/2" : "HTTP/1.1", plain / 1e6, percent, low, high,
-           added / (double)events, plain / (double)events, real ? verdict : "");
+    double percent = 100 / plain / (double)mib;
+    double low = (double)bench_percentile(added_ns, rounds, 25) * percent;
+    double high = (double)bench_percentile(added_ns, rounds, 75) * percent;
+    double added_percent = added / plain * 100;
+    const char *verdict = added_percent <= GOAL_PERCENT ? "  (at most 3 %)" : "  (above 3 %)";
+    printf("%-56s %-8s %7.2f ms a MiB  %+6.1f %% +-%.1f (%+.1f to %+.1f), %+5.0f ns of %6.0f an "
+           "event%s\n",
+           name, h2 ? "HTTP/2" : "HTTP/1.1", plain / 1e6, added_percent,
+           uncertainty_ns(added_ns, rounds) * percent, low, high, added / (double)events,
+           plain / (double)events, real ? verdict : "");
     fflush(stdout);
+}
+
+/* With and without the library, in turns. */
+static void
+run_round(const struct bench_collector *collector, const char *const arguments[], size_t round,
+          struct times *times)
+{
+    for (size_t k = 0; k < 2; k++) {
+        size_t governed = (round + k) % 2;
+        (void)bench_run(collector, governed != 0, arguments, times->used_ns[round][governed], 2);
+    }
 }
 
 static void
 measure_reads(const char *self, const struct bench_collector *collector, size_t rounds)
 {
-    int64_t plain_ns[ROUNDS_MAX], governed_ns[ROUNDS_MAX];
+    struct times times;
     char name[80], event[24], record[24];
     for (size_t i = 0; i < SHAPES * 4; i++) {
         const struct shape *shape = &shapes[i / 4];
@@ -309,20 +343,17 @@ measure_reads(const char *self, const struct bench_collector *collector, size_t 
         const char *arguments[] = {self,   "--reads", h2 ? "2" : "1", cold ? "cold" : "warm", event,
                                    record, NULL};
         for (size_t round = 0; round < rounds; round++) {
-            int64_t used_ns[2];
-            bench_run(collector, true, arguments, used_ns, 2);
-            plain_ns[round] = used_ns[0];
-            governed_ns[round] = used_ns[1];
+            run_round(collector, arguments, round, &times);
         }
         snprintf(name, sizeof name, "%s, %s", shape->name, cold ? "cold" : "warm");
-        print(name, h2, plain_ns, governed_ns, rounds, 1, MIB / shape->event_bytes, false);
+        print(name, h2, &times, rounds, 1, MIB / shape->event_bytes, false);
     }
 }
 
 static void
 measure_curl(const struct bench_collector *collector, size_t mib, size_t rounds)
 {
-    int64_t plain_ns[ROUNDS_MAX], governed_ns[ROUNDS_MAX];
+    struct times times;
     struct bench_answer answer = {
         .event_bytes = EVENT_BYTES, .stream_bytes = STREAM_BYTES, .pause_ns = PAUSE_NS};
     answer.watch =
@@ -330,13 +361,12 @@ measure_curl(const struct bench_collector *collector, size_t mib, size_t rounds)
     uint16_t port;
     pid_t provider = bench_serve_port(true, &answer, &port);
     for (int h2 = 0; h2 < 2; h2++) {
-        for (size_t round = 0; round < rounds; round++) {
-            int64_t cpu_ns[2];
-            run_curl(collector, port, h2 != 0, mib * MIB / STREAM_BYTES, answer.watch, cpu_ns);
-            plain_ns[round] = cpu_ns[0];
-            governed_ns[round] = cpu_ns[1];
+        for (size_t turn = 0; turn < 2 * rounds; turn++) {
+            size_t governed = (turn + turn / 2) % 2;
+            run_curl(collector, governed != 0, port, h2 != 0, mib * MIB / STREAM_BYTES,
+                     answer.watch, times.used_ns[turn / 2][governed]);
         }
-        print("curl", h2 != 0, plain_ns, governed_ns, rounds, mib, MIB / EVENT_BYTES, true);
+        print("curl", h2 != 0, &times, rounds, mib, MIB / EVENT_BYTES, true);
     }
     bench_end(provider);
 }
@@ -346,7 +376,7 @@ static void
 measure_package(const struct bench_collector *collector, const char *name, const char **arguments,
                 size_t mib, size_t rounds)
 {
-    int64_t plain_ns[ROUNDS_MAX], governed_ns[ROUNDS_MAX];
+    struct times times;
     struct bench_answer answer = {
         .event_bytes = EVENT_BYTES, .stream_bytes = STREAM_BYTES, .pause_ns = PAUSE_NS};
     uint16_t port;
@@ -359,12 +389,9 @@ measure_package(const struct bench_collector *collector, const char *name, const
     for (int h2 = 0; h2 < 2; h2++) {
         arguments[4] = h2 ? "1" : "0";
         for (size_t round = 0; round < rounds; round++) {
-            int64_t cpu_ns[2];
-            (void)bench_run(collector, true, arguments, cpu_ns, 2);
-            plain_ns[round] = cpu_ns[0];
-            governed_ns[round] = cpu_ns[1];
+            run_round(collector, arguments, round, &times);
         }
-        print(name, h2 != 0, plain_ns, governed_ns, rounds, mib, MIB / EVENT_BYTES, true);
+        print(name, h2 != 0, &times, rounds, mib, MIB / EVENT_BYTES, true);
     }
     bench_end(provider);
 }
