@@ -138,12 +138,13 @@ read_body(struct part *body, struct ns_client_hello *hello)
     skip(body, RANDOM_BYTES);
     struct part session = vector(body, 1);
     struct part ciphers = vector(body, 2);
+    bool came = has(body, 1);
     vector(body, 1); /* compression */
     if (body->wrong || session.whole > SESSION_ID_BYTES_MAX || ciphers.whole % 2 != 0) {
         return false;
     }
-    if (body->whole == 0) {
-        return true; /* a client of long ago */
+    if (!came || body->whole == 0) {
+        return true; /* more is to come, or a client of long ago */
     }
     struct part extensions = vector(body, 2);
     return !body->wrong && read_extensions(&extensions, hello);

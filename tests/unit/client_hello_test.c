@@ -131,6 +131,16 @@ TEST(every_cut_of_a_message_waits_for_more_and_the_whole_names_the_server)
               NS_CLIENT_HELLO_DONE);
 }
 
+TEST(every_cut_of_a_message_without_extensions_waits_for_more)
+{
+    uint8_t message[4 + 2 + 32 + 1 + 2 + 1] = {1, 0, 0, 2 + 32 + 1 + 2 + 1, 3, 3};
+    struct ns_client_hello hello;
+    for (size_t count = 0; count < sizeof message; count++) {
+        CHECK_INT(ns_client_hello_read(message, count, &hello), NS_CLIENT_HELLO_MORE);
+    }
+    CHECK_INT(ns_client_hello_read(message, sizeof message, &hello), NS_CLIENT_HELLO_DONE);
+}
+
 TEST(every_split_into_records_reads_the_same)
 {
     static struct writer message;
