@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `budget set`, `list`, `show`, `rm`. Budgets are rows; a change is done when the collector says
- * that the revision it made is in force. */
+/* `budget set`, `list`, `show`, `rm`. Budgets are rows. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -9,19 +8,15 @@
 #include <string.h>
 
 #include "base/money.h"
-#include "base/utf8.h"
 #include "base/words.h"
 #include "cli/cli.h"
 #include "cli/database.h"
 #include "cli/render.h"
-#include "protocol/zmtp.h"
-
-#define ENFORCED_TIMEOUT_NS INT64_C(10000000000)
-#define RECHECK_MS 250
+#include "cli/settings.h"
 
 struct request {
     const char *limit, *period, *policy, *reserve, *on_unreachable, *deny_status;
-    const char *finalize_reserve, *overdraft, *velocity, *cool_down;
+    const char *finalize_reserve, *overdraft, *velocity, *cool_down, *thresholds;
     bool json;
     int64_t limit_nanousd;
     /* "": not given */
@@ -148,6 +143,28 @@ check_velocity(const struct ns_command *command, struct request *request)
                : ns_complain_usage(command, "--velocity 0 would deny everything: use --limit 0");
 }
 
+/* Numbers with commas between, or none; the schema looks at their order. */
+static int
+check_thresholds(const struct ns_command *command, const char *text)
+{
+    if (text == NULL || strcmp(text, "none") == 0) {
+        return -1;
+    }
+    size_t digits = 0;
+    bool is = true;
+    for (const char *at = text; is; at++) {
+        bool digit = *at >= '0' && *at <= '9';
+        is = digit ? ++digits <= 4 : (*at == ',' || *at == '\0') && digits > 0;
+        digits = digit ? digits : 0;
+        if (*at == '\0') {
+            break;
+        }
+    }
+    return is ? -1
+              : ns_complain_usage(
+                    command, "--thresholds are percents like 50,80,95, or none, not '%s'", text);
+}
+
 static int
 check_amounts(const struct ns_command *command, struct request *request)
 {
@@ -166,44 +183,8 @@ check_amounts(const struct ns_command *command, struct request *request)
             command, "--finalize-reserve %s is a part of the limit: it must be below %s",
             request->finalize_reserve, request->limit);
     }
+    code = code < 0 ? check_thresholds(command, request->thresholds) : code;
     return code < 0 ? check_velocity(command, request) : code;
-}
-
-static const char *
-tag_fault(const char *tag)
-{
-    const char *equals = strchr(tag, '=');
-    if (equals == NULL || equals == tag) {
-        return "is no entity: a tag is written tag:KEY=VALUE";
-    }
-    if (tag[0] == ' ' || !ns_utf8_is_text(tag, (size_t)(equals - tag))) {
-        return "is no entity: its key is not UTF-8 text, or begins with a blank";
-    }
-    if ((size_t)(equals - tag) > NS_TAG_KEY_BYTES_MAX) {
-        return "is no entity: its key is too long";
-    }
-    return strcmp(equals + 1, "*") == 0 ? NULL : ns_label_fault(equals + 1, NS_TAG_VALUE_BYTES_MAX);
-}
-
-/* Could it be counted? The schema has the same rules, but can only say that one is broken. */
-static int
-check_entity(const struct ns_command *command, const char *entity)
-{
-    const char *colon = strchr(entity, ':');
-    size_t kind_bytes = colon != NULL ? (size_t)(colon - entity) : strlen(entity);
-    int kind = ns_entity_kind_find(entity, kind_bytes);
-    const char *fault = NULL;
-    if (kind < 0 || (kind == NS_ENTITY_ORG) != (colon == NULL)) {
-        fault = "is no entity: org, customer:ID, agent:ID, feature:ID, session:ID, key:ID, team:ID "
-                "or tag:K=V";
-    } else if (colon != NULL && strcmp(colon + 1, "*") != 0) {
-        fault = kind == NS_ENTITY_TAG ? tag_fault(colon + 1)
-                                      : ns_label_fault(colon + 1, NS_LABEL_BYTES_MAX);
-    }
-    if (fault != NULL) {
-        return ns_complain_usage(command, "entity '%s' %s", entity, fault);
-    }
-    return -1;
 }
 
 /* --- showing ---------------------------------------------------------------------------------- */
@@ -273,14 +254,15 @@ static const char set_sql[] =
     "insert into nullspend.budgets as b"
     " (entity, period, policy, reserve, on_unreachable, deny_status, limit_nanousd,"
     " finalize_reserve_usd, overdraft_usd, velocity_usd, velocity_window_s, velocity_cooldown_s,"
-    " overdraft_percent)"
+    " overdraft_percent, thresholds)"
     " values ($1, $2, coalesce($3, case when coalesce(nullif($9, 'none'), $13) is null"
     " then 'hard' else 'soft' end),"
     " coalesce($4, 'typical'), coalesce($5, 'allow'),"
     " coalesce($6::integer, 0), $7::bigint, coalesce($8::numeric, 0),"
     " nullif($9, 'none')::numeric, nullif($10, 'none')::numeric, $11::integer,"
     " coalesce($12::integer, case when nullif($10, 'none') is null then null else 60 end),"
-    " $13::numeric)"
+    " $13::numeric, coalesce(string_to_array(nullif($14, 'none'), ',')::integer[],"
+    " case when $14 = 'none' then '{}' else '{50,80,90,95}' end::integer[]))"
     " on conflict (entity, period) do update set policy = coalesce($3, b.policy),"
     " reserve = coalesce($4, b.reserve), on_unreachable = coalesce($5, b.on_unreachable),"
     " deny_status = coalesce($6::integer, b.deny_status), limit_nanousd = $7::bigint,"
@@ -293,81 +275,11 @@ static const char set_sql[] =
     " else nullif($10, 'none')::numeric end,"
     " velocity_window_s = case when $10 is null then b.velocity_window_s else $11::integer end,"
     " velocity_cooldown_s = case when $10 = 'none' then null else coalesce($12::integer,"
-    " b.velocity_cooldown_s, case when $10 is null then null else 60 end) end";
+    " b.velocity_cooldown_s, case when $10 is null then null else 60 end) end,"
+    " thresholds = case when $14 is null then b.thresholds else excluded.thresholds end";
 
 static const char rm_sql[] = "delete from nullspend.budgets"
                              " where entity = $1 and ($2::text is null or period = $2)";
-
-static int64_t
-one_number(PGconn *database, const char *sql)
-{
-    PGresult *result = ns_database_query(database, sql, 0, NULL);
-    int64_t number = -1;
-    if (result != NULL && PQntuples(result) == 1) {
-        number = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-    }
-    PQclear(result);
-    return number;
-}
-
-/* Waits for a notification or a while. */
-static void
-await_news(PGconn *database)
-{
-    struct pollfd socket = {.fd = PQsocket(database), .events = POLLIN};
-    poll(&socket, 1, RECHECK_MS);
-    PQconsumeInput(database);
-    for (PGnotify *news; (news = PQnotifies(database)) != NULL;) {
-        PQfreemem(news);
-    }
-}
-
-static int
-await_enforced(PGconn *database, int64_t revision)
-{
-    int64_t deadline_ns = ns_monotonic_ns() + ENFORCED_TIMEOUT_NS;
-    for (;;) {
-        int64_t enforced =
-            one_number(database, "select enforced_revision from nullspend.collector_state");
-        if (enforced < 0) {
-            return NS_EXIT_FAILED;
-        }
-        if (enforced >= revision) {
-            return NS_EXIT_DONE;
-        }
-        if (ns_monotonic_ns() >= deadline_ns) {
-            return ns_complain(NS_EXIT_FAILED,
-                               "the change is written, but the collector has not said within 10 s "
-                               "that it is in force (revision %" PRId64 ", enforced %" PRId64
-                               "): see 'nullspend status'",
-                               revision, enforced);
-        }
-        await_news(database);
-    }
-}
-
-/* Runs the change and waits until it is in force. *changed is how many budgets it touched. */
-static int
-change(PGconn *database, const char *sql, int parameter_count, const char *const *parameters,
-       int *changed)
-{
-    int code = NS_EXIT_FAILED;
-    PQclear(ns_database_query(database, "listen nullspend_enforced", 0, NULL));
-    PQclear(ns_database_query(database, "begin", 0, NULL));
-    PGresult *result = ns_database_try(database, sql, parameter_count, parameters, &code);
-    if (result == NULL) {
-        return code;
-    }
-    *changed = (int)strtol(PQcmdTuples(result), NULL, 10);
-    PQclear(result);
-    int64_t revision = one_number(database, "select revision from nullspend.budgets_revision");
-    result = revision < 0 ? NULL : ns_database_query(database, "commit", 0, NULL);
-    if (result == NULL) {
-        return NS_EXIT_FAILED;
-    }
-    PQclear(result);
-    return await_enforced(database, revision);
-}
 
 static const char *
 per_period(const char *period)
@@ -410,11 +322,12 @@ set_budget(const struct ns_command *command, const char *entity, struct request 
         given(request->velocity_window_s),
         given(request->cool_down_s),
         given(request->overdraft_percent),
+        request->thresholds,
     };
     snprintf(limit, sizeof limit, "%" PRId64, request->limit_nanousd);
     code = ns_database_open_for_change(&database);
     if (code == NS_EXIT_DONE) {
-        code = change(database, set_sql, 13, parameters, &changed);
+        code = ns_settings_change(database, set_sql, 14, parameters, &changed);
     }
     if (code == NS_EXIT_DONE && request->json) {
         code = print_changed(database, entity);
@@ -435,7 +348,7 @@ remove_budget(const struct ns_command *command, const char *entity, struct reque
     (void)command;
     int code = ns_database_open_for_change(&database);
     if (code == NS_EXIT_DONE) {
-        code = change(database, rm_sql, 2, parameters, &changed);
+        code = ns_settings_change(database, rm_sql, 2, parameters, &changed);
     }
     if (code == NS_EXIT_DONE && changed == 0) {
         code = ns_complain(NS_EXIT_NOT_FOUND, "no budget for %s", entity);
@@ -483,7 +396,8 @@ check_taken(const struct ns_command *command, const struct verb *verb,
     bool limits = request->limit != NULL || request->policy != NULL || request->reserve != NULL ||
                   request->on_unreachable != NULL || request->deny_status != NULL ||
                   request->finalize_reserve != NULL || request->overdraft != NULL ||
-                  request->velocity != NULL || request->cool_down != NULL;
+                  request->velocity != NULL || request->cool_down != NULL ||
+                  request->thresholds != NULL;
     if ((limits && (verb->takes & TAKES_LIMITS) == 0) ||
         (request->period != NULL && (verb->takes & TAKES_PERIOD) == 0)) {
         return ns_complain_usage(command, "%s does not take one of these options", verb->name);
@@ -507,6 +421,7 @@ ns_budget_main(const struct ns_command *command, int argc, char **argv)
         {.name = "--overdraft", .value = &request.overdraft},
         {.name = "--velocity", .value = &request.velocity},
         {.name = "--cool-down", .value = &request.cool_down},
+        {.name = "--thresholds", .value = &request.thresholds},
         {.name = "--json", .flag = &request.json},
     };
     int code = ns_arguments_read(command, argc, argv, options, sizeof options / sizeof options[0],
@@ -523,7 +438,7 @@ ns_budget_main(const struct ns_command *command, int argc, char **argv)
         return ns_complain_usage(
             command, verb->wants_entity ? "%s wants an ENTITY" : "%s wants no ENTITY", verb->name);
     }
-    code = entity != NULL ? check_entity(command, entity) : -1;
+    code = entity != NULL ? ns_check_entity(command, entity) : -1;
     code = code < 0 ? check_taken(command, verb, &request) : code;
     code = code < 0 ? check_words(command, &request) : code;
     return code < 0 ? verb->run(command, entity, &request) : code;

@@ -100,6 +100,8 @@ const struct ns_command ns_commands[] = {
         "  --velocity USD/TIME       5/60s: denies what would pass 5 dollars in 60 seconds, and\n"
         "                            then all calls for a cool-down; none: any amount (none)\n"
         "  --cool-down TIME          for how long (60s)\n"
+        "  --thresholds LIST         percents of the limit at which an event is written, once a\n"
+        "                            period each (50,80,90,95); none\n"
         "  --json                    one array, the columns of nullspend.budget_status\n"
         "\n"
         "Options that are not given keep what they were.\n"
@@ -109,6 +111,46 @@ const struct ns_command ns_commands[] = {
         "  nullspend budget set 'customer:*' --limit 5 --period month --policy warn\n"
         "  nullspend budget list\n" EXITS,
         ns_budget_main,
+    },
+    {
+        "mandate",
+        "sets, lists and removes mandates: what may be called at all",
+        "usage: nullspend mandate set ENTITY [OPTION...]\n"
+        "       nullspend mandate list\n"
+        "       nullspend mandate show ENTITY\n"
+        "       nullspend mandate rm ENTITY\n"
+        "\n"
+        "Which calls an entity may make at all, whatever money there is. A call must keep to the\n"
+        "mandates of all its entities; else it is denied (reason mandate, or customer_required).\n"
+        "ENTITY is as for budgets; customer:* and its like hold for every such entity that has no\n"
+        "mandate of its own. A change returns when the collector enforces it.\n"
+        "\n"
+        "  --allow-models LIST       models, as requests name them: one of these\n"
+        "  --deny-models LIST        none of these, allowed or not\n"
+        "  --allow-providers LIST    openai, anthropic, gemini, ...\n"
+        "  --deny-providers LIST\n"
+        "  --allow-hosts LIST        api.openai.com, ...\n"
+        "  --deny-hosts LIST\n"
+        "  --allow-operations LIST   chat, responses, messages, embeddings, ...\n"
+        "  --deny-operations LIST\n"
+        "  --allow-tiers LIST        service tiers, as requests name them; one that names none\n"
+        "  --deny-tiers LIST         asks for 'default'\n"
+        "  --max-output-tokens N     requests must limit their answer to at most N tokens; none:\n"
+        "                            they need not\n"
+        "  --require LIST            what a call must name: customer, agent, feature, session,\n"
+        "                            key, team, tag:KEY\n"
+        "  --policy POLICY           hard denies; shadow only records (hard)\n"
+        "  --json                    one array, the columns of nullspend.mandates\n"
+        "\n"
+        "A LIST has commas between its words; * stands for any characters, and case is of no\n"
+        "matter. An empty list ('') says nothing. Options that are not given keep what they were.\n"
+        "\n"
+        "examples:\n"
+        "  nullspend mandate set agent:bot --allow-models 'gpt-4o*,o4-mini' --max-output-tokens "
+        "4096\n"
+        "  nullspend mandate set org --require customer --deny-tiers priority\n"
+        "  nullspend mandate list\n" EXITS,
+        ns_mandate_main,
     },
     {
         "calls",
@@ -143,6 +185,19 @@ const struct ns_command ns_commands[] = {
         "\n"
         "example: nullspend explain 019b0d5a-1f7e-7c3a-9d2b-6f1e2a3b4c5d\n" EXITS,
         ns_explain_main,
+    },
+    {
+        "events",
+        "budgets that reached a threshold, or were paused",
+        "usage: nullspend events [OPTION...]\n"
+        "\n"
+        "What happened to budgets, newest first: 'threshold' when so many percent of the limit\n"
+        "are spent, once a period for each of the budget's thresholds; 'velocity' when too much\n"
+        "went within the window, and calls are paused. Postgres notifies nullspend_events of new\n"
+        "ones.\n"
+        "\n" LISTING_OPTIONS "\n"
+        "example: nullspend events --since 1d\n" EXITS,
+        ns_events_main,
     },
     {
         "coverage",

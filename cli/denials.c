@@ -36,7 +36,7 @@ static const char explain_sql[] =
     " as would_pass_usd,"
     " trim_scale(greatest(spent_usd + held_usd + needed_usd - limit_usd - more_usd + kept_usd, 0))"
     " as missing_usd,"
-    " provider, model, customer, agent, feature, session, process, pid, enforced"
+    " rule, provider, model, customer, agent, feature, session, process, pid, enforced"
     " from nullspend.denials, coalesce(finalize_reserve_usd, 0) as kept_usd,"
     " coalesce(case when enforced then overdraft_usd end, 0) as more_usd"
     " where denial_id = $1::uuid or call_id = $1::uuid";
@@ -122,7 +122,8 @@ explain(const PGresult *row)
     line("denial", value(row, "denial_id"));
     line("when", value(row, "denied_at"));
     line("reason", value(row, "reason"));
-    line("budget", value(row, "entity"));
+    line(value(row, "rule")[0] != '\0' ? "mandate" : "budget", value(row, "entity"));
+    line("rule", value(row, "rule"));
     for (size_t i = 0; i < sizeof whose / sizeof whose[0]; i++) {
         line(whose[i], value(row, whose[i]));
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What `calls` and `denials` share: the newest rows of a view, by customer and age. */
+/* What `calls`, `denials` and `events` share: the newest rows of a view, by customer and age. */
 #ifndef NS_CLI_LISTING_H
 #define NS_CLI_LISTING_H
 

@@ -168,7 +168,7 @@ struct ns_gate {
 
     struct ns_budget *budget; /* in force, by id */
     size_t budget_count;
-    int64_t revision; /* of nullspend.budgets, enforced */
+    int64_t revision; /* of budgets and mandates, enforced */
 
     int64_t tick_at_ns; /* CLOCK_MONOTONIC */
     int64_t ticked_at_ns;
@@ -284,6 +284,16 @@ void ns_gate_top_up(struct ns_gate *gate, const struct ns_gate_from *from, const
  * answer. */
 struct ns_text ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers,
                                    bool cut);
+
+/* The same for a call that does not keep to a mandate. */
+struct ns_text ns_gate_breach_text(struct ns_gate *gate, const struct ns_mandate_breach *breach);
+
+/* --- gate_mandates.c ---------------------------------------------------------------------------
+ */
+
+/* All that Postgres has now, each encoded, by id: what changed is written, and holds from here on.
+ */
+void ns_gate_take_mandates(struct ns_gate *gate, const struct ns_buffer *next, size_t next_count);
 
 /* --- gate_budgets.c ----------------------------------------------------------------------------
  */

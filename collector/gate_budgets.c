@@ -151,7 +151,7 @@ reconcile(struct ns_gate *gate, const struct ns_budget *next, size_t next_count)
 /* What Postgres has is compared with next time; a budget that the ledger refuses is not tried again
  * until it changes. */
 static int
-remember(struct ns_gate *gate, const struct ns_store_budgets *next)
+remember(struct ns_gate *gate, const struct ns_store_settings *next)
 {
     struct ns_budget *copy = malloc((next->count + 1) * sizeof *copy);
     if (copy == NULL) {
@@ -167,14 +167,15 @@ remember(struct ns_gate *gate, const struct ns_store_budgets *next)
 }
 
 static void
-take_budgets(struct ns_gate *gate)
+take_settings(struct ns_gate *gate)
 {
-    struct ns_store_budgets *next = ns_store_take_budgets(gate->store);
+    struct ns_store_settings *next = ns_store_take_settings(gate->store);
     if (next == NULL) {
         return;
     }
     next->count = sort_budgets(next->budget, next->count);
     reconcile(gate, next->budget, next->count);
+    ns_gate_take_mandates(gate, next->mandate, next->mandate_count);
     ns_gate_flush(gate);
     if (gate->failure == 0 && remember(gate, next) == 0) {
         gate->revision = next->revision;
@@ -182,7 +183,7 @@ take_budgets(struct ns_gate *gate)
         ns_store_enforced(gate->store, next->revision);
         ns_syncer_want(gate->syncer, ns_journal_written(gate->journal), true);
     }
-    ns_store_budgets_free(next);
+    ns_store_settings_free(next);
 }
 
 void
@@ -192,7 +193,7 @@ ns_gate_store_event(struct ns_gate *gate)
         return;
     }
     ns_store_drain(gate->store);
-    take_budgets(gate);
+    take_settings(gate);
     ns_gate_answer_syncs(gate);
 }
 

@@ -187,26 +187,46 @@ ns_gate_note_denial(struct ns_gate *gate, const struct ns_ledger_numbers *by,
     outcome->overdraft_nanousd = by->overdraft_nanousd;
 }
 
+/* No budget denies it: nothing of the ledger changes. */
+static void
+deny_unasked(struct ns_gate *gate, const struct ns_gate_from *from,
+             const struct ns_ledger_numbers *by, struct ns_text text)
+{
+    struct ns_record_outcome *outcome = &gate->record.outcome;
+    outcome->result = NS_LEDGER_DENIED;
+    ns_gate_note_denial(gate, by, gate->message.as.check.denial_status);
+    if (!ns_gate_append(gate, &gate->message)) {
+        return;
+    }
+    answer_check(gate, &gate->message.as.check.call_id, NS_DECISION_DENY,
+                 (enum ns_reason)by->reason, 0);
+    explain(gate, outcome->entity, text);
+    ns_gate_reply(gate, from->socket, from->routing);
+}
+
 /* The policy denies models that have no price. */
 static void
 deny_unpriced(struct ns_gate *gate, const struct ns_gate_from *from)
 {
-    struct ns_record_outcome *outcome = &gate->record.outcome;
     struct ns_ledger_numbers none = {.entity = "org", .reason = NS_REASON_UNPRICED};
-    outcome->result = NS_LEDGER_DENIED;
-    ns_gate_note_denial(gate, &none, gate->message.as.check.denial_status);
-    if (!ns_gate_append(gate, &gate->message)) {
-        return;
-    }
-    answer_check(gate, &gate->message.as.check.call_id, NS_DECISION_DENY, NS_REASON_UNPRICED, 0);
-    explain(gate, outcome->entity,
-            ns_text_of("nullspend: this model has no price, and calls without a price are denied. "
-                       "Request not sent. Add it to the collector's price file."));
-    ns_gate_reply(gate, from->socket, from->routing);
+    deny_unasked(gate, from, &none,
+                 ns_text_of("nullspend: this model has no price, and calls without a price are "
+                            "denied. Request not sent. Add it to the collector's price file."));
+}
+
+/* A denial by a mandate: it has no numbers. */
+static struct ns_ledger_numbers
+breach_of(struct ns_gate *gate, const struct ns_mandate_breach *breach)
+{
+    struct ns_ledger_numbers none = {.reason = breach->reason};
+    memcpy(none.entity, breach->entity, sizeof none.entity);
+    gate->record.outcome.rule = ns_text_of(breach->rule);
+    return none;
 }
 
 static void
-reserve(struct ns_gate *gate, const struct ns_gate_from *from, const struct ns_quote *quote)
+reserve(struct ns_gate *gate, const struct ns_gate_from *from, const struct ns_quote *quote,
+        uint8_t entity_count, const struct ns_mandate_breach *breach)
 {
     const struct ns_check *check = &gate->message.as.check;
     gate->record.event.kind = NS_LEDGER_RESERVE;
@@ -215,7 +235,7 @@ reserve(struct ns_gate *gate, const struct ns_gate_from *from, const struct ns_q
         .owner = from->process->owner,
         .mode = check->mode,
         .finalize = check->finalize,
-        .entity_count = list_entities(gate, check),
+        .entity_count = entity_count,
         .entity = gate->entity,
         .bound_nanousd = quote->estimate.bound_nanousd,
         .typical_nanousd = quote->estimate.typical_nanousd,
@@ -234,8 +254,17 @@ reserve(struct ns_gate *gate, const struct ns_gate_from *from, const struct ns_q
     outcome->hold_nanousd = effect.hold_nanousd;
     outcome->price_version = ns_text_of(ns_prices_version(gate->prices));
     gate->counters.velocity_trips += effect.tripped;
-    if (denied || effect.would_deny) {
-        ns_gate_note_denial(gate, &effect.denied_by, gate->message.as.check.denial_status);
+    bool by_budget = denied || effect.would_deny;
+    struct ns_text text = {NULL, 0};
+    if (by_budget) {
+        text = ns_gate_denial_text(gate, &effect.denied_by, false);
+    } else if (breach != NULL) {
+        effect.denied_by = breach_of(gate, breach);
+        outcome->would_deny = true;
+        text = ns_gate_breach_text(gate, breach);
+    }
+    if (text.bytes > 0) {
+        ns_gate_note_denial(gate, &effect.denied_by, check->denial_status);
         gate->counters.would_deny += denied ? 0 : 1;
     }
     if (!ns_gate_append(gate, &gate->message)) {
@@ -247,8 +276,8 @@ reserve(struct ns_gate *gate, const struct ns_gate_from *from, const struct ns_q
         gate->out.as.verdict.output_tokens_held = ns_prices_tokens_covered(
             gate->prices, &gate->message, NULL, effect.firm_nanousd, gate->now_ns);
     }
-    if (denied || effect.would_deny) {
-        explain(gate, outcome->entity, ns_gate_denial_text(gate, &effect.denied_by, false));
+    if (text.bytes > 0) {
+        explain(gate, outcome->entity, text);
     }
     ns_gate_reply(gate, from->socket, from->routing);
 }
@@ -271,10 +300,18 @@ ns_gate_check(struct ns_gate *gate, const struct ns_gate_from *from, const uint8
                     &quote);
     ns_gate_begin_record(gate, NS_RECORD_CHECK, from, raw, raw_bytes);
     gate->counters.unpriced += quote.priced ? 0 : 1;
-    if (quote.denied && check->mode == NS_MODE_ENFORCE) {
+    uint8_t entity_count = list_entities(gate, check);
+    struct ns_mandate_breach breach;
+    bool breached =
+        ns_mandates_breached(gate->state.mandates, check, gate->entity, entity_count, &breach);
+    bool enforced = check->mode == NS_MODE_ENFORCE;
+    if (breached && breach.policy == NS_POLICY_HARD && enforced) {
+        struct ns_ledger_numbers by = breach_of(gate, &breach);
+        deny_unasked(gate, from, &by, ns_gate_breach_text(gate, &breach));
+    } else if (quote.denied && enforced) {
         deny_unpriced(gate, from);
     } else {
-        reserve(gate, from, &quote);
+        reserve(gate, from, &quote, entity_count, breached ? &breach : NULL);
     }
     ns_gate_coverage_called(gate, from, check->host, check->provider);
     if (from->process->dead) {

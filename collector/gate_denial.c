@@ -71,6 +71,18 @@ velocity_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers)
 }
 
 struct ns_text
+ns_gate_breach_text(struct ns_gate *gate, const struct ns_mandate_breach *breach)
+{
+    char entity[ENTITY_SHOWN_BYTES + 4];
+    shorten(breach->entity, entity, ENTITY_SHOWN_BYTES);
+    int count = snprintf(gate->denial_text, sizeof gate->denial_text,
+                         "nullspend: this call does not keep to the mandate of %s: %s. Request not "
+                         "sent. See: nullspend mandate show %s",
+                         entity, breach->rule, entity);
+    return text_of(gate, count);
+}
+
+struct ns_text
 ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *numbers, bool cut)
 {
     if (numbers->reason == NS_REASON_VELOCITY) {

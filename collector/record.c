@@ -20,7 +20,8 @@ enum {
     FLAG_PRICED = 4,
     FLAG_FINALIZE = 8,
     FLAG_OVERDRAFT = 16,
-    FLAGS_ALL = 31
+    FLAG_RULE = 32,
+    FLAGS_ALL = 63
 };
 
 static void
@@ -103,7 +104,8 @@ put_outcome(struct ns_bytes_writer *w, const struct ns_record_outcome *o)
     ns_bytes_put_u8(w, (o->would_deny ? FLAG_WOULD_DENY : 0) | (o->corrected ? FLAG_CORRECTED : 0) |
                            (o->priced ? FLAG_PRICED : 0) |
                            (o->finalize_nanousd != 0 ? FLAG_FINALIZE : 0) |
-                           (o->overdraft_nanousd != 0 ? FLAG_OVERDRAFT : 0));
+                           (o->overdraft_nanousd != 0 ? FLAG_OVERDRAFT : 0) |
+                           (o->rule.bytes != 0 ? FLAG_RULE : 0));
     ns_bytes_put_u8(w, o->reason);
     ns_bytes_put_u16(w, o->http_status);
     ns_bytes_put(w, o->denial_id.bytes, sizeof(o->denial_id.bytes));
@@ -125,6 +127,9 @@ put_outcome(struct ns_bytes_writer *w, const struct ns_record_outcome *o)
     }
     put_usage(w, &o->usage);
     put_text(w, &o->model);
+    if (o->rule.bytes != 0) {
+        put_text(w, &o->rule);
+    }
 }
 
 static void
@@ -161,6 +166,10 @@ get_outcome(struct ns_bytes_reader *r, struct ns_record_outcome *o)
     }
     get_usage(r, &o->usage);
     o->model = get_text(r);
+    if (flags & FLAG_RULE) {
+        o->rule = get_text(r);
+        r->bad |= o->rule.bytes == 0;
+    }
     if (flags > FLAGS_ALL || o->result > NS_LEDGER_FULL || o->reason >= NS_REASON_COUNT ||
         o->evidence >= NS_EVIDENCE_COUNT) {
         r->bad = true;

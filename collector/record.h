@@ -22,7 +22,9 @@ enum ns_record_type {
     NS_RECORD_REPORT,     /* message: the REPORT; a row of `calls` */
     NS_RECORD_RELEASE,    /* message: the RELEASE; of a lost call: no row any more */
     NS_RECORD_LOST,       /* message: the CHECK of a call whose process died; a row of `calls` */
-    NS_RECORD_TICK        /* ledger event only */
+    NS_RECORD_TICK,       /* ledger event only */
+    NS_RECORD_MANDATE,    /* message: a mandate that holds from now on (mandates.h) */
+    NS_RECORD_UNMANDATE   /* message: the id (8 bytes) of one that holds no more */
 };
 
 /* Who spoke, as the kernel tells it. */
@@ -57,6 +59,7 @@ struct ns_record_outcome {
     int64_t overdraft_nanousd; /* beyond it, of a soft budget that denies at all */
     struct ns_usage usage;     /* REPORT, LOST: disjoint, as priced */
     struct ns_text model;      /* LOST: as a progress told it */
+    struct ns_text rule;       /* denials by a mandate: what the call did not keep to */
 };
 
 /* One record, decoded: texts point into its payload (and room for the event's entities). */
@@ -67,7 +70,7 @@ struct ns_record {
     struct ns_ledger_event event; /* kind 0: none */
     struct ns_record_peer peer;
     struct ns_record_outcome outcome;
-    const uint8_t *message; /* an encoded protocol message, or NULL */
+    const uint8_t *message; /* an encoded protocol message, or as the type says; or NULL */
     size_t message_bytes;
 };
 

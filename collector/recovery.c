@@ -7,13 +7,16 @@
 #include <string.h>
 
 #define STATE_MAGIC UINT32_C(0x5453534e) /* "NSST" */
-#define STATE_VERSION 1
+#define STATE_VERSION 2
+#define STATE_VERSION_WITHOUT_MANDATES 1
 
 int
 ns_state_new(struct ns_state *state)
 {
-    *state = (struct ns_state){ns_ledger_new(), ns_calls_new(), ns_history_new(), 0};
-    if (state->ledger == NULL || state->calls == NULL || state->history == NULL) {
+    *state =
+        (struct ns_state){ns_ledger_new(), ns_calls_new(), ns_history_new(), ns_mandates_new(), 0};
+    if (state->ledger == NULL || state->calls == NULL || state->history == NULL ||
+        state->mandates == NULL) {
         ns_state_free(state);
         return -ENOMEM;
     }
@@ -26,6 +29,7 @@ ns_state_free(struct ns_state *state)
     ns_ledger_free(state->ledger);
     ns_calls_free(state->calls);
     ns_history_free(state->history);
+    ns_mandates_free(state->mandates);
     *state = (struct ns_state){0};
 }
 
@@ -113,8 +117,29 @@ note_lost(const struct noted *noted)
     return 0;
 }
 
+/* What cannot be put was not put then: only what was is written. */
+static int
+note_mandate(const struct noted *noted)
+{
+    const struct ns_record *record = noted->record;
+    return record->message == NULL
+               ? -EBADMSG
+               : ns_mandates_put(noted->state->mandates, record->message, record->message_bytes);
+}
+
+static int
+note_unmandate(const struct noted *noted)
+{
+    struct ns_bytes id = {noted->record->message, noted->record->message_bytes, false};
+    if (noted->record->message == NULL || noted->record->message_bytes != 8) {
+        return -EBADMSG;
+    }
+    ns_mandates_remove(noted->state->mandates, (int64_t)ns_bytes_u64(&id));
+    return 0;
+}
+
 static const struct {
-    enum ns_message_kind message; /* what the record carries; NONE: nothing to note */
+    enum ns_message_kind message; /* what the record carries; NONE: no message of the protocol */
     int (*note)(const struct noted *noted);
 } notes[] = {
     [NS_RECORD_CHECK] = {NS_MESSAGE_CHECK, note_check},
@@ -123,6 +148,8 @@ static const struct {
     [NS_RECORD_RELEASE] = {NS_MESSAGE_RELEASE, note_release},
     [NS_RECORD_LOST] = {NS_MESSAGE_CHECK, note_lost},
     [NS_RECORD_TICK] = {NS_MESSAGE_NONE, NULL},
+    [NS_RECORD_MANDATE] = {NS_MESSAGE_NONE, note_mandate},
+    [NS_RECORD_UNMANDATE] = {NS_MESSAGE_NONE, note_unmandate},
 };
 
 int
@@ -135,8 +162,9 @@ ns_state_note(struct ns_state *state, const struct ns_record *record,
         notes[record->type].note == NULL) {
         return 0;
     }
+    enum ns_message_kind kind = notes[record->type].message;
     struct ns_message decoded;
-    if (message == NULL) {
+    if (message == NULL && kind != NS_MESSAGE_NONE) {
         const char *why;
         if (record->message == NULL ||
             ns_message_decode(record->message, record->message_bytes, &decoded, &why) != 0) {
@@ -144,7 +172,7 @@ ns_state_note(struct ns_state *state, const struct ns_record *record,
         }
         message = &decoded;
     }
-    if (message->kind != notes[record->type].message) {
+    if (kind != NS_MESSAGE_NONE && message->kind != kind) {
         return -EBADMSG;
     }
     struct noted noted = {state, record, message, payload, payload_bytes};
@@ -168,6 +196,7 @@ ns_state_save(const struct ns_state *state, uint8_t **bytes, size_t *count)
     ns_buffer_add_u64(&buffer, state->sequence);
     error = ns_calls_save(state->calls, &buffer);
     ns_history_save(state->history, &buffer);
+    ns_mandates_save(state->mandates, &buffer);
     ns_buffer_add_u64(&buffer, ledger_bytes);
     ns_buffer_add(&buffer, ledger, ledger_bytes);
     free(ledger);
@@ -185,11 +214,19 @@ ns_state_load(const uint8_t *bytes, size_t count, struct ns_state *state)
 {
     struct ns_bytes in = {bytes, count, false};
     *state = (struct ns_state){0};
-    bool known = ns_bytes_u32(&in) == STATE_MAGIC && ns_bytes_u32(&in) == STATE_VERSION;
+    bool ours = ns_bytes_u32(&in) == STATE_MAGIC;
+    uint32_t version = ns_bytes_u32(&in);
+    bool known = ours && version >= STATE_VERSION_WITHOUT_MANDATES && version <= STATE_VERSION;
     state->sequence = ns_bytes_u64(&in);
     int error = known ? ns_calls_load(&in, &state->calls) : -EBADMSG;
     if (error == 0) {
         error = ns_history_load(&in, &state->history);
+    }
+    if (error == 0 && version == STATE_VERSION_WITHOUT_MANDATES) {
+        state->mandates = ns_mandates_new();
+        error = state->mandates == NULL ? -ENOMEM : 0;
+    } else if (error == 0) {
+        error = ns_mandates_load(&in, &state->mandates);
     }
     if (error == 0) {
         uint64_t ledger_bytes = ns_bytes_u64(&in);
@@ -221,7 +258,9 @@ compare(const struct ns_record *record, const struct ns_ledger_effect *effect)
         then->hold_nanousd != effect->hold_nanousd) {
         return "hold";
     }
-    if (record->type == NS_RECORD_CHECK && then->would_deny != effect->would_deny) {
+    /* A mandate's shadow would have denied, too: the ledger knows nothing of that. */
+    if (record->type == NS_RECORD_CHECK && then->would_deny != effect->would_deny &&
+        !(then->would_deny && then->rule.bytes > 0)) {
         return "verdict";
     }
     if ((record->type == NS_RECORD_REPORT || record->type == NS_RECORD_RELEASE) &&

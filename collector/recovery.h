@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The state that the journal gives again: ledger, open calls, history of what calls use. It changes
- * by records only, live and in replay alike, so that a killed daemon comes back exactly where its
- * journal ends.
+ * The state that the journal gives again: ledger, mandates, open calls, history of what calls use.
+ * It changes by records only, live and in replay alike, so that a killed daemon comes back exactly
+ * where its journal ends.
  *
  * Live:    fill a record → ns_state_apply (ledger) → fill its outcome → append it to the journal →
  *          ns_state_note (tables).
@@ -18,6 +18,7 @@
 #include "collector/history.h"
 #include "collector/journal.h"
 #include "collector/ledger.h"
+#include "collector/mandates.h"
 #include "collector/record.h"
 
 #define NS_RECOVERY_ERROR_BYTES 768
@@ -26,6 +27,7 @@ struct ns_state {
     struct ns_ledger *ledger;
     struct ns_calls *calls;
     struct ns_history *history;
+    struct ns_mandates *mandates;
     uint64_t sequence; /* of the last record noted */
 };
 

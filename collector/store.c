@@ -73,7 +73,7 @@ free_store(struct ns_store *store)
             close(fds[i]);
         }
     }
-    ns_store_budgets_free(store->budgets);
+    ns_store_settings_free(store->newest);
     ns_store_counters_clear(&store->counters);
     free(store->coverage);
     pthread_mutex_destroy(&store->lock);
@@ -184,23 +184,28 @@ ns_store_drain(struct ns_store *store)
     ns_store_clear(store->event_fd);
 }
 
-struct ns_store_budgets *
-ns_store_take_budgets(struct ns_store *store)
+struct ns_store_settings *
+ns_store_take_settings(struct ns_store *store)
 {
     pthread_mutex_lock(&store->lock);
-    struct ns_store_budgets *budgets = store->budgets;
-    store->budgets = NULL;
+    struct ns_store_settings *settings = store->newest;
+    store->newest = NULL;
     pthread_mutex_unlock(&store->lock);
-    return budgets;
+    return settings;
 }
 
 void
-ns_store_budgets_free(struct ns_store_budgets *budgets)
+ns_store_settings_free(struct ns_store_settings *settings)
 {
-    if (budgets != NULL) {
-        free(budgets->budget);
-        free(budgets);
+    if (settings == NULL) {
+        return;
     }
+    for (size_t i = 0; i < settings->mandate_count; i++) {
+        ns_buffer_free(&settings->mandate[i]);
+    }
+    free(settings->mandate);
+    free(settings->budget);
+    free(settings);
 }
 
 void

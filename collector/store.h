@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "collector/buffer.h"
 #include "collector/coverage.h"
 #include "collector/ledger.h"
 
@@ -30,11 +31,13 @@ struct ns_store_options {
     const char *collector_version;
 };
 
-/* All budgets as Postgres has them now. */
-struct ns_store_budgets {
-    int64_t revision; /* of nullspend.budgets as a whole: grows with every change */
+/* All budgets and mandates as Postgres has them now. */
+struct ns_store_settings {
+    int64_t revision; /* of both as a whole: grows with every change */
     struct ns_budget *budget;
     size_t count;
+    struct ns_buffer *mandate; /* each encoded (mandates.h) */
+    size_t mandate_count;
 };
 
 struct ns_store_state {
@@ -52,14 +55,14 @@ int ns_store_start(const struct ns_store_options *options, struct ns_store **sto
 /* Writes what is durable, if Postgres answers before the deadline, and ends the threads. */
 void ns_store_stop(struct ns_store *store, int64_t deadline_monotonic_ns);
 
-/* Readable when there are budgets to take, when the position moved, or when the connection came or
+/* Readable when there are settings to take, when the position moved, or when the connection came or
  * went; ns_store_drain clears it. */
 int ns_store_event_fd(const struct ns_store *store);
 void ns_store_drain(struct ns_store *store);
 
-/* The newest budgets not yet taken, or NULL. Free with ns_store_budgets_free. */
-struct ns_store_budgets *ns_store_take_budgets(struct ns_store *store);
-void ns_store_budgets_free(struct ns_store_budgets *budgets);
+/* The newest settings not yet taken, or NULL. Free with ns_store_settings_free. */
+struct ns_store_settings *ns_store_take_settings(struct ns_store *store);
+void ns_store_settings_free(struct ns_store_settings *settings);
 
 /* The main thread enforces this revision now: written to nullspend.collector_state and NOTIFYed on
  * channel nullspend_enforced, so that `budget set` can return. */

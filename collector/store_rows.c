@@ -18,7 +18,7 @@
 
 /* How many columns the lists of store_rows.h have. */
 #define NS_ROWS_CALL_COLUMN_COUNT 39
-#define NS_ROWS_DENIAL_COLUMN_COUNT 32
+#define NS_ROWS_DENIAL_COLUMN_COUNT 33
 #define NS_ROWS_COUNTER_COLUMN_COUNT 8
 
 /* --- values --------------------------------------------------------------------------------- */
@@ -331,12 +331,20 @@ put_call(struct ns_rows *rows, const struct identity *who, const struct ending *
     put_i64_or_null(rows, who->peer->uid != UINT32_MAX, who->peer->uid);
 }
 
+/* Whether a denial has a budget's numbers. */
+static bool
+is_budgets(uint8_t reason)
+{
+    return reason == NS_REASON_BUDGET_EXCEEDED || reason == NS_REASON_VELOCITY ||
+           reason == NS_REASON_SESSION_CAP;
+}
+
 static void
 put_denial(struct ns_rows *rows, const struct identity *who, int64_t denied_at_ns,
            const struct ns_record_outcome *outcome)
 {
     const struct ns_check *check = who->check;
-    bool by_budget = outcome->entity.bytes > 0;
+    bool by_budget = is_budgets(outcome->reason);
     put_big_endian(rows, NS_ROWS_DENIAL_COLUMN_COUNT, 2);
     put_uuid(rows, &outcome->denial_id);
     put_time(rows, denied_at_ns);
@@ -363,6 +371,7 @@ put_denial(struct ns_rows *rows, const struct identity *who, int64_t denied_at_n
     put_text_or_null(rows, who->peer->hostname);
     put_i64_or_null(rows, who->peer->uid != UINT32_MAX, who->peer->uid);
     put_bool(rows, !outcome->would_deny);
+    put_text_or_null(rows, outcome->rule);
 }
 
 /* The identity fields of a REPORT as a CHECK. */

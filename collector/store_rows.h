@@ -73,7 +73,7 @@ int ns_rows_add_counter(struct ns_rows *rows, const struct ns_row_counter *count
     "needed_nanousd, finalize_reserve_nanousd, overdraft_nanousd, http_status, call_id, "          \
     "started_at, source, "                                                                         \
     "provider, family, operation, requested_model, customer, agent, feature, session, tags, "      \
-    "trace_id, key_hint, host, pid, process, streamed, hostname, uid, enforced"
+    "trace_id, key_hint, host, pid, process, streamed, hostname, uid, enforced, rule"
 #define NS_ROWS_COUNTER_COLUMNS                                                                    \
     "budget_id, entity, period_start, period_end, spent_nanousd, held_nanousd, "                   \
     "overshoot_nanousd, paused_until"

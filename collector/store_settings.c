@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The settings thread: budgets from Postgres to the ledger, and back to Postgres which of them are
- * in force and what their counters say.
+ * The settings thread: budgets and mandates from Postgres to the gate, and back to Postgres which
+ * of them are in force and what the counters say.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/mandates.h"
 #include "collector/store_migrate.h"
 #include "collector/store_rows.h"
 #include "collector/store_state.h"
@@ -27,7 +28,7 @@ struct settings {
 
 /* --- budgets -------------------------------------------------------------------------------- */
 
-/* Columns of read_budgets' query, after the revision. */
+/* Columns of budgets_sql, after the revision. */
 enum {
     ID = 1,
     ENTITY,
@@ -81,25 +82,21 @@ take_budget(const PGresult *rows, int row, struct ns_budget *budget)
     return 0;
 }
 
-static struct ns_store_budgets *
-make_budgets(struct ns_store *store, const PGresult *rows)
+static int
+take_budgets(struct ns_store *store, const PGresult *rows, struct ns_store_settings *settings)
 {
     size_t count = (size_t)PQntuples(rows);
-    struct ns_store_budgets *budgets = calloc(1, sizeof *budgets);
-    struct ns_budget *budget = calloc(count, sizeof *budget);
-    if (budgets == NULL || budget == NULL) {
-        free(budgets);
-        free(budget);
-        return NULL;
+    settings->budget = calloc(count, sizeof *settings->budget);
+    if (settings->budget == NULL) {
+        return -ENOMEM;
     }
-    budgets->revision = strtoll(PQgetvalue(rows, 0, 0), NULL, 10);
-    budgets->budget = budget;
+    settings->revision = strtoll(PQgetvalue(rows, 0, 0), NULL, 10);
     for (size_t i = 0; i < count; i++) {
         if (PQgetisnull(rows, (int)i, ID)) {
             continue; /* the revision stands alone: there are no budgets */
         }
-        if (take_budget(rows, (int)i, &budget[budgets->count]) == 0) {
-            budgets->count++;
+        if (take_budget(rows, (int)i, &settings->budget[settings->count]) == 0) {
+            settings->count++;
         } else {
             char text[NS_LINK_ERROR_BYTES];
             snprintf(text, sizeof text, "budget %s is not understood by this version",
@@ -107,50 +104,127 @@ make_budgets(struct ns_store *store, const PGresult *rows)
             ns_store_failed(store, text);
         }
     }
-    return budgets;
+    return 0;
 }
 
-/* Budgets and their revision as one statement sees them, handed to the main thread. */
+/* --- mandates ------------------------------------------------------------------------------- */
+
+/* Columns of mandates_sql: a row for each word, one without for a mandate that has none. */
+enum { MANDATE_ID, MANDATE_POLICY, MANDATE_OUTPUT_MAX, MANDATE_ENTITY, MANDATE_LIST, MANDATE_WORD };
+
+static struct ns_text
+text_at(const PGresult *rows, int row, int column)
+{
+    return (struct ns_text){PQgetvalue(rows, row, column),
+                            (uint32_t)PQgetlength(rows, row, column)};
+}
+
+static void
+begin_mandate(const PGresult *rows, int row, struct ns_buffer *mandate)
+{
+    int policy = word_of(rows, row, MANDATE_POLICY, ns_policy_find);
+    struct ns_mandate_terms terms = {
+        .id = strtoll(PQgetvalue(rows, row, MANDATE_ID), NULL, 10),
+        .policy = policy >= 0 ? (uint8_t)policy : UINT8_MAX, /* refused when it is put */
+        .output_tokens_max = strtoull(PQgetvalue(rows, row, MANDATE_OUTPUT_MAX), NULL, 10),
+        .entity = text_at(rows, row, MANDATE_ENTITY),
+    };
+    ns_mandate_begin(mandate, &terms);
+}
+
+/* Rows of one mandate follow each other. */
 static int
-read_budgets(struct settings *s)
+take_mandates(const PGresult *rows, struct ns_store_settings *settings)
+{
+    int count = PQntuples(rows);
+    settings->mandate = calloc((size_t)count + 1, sizeof *settings->mandate);
+    if (settings->mandate == NULL) {
+        return -ENOMEM;
+    }
+    for (int row = 0; row < count; row++) {
+        if (row == 0 ||
+            strcmp(PQgetvalue(rows, row, MANDATE_ID), PQgetvalue(rows, row - 1, MANDATE_ID)) != 0) {
+            begin_mandate(rows, row, &settings->mandate[settings->mandate_count++]);
+        }
+        struct ns_buffer *mandate = &settings->mandate[settings->mandate_count - 1];
+        if (!PQgetisnull(rows, row, MANDATE_LIST)) {
+            /* A list that this version does not know makes the mandate one that is refused. */
+            ns_mandate_add(mandate, word_of(rows, row, MANDATE_LIST, ns_mandate_list_find),
+                           text_at(rows, row, MANDATE_WORD));
+        }
+        if (mandate->failed) {
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+/* --- both ----------------------------------------------------------------------------------- */
+
+static const char budgets_sql[] = "select r.revision, b.id, b.entity, b.period, b.policy,"
+                                  " b.reserve, b.on_unreachable, b.deny_status, b.limit_nanousd,"
+                                  " (b.finalize_reserve_usd * 1000000000)::bigint,"
+                                  " coalesce((nullspend.overdraft_usd(b) * 1000000000)::bigint, 0),"
+                                  " coalesce((b.velocity_usd * 1000000000)::bigint, 0),"
+                                  " coalesce(b.velocity_window_s, 0),"
+                                  " coalesce(b.velocity_cooldown_s, 0)"
+                                  " from nullspend.budgets_revision r"
+                                  " left join nullspend.budgets b on true order by b.id";
+
+static const char mandates_sql[] =
+    "select m.id, m.policy, coalesce(m.output_tokens_max, 0), m.entity, w.list, w.word"
+    " from nullspend.mandates m left join lateral nullspend.mandate_words(m) w on true"
+    " order by m.id, w.list, w.word";
+
+/* Fills settings from one moment of Postgres. Returns 0, or a negative errno with link.error. */
+static int
+query_settings(struct settings *s, struct ns_store_settings *settings)
+{
+    int result = -EIO;
+    PGresult *budgets = NULL, *mandates = NULL;
+    if (ns_link_run(&s->link, "begin isolation level repeatable read read only") == 0 &&
+        (budgets = ns_link_query(&s->link, budgets_sql, 0, NULL)) != NULL &&
+        (mandates = ns_link_query(&s->link, mandates_sql, 0, NULL)) != NULL &&
+        ns_link_run(&s->link, "commit") == 0) {
+        if (PQntuples(budgets) < 1) {
+            snprintf(s->link.error, sizeof s->link.error, "nullspend.budgets_revision has no row");
+        } else if (take_budgets(s->store, budgets, settings) < 0 ||
+                   take_mandates(mandates, settings) < 0) {
+            snprintf(s->link.error, sizeof s->link.error, "no memory for budgets and mandates");
+        } else {
+            result = 0;
+        }
+    }
+    PQclear(budgets);
+    PQclear(mandates);
+    return result;
+}
+
+/* Hands what Postgres has now to the main thread. */
+static int
+read_settings(struct settings *s)
 {
     struct ns_store *store = s->store;
-    PGresult *rows =
-        ns_link_query(&s->link,
-                      "select r.revision, b.id, b.entity, b.period, b.policy,"
-                      " b.reserve, b.on_unreachable, b.deny_status, b.limit_nanousd,"
-                      " (b.finalize_reserve_usd * 1000000000)::bigint,"
-                      " coalesce((nullspend.overdraft_usd(b) * 1000000000)::bigint, 0),"
-                      " coalesce((b.velocity_usd * 1000000000)::bigint, 0),"
-                      " coalesce(b.velocity_window_s, 0),"
-                      " coalesce(b.velocity_cooldown_s, 0)"
-                      " from nullspend.budgets_revision r"
-                      " left join nullspend.budgets b on true order by b.id",
-                      0, NULL);
-    if (rows == NULL) {
+    struct ns_store_settings *settings = calloc(1, sizeof *settings);
+    if (settings == NULL) {
+        snprintf(s->link.error, sizeof s->link.error, "no memory for budgets and mandates");
         return -EIO;
     }
-    if (PQntuples(rows) < 1) {
-        PQclear(rows);
-        snprintf(s->link.error, sizeof s->link.error, "nullspend.budgets_revision has no row");
-        return -EIO;
-    }
-    struct ns_store_budgets *budgets = make_budgets(store, rows);
-    PQclear(rows);
-    if (budgets == NULL) {
-        snprintf(s->link.error, sizeof s->link.error, "no memory for the budgets");
-        return -EIO;
+    int result = query_settings(s, settings);
+    if (result < 0) {
+        ns_store_settings_free(settings);
+        return result;
     }
     pthread_mutex_lock(&store->lock);
-    struct ns_store_budgets *older = store->budgets;
-    store->budgets = budgets;
+    struct ns_store_settings *older = store->newest;
+    store->newest = settings;
     pthread_mutex_unlock(&store->lock);
-    ns_store_budgets_free(older);
+    ns_store_settings_free(older);
     ns_store_wake(store->event_fd);
     return 0;
 }
 
-/* True when somebody changed a budget since the last call. */
+/* True when somebody changed a setting since the last call. */
 static bool
 take_notifications(struct settings *s)
 {
@@ -286,7 +360,7 @@ connect_settings(struct settings *s)
                                        " (like nullspend.budget_counters including defaults)"
                                        " on commit delete rows; listen nullspend_budgets");
     }
-    return result == 0 ? read_budgets(s) : result;
+    return result == 0 ? read_settings(s) : result;
 }
 
 /* Does what there is to do, or waits. Returns 0, 1 when all is done and the store stops, or a
@@ -299,7 +373,7 @@ step(struct settings *s)
     bool stopping = atomic_load(&store->stopping);
     int result = 0;
     if (take_notifications(s)) {
-        result = read_budgets(s);
+        result = read_settings(s);
     }
     if (result == 0) {
         result = write_enforced(s);
@@ -321,7 +395,7 @@ step(struct settings *s)
     PGnotify *notification = PQnotifies(s->link.connection);
     if (notification != NULL) {
         PQfreemem(notification);
-        return read_budgets(s);
+        return read_settings(s);
     }
     return more ? 0 : ns_link_wait(&s->link, store->settings_wake_fd, -1);
 }

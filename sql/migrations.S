@@ -8,7 +8,9 @@
     migration "0002_budgets.sql" ; \
     migration "0003_margins.sql" ; \
     migration "0004_coverage.sql" ; \
-    migration "0005_budget_terms.sql"
+    migration "0005_budget_terms.sql" ; \
+    migration "0006_mandates.sql" ; \
+    migration "0007_events.sql"
 
     .macro migration file
     .pushsection .rodata

@@ -20,8 +20,8 @@ import lab  # noqa: E402
 import messages  # noqa: E402
 from tap import check, equal, main, skip, test  # noqa: E402
 
-COMMANDS = ["run", "start", "stop", "status", "budget", "calls", "denials", "explain", "revenue",
-            "margins", "db", "psql"]
+COMMANDS = ["run", "start", "stop", "status", "budget", "mandate", "calls", "denials", "explain",
+            "events", "coverage", "revenue", "margins", "db", "psql"]
 NULLSPEND = lab.program("nullspend")
 LIBRARY = lab.preload(lab.program("libnullspend.so"))
 NOBODY = "ipc:///tmp/nullspend-nobody-listens-here.sock"
@@ -448,6 +448,92 @@ def what_goes_too_fast_is_denied_and_paused():
     cli(*limit, "--velocity", "none")
     equal(decision(ask()), "allow", "without a velocity")
     equal(json_of("budget", "show", "team:fast")[0]["velocity_usd"], None, "velocity")
+
+
+# --- events
+
+
+def reached(entity):
+    return [row[0] for row in laboratory().sql(
+        "select threshold from nullspend.events where kind = 'threshold' and"
+        f" entity = '{entity}' order by happened_at, threshold")]
+
+
+@test
+def a_threshold_that_is_reached_is_told_once_a_period():
+    speaker, cli = client(), laboratory().cli
+    limit = ["budget", "set", "team:steps", "--period", "total", "--policy", "warn", "--limit"]
+    cli(*limit, "0.0001", "--thresholds", "50,90,100")
+    for steps in [[], ["50", "90"], ["50", "90", "100"], ["50", "90", "100"]]:
+        spend(speaker, tags=[("team", "steps")])  # 45 millionths of a dollar
+        equal(reached("team:steps"), steps, "steps")
+    row = [row for row in laboratory().json("events") if row["entity"] == "team:steps"][0]
+    equal((row["kind"], row["entity"], row["threshold"], row["limit_usd"], row["period"]),
+          ("threshold", "team:steps", 100, 0.0001, "total"), "the newest")
+    check(re.search(r"threshold +team:steps +total +100 % of the limit",
+                    cli("events", "--since", "1h").stdout), "table")
+    cli(*limit, "0.1")
+    cli(*limit, "0.0001")
+    equal(reached("team:steps"), ["50", "90", "100"], "after the limit was raised and lowered")
+    equal(laboratory().json("budget", "show", "team:steps")[0]["thresholds"], [50, 90, 100], "kept")
+
+
+@test
+def thresholds_are_those_of_the_budget_as_it_is():
+    speaker, cli = client(), laboratory().cli
+    limit = ["budget", "set", "customer:*", "--period", "total", "--policy", "warn", "--limit"]
+    cli(*limit, "1000")
+    spend(speaker, customer="stepper")
+    equal(reached("customer:stepper"), [], "far from the limit")
+    cli(*limit, "0.000050")
+    equal(reached("customer:stepper"), ["50", "80", "90"], "a limit that was lowered")
+    equal(laboratory().json("events", "--customer", "stepper")[0]["customer"], "stepper", "customer")
+    cli(*limit, "0.000050", "--thresholds", "none")
+    spend(speaker, customer="stepless")
+    equal(reached("customer:stepless"), [], "without thresholds")
+    cli("budget", "rm", "customer:*")
+    cli("budget", "set", "team:zero", "--limit", "0", "--period", "day", "--policy", "warn")
+    spend(speaker, tags=[("team", "zero")])
+    equal(reached("team:zero"), [], "no part of nothing")
+    for words in ["50,50", "0", "1001", "90,50", "", "a", "50,", "-1", "50%", "10000",
+                  "1,2,3,4,5,6,7,8,9,10,11"]:
+        done = cli("budget", "set", "team:zero", "--limit", "1", "--period", "day", "--thresholds",
+                   words, check=False)
+        equal(done.returncode, 2, f"exit code of --thresholds {words}")
+        check("thresholds are" in done.stderr, done.stderr)
+
+
+@test
+def a_pause_is_an_event_and_who_listens_hears_of_it():
+    speaker, cli = client(), laboratory().cli
+
+    def ask():
+        call = messages.call(tags=[("team", "paused")])
+        speaker.ask("CHECK", **call)
+        return str(uuid.UUID(bytes=call["call_id"]))
+
+    limit = ["budget", "set", "team:paused", "--limit", "100", "--period", "day"]
+    cli(*limit, "--velocity", "0.000000001/60s")
+    needed, = [row["needed_usd"] for row in laboratory().json("explain", ask())]
+    cli(*limit, "--velocity", f"{needed * 1.5:.9f}/60s", "--cool-down", "10m")
+    with subprocess.Popen([NULLSPEND, "psql", "-qAt"], stdin=subprocess.PIPE, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          env=laboratory().environment()) as listener:
+        listener.stdin.write("listen nullspend_events; select 'listening';\n")
+        listener.stdin.flush()
+        equal(listener.stdout.readline(), "listening\n", "psql")
+        for _ in range(3):
+            ask()
+        laboratory().await_sql("select count(*) from nullspend.events where kind = 'velocity'"
+                               " and entity = 'team:paused'", "1")
+        listener.stdin.write("select 'more';\n")
+        listener.stdin.close()
+        check('notification "nullspend_events"' in listener.stdout.read(), "nothing was heard")
+    row = [row for row in laboratory().json("events") if row["entity"] == "team:paused"][0]
+    equal((row["kind"], row["limit_usd"], row["threshold"]),
+          ("velocity", round(needed * 1.5, 9), None), "event")
+    check(row["paused_until"] is not None, "no end")
+    check("paused until" in cli("events").stdout, "table")
 
 
 def revenue(text, *options):

@@ -134,17 +134,17 @@ say_events(struct ns_store *store)
         position = state.position;
         printf("position %" PRIu64 "\n", position);
     }
-    struct ns_store_budgets *budgets = ns_store_take_budgets(store);
-    if (budgets != NULL) {
-        printf("budgets %" PRId64, budgets->revision);
-        for (size_t i = 0; i < budgets->count; i++) {
-            const struct ns_budget *b = &budgets->budget[i];
+    struct ns_store_settings *settings = ns_store_take_settings(store);
+    if (settings != NULL) {
+        printf("budgets %" PRId64, settings->revision);
+        for (size_t i = 0; i < settings->count; i++) {
+            const struct ns_budget *b = &settings->budget[i];
             printf(" %s/%s/%s/%s/%s/%u=%" PRId64, b->entity, ns_period_name(b->period),
                    ns_policy_name(b->policy), ns_reserve_name(b->reserve),
                    ns_unreachable_name(b->on_unreachable), b->deny_status, b->limit_nanousd);
         }
         printf("\n");
-        ns_store_budgets_free(budgets);
+        ns_store_settings_free(settings);
     }
 }
 

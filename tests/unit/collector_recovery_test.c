@@ -37,6 +37,33 @@ flush(void)
     CHECK_INT(bench.gate->failure, 0);
 }
 
+/* Up to three mandates of customers, of which some deny. */
+static void
+change_mandates(void)
+{
+    static const char *const entities[] = {"customer:*", "customer:acme", "customer:globex"};
+    struct ns_buffer mandate[3] = {{0}};
+    size_t count = 0;
+    uint64_t rotation = ns_test_random() % 3;
+    for (uint64_t i = 0; i < 3; i++) {
+        struct ns_mandate_terms terms = {.id = (int64_t)i + 1,
+                                         .policy = ns_test_random() % 2 == 0 ? NS_POLICY_HARD
+                                                                             : NS_POLICY_SHADOW,
+                                         .entity = ns_text_of(entities[(i + rotation) % 3])};
+        if (ns_test_random() % 2 == 0) {
+            ns_mandate_begin(&mandate[count], &terms);
+            ns_mandate_add(&mandate[count++], NS_MANDATE_DENY_MODELS,
+                           ns_text_of(ns_test_random() % 2 == 0 ? "gpt-4o*" : "o1"));
+        }
+    }
+    ns_gate_take_mandates(bench.gate, mandate, count);
+    CHECK_INT(ns_mandates_count(bench.gate->state.mandates), count);
+    for (size_t i = 0; i < count; i++) {
+        CHECK(ns_mandates_has(bench.gate->state.mandates, mandate[i].bytes, mandate[i].count));
+        ns_buffer_free(&mandate[i]);
+    }
+}
+
 /* One thing that may happen, at random. */
 static void
 happen(uint64_t *next_call)
@@ -62,6 +89,8 @@ happen(uint64_t *next_call)
     } else if (dice < 92) {
         put_budget(&bench, 1 + (int64_t)(ns_test_random() % 4), dice < 90 ? "customer:*" : "org",
                    (int64_t)(ns_test_random() % 5) * 1000000);
+    } else if (dice < 93) {
+        change_mandates();
     } else if (dice < 96) {
         bench.gate->tick_at_ns += 1000000000;
         ns_gate_tick(bench.gate, bench.gate->tick_at_ns);

@@ -41,7 +41,8 @@ full_record(void)
                     .needed_nanousd = INT64_MAX,
                     .finalize_nanousd = 3,
                     .overdraft_nanousd = 11,
-                    .model = ns_text_of("gpt-x")},
+                    .model = ns_text_of("gpt-x"),
+                    .rule = ns_text_of("model gpt-x is in deny_models")},
         .message = message,
         .message_bytes = sizeof(message),
     };
@@ -94,6 +95,7 @@ TEST(every_member_of_a_record_comes_back)
     CHECK_INT(d.outcome.finalize_nanousd, 3);
     CHECK_INT(d.outcome.overdraft_nanousd, 11);
     CHECK(same_text(d.outcome.model, r.outcome.model));
+    CHECK(same_text(d.outcome.rule, r.outcome.rule));
     CHECK(memcmp(&d.outcome.usage, &r.outcome.usage, sizeof(d.outcome.usage)) == 0);
     CHECK_INT(d.message_bytes, 5);
     CHECK(d.message != NULL && memcmp(d.message, r.message, 5) == 0);
@@ -130,7 +132,7 @@ TEST(the_largest_record_fits_into_its_bound)
     r.event = settle_event(7, 1, 1, NS_ENTITIES_MAX, entity);
     struct ns_text longest = {long_text, sizeof(long_text)};
     r.peer.process = r.peer.executable = r.peer.cgroup = r.peer.hostname = longest;
-    r.outcome.price_version = r.outcome.entity = r.outcome.model = longest;
+    r.outcome.price_version = r.outcome.entity = r.outcome.model = r.outcome.rule = longest;
     for (int m = 0; m < NS_METER_COUNT; m++) {
         ns_usage_set(&r.outcome.usage, (enum ns_meter)m, 1);
     }
