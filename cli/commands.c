@@ -135,6 +135,8 @@ const struct ns_command ns_commands[] = {
         "  --deny-operations LIST\n"
         "  --allow-tiers LIST        service tiers, as requests name them; one that names none\n"
         "  --deny-tiers LIST         asks for 'default'\n"
+        "  --allow-tools LIST        web_search, code_interpreter, mcp, ... as the provider calls\n"
+        "  --deny-tools LIST         them; function is any tool of the program's own\n"
         "  --max-output-tokens N     requests must limit their answer to at most N tokens; none:\n"
         "                            they need not\n"
         "  --require LIST            what a call must name: customer, agent, feature, session,\n"

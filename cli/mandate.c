@@ -11,8 +11,8 @@
 #include "cli/render.h"
 #include "cli/settings.h"
 
-/* Lists, as parameters $3 to $13 of set_sql. */
-enum { LISTS = 11 };
+/* Lists, as parameters $3 to $15 of set_sql. */
+enum { LISTS = 13 };
 
 struct request {
     const char *list[LISTS];
@@ -22,7 +22,8 @@ struct request {
 
 #define LIST_COLUMNS                                                                               \
     "allow_models, deny_models, allow_providers, deny_providers, allow_hosts, deny_hosts,"         \
-    " allow_operations, deny_operations, allow_tiers, deny_tiers, require"
+    " allow_operations, deny_operations, allow_tiers, deny_tiers, allow_tools, deny_tools, "       \
+    "require"
 
 /* Words are given with commas between; blanks around them are of no matter. */
 #define WORDS(number) "coalesce(nullspend.words($" number "), '{}')"
@@ -47,7 +48,8 @@ static const char json_sql[] =
     " to_jsonb(deny_providers) as deny_providers, to_jsonb(allow_hosts) as allow_hosts,"
     " to_jsonb(deny_hosts) as deny_hosts, to_jsonb(allow_operations) as allow_operations,"
     " to_jsonb(deny_operations) as deny_operations, to_jsonb(allow_tiers) as allow_tiers,"
-    " to_jsonb(deny_tiers) as deny_tiers, to_jsonb(require) as require, output_tokens_max,"
+    " to_jsonb(deny_tiers) as deny_tiers, to_jsonb(allow_tools) as allow_tools,"
+    " to_jsonb(deny_tools) as deny_tools, to_jsonb(require) as require, output_tokens_max,"
     " created_at, updated_at, id"
     " from nullspend.mandates where $1::text is null or entity = $1 order by entity";
 
@@ -84,28 +86,17 @@ show_mandates(const struct ns_command *command, const char *entity, struct reque
 #define SET_LIST(column, number)                                                                   \
     column " = case when $" number "::text is null then m." column " else excluded." column " end"
 
-static const char set_sql[] =
-    "insert into nullspend.mandates as m (entity, policy, " LIST_COLUMNS ", output_tokens_max)"
-    " values ($1, coalesce($2, 'hard'), " WORDS("3") ", " WORDS("4") ", " WORDS("5") ", " WORDS("6") ", " WORDS("7") ", " WORDS("8") ", " WORDS(
-        "9") ","
-             " " WORDS("10") ", " WORDS("11") ", " WORDS("12") ", " WORDS(
-                 "13") ", nullif($14, 'none')::bigint)"
-                       " on conflict (entity) do update set policy = coalesce($2, "
-                       "m.policy), " SET_LIST("allow_models", "3") ", " SET_LIST("deny_models", "4") ", " SET_LIST("allow_providers", "5") ", " SET_LIST(
-                           "deny_providers",
-                           "6") ", " SET_LIST("allow_hosts",
-                                              "7") ", " SET_LIST("deny_hosts",
-                                                                 "8") ", " SET_LIST("allow_"
-                                                                                    "operations",
-                                                                                    "9") ","
-                                                                                         " " SET_LIST("deny_operations", "10") ", " SET_LIST(
-                                                                                             "allow"
-                                                                                             "_tier"
-                                                                                             "s",
-                                                                                             "11") ", " SET_LIST("deny_tiers",
-                                                                                                                 "12") ", " SET_LIST("require",
-                                                                                                                                     "13") ", output_tokens_max = case when $14::text is null"
-                                                                                                                                           " then m.output_tokens_max else excluded.output_tokens_max end";
+static const char set_sql
+    [] = "insert into nullspend.mandates as m (entity, policy, " LIST_COLUMNS ", output_tokens_max)"
+         " values ($1, coalesce($2, 'hard'), " WORDS("3") ", " WORDS("4") ", " WORDS("5") ","
+                                                                                          " " WORDS("6") ", " WORDS("7") ", " WORDS("8") ", " WORDS(
+                                                                                              "9") ", " WORDS("10") ", " WORDS("11") ", " WORDS("12") ", " WORDS("13") ", " WORDS("14") ", " WORDS("15") ", nullif($16, 'none')::bigint)"
+                                                                                                                                                                                                         " on conflict (entity) do update set policy = coalesce($2, m.policy), " SET_LIST("allow_models", "3") ", " SET_LIST("deny_models", "4") ", " SET_LIST("allow_providers", "5") ", " SET_LIST("deny_providers", "6") ", " SET_LIST("allow_hosts",
+                                                                                                                                                                                                                                                                                                                                                                                                                                          "7") ", " SET_LIST("deny_hosts", "8") ", " SET_LIST("allow_operations", "9") ", " SET_LIST("deny_operations", "10") ", " SET_LIST("allow_tiers",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                            "11") ", " SET_LIST("deny_tiers", "12") ", " SET_LIST("allow_tools", "13") ", " SET_LIST("deny_tools",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                     "14") ", " SET_LIST("require",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                         "15") ", output_tokens_max = case when $16::text is null"
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               " then m.output_tokens_max else excluded.output_tokens_max end";
 
 static const char rm_sql[] = "delete from nullspend.mandates where entity = $1";
 
@@ -236,7 +227,8 @@ ns_mandate_main(const struct ns_command *command, int argc, char **argv)
     static const char *const names[LISTS] = {
         "--allow-models", "--deny-models", "--allow-providers",  "--deny-providers",
         "--allow-hosts",  "--deny-hosts",  "--allow-operations", "--deny-operations",
-        "--allow-tiers",  "--deny-tiers",  "--require"};
+        "--allow-tiers",  "--deny-tiers",  "--allow-tools",      "--deny-tools",
+        "--require"};
     struct request request = {0};
     const char *operands[3];
     struct ns_option options[LISTS + 3] = {

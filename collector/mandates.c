@@ -377,6 +377,77 @@ meet(const struct mandate *mandate, const struct fact fact[static FACTS], const 
     return met;
 }
 
+/* Cut between characters of UTF-8. */
+static struct ns_text
+shorten(struct ns_text text)
+{
+    if (text.bytes > SHOWN_BYTES) {
+        text.bytes = SHOWN_BYTES;
+        while (text.bytes > 0 && ((unsigned char)text.text[text.bytes] & 0xc0) == 0x80) {
+            text.bytes--;
+        }
+    }
+    return text.bytes > 0 ? text : ns_text_of("\"\"");
+}
+
+/* Whether the lists refuse a tool of a call. denied: by the one that denies. One that was not read
+ * may be any: lists of tools refuse it. */
+static bool
+refuses_tool(const struct mandate *mandate, struct ns_text tool, bool *denied)
+{
+    bool unread = tool.bytes == 1 && tool.text[0] == '*';
+    bool listed = false, allowed = false;
+    struct ns_mandate_terms terms;
+    struct ns_bytes_reader r = read_terms(mandate->bytes, mandate->count, &terms);
+    uint8_t list;
+    struct ns_text word;
+    *denied = false;
+    while (next_word(&r, &list, &word)) {
+        if (list == NS_MANDATE_ALLOW_TOOLS) {
+            listed = true;
+            allowed |= fits(word, tool);
+        } else if (list == NS_MANDATE_DENY_TOOLS) {
+            *denied |= unread || fits(word, tool);
+        }
+    }
+    return *denied || (listed && !allowed);
+}
+
+/* The next word of a list with commas between; false at its end. */
+static bool
+next_tool(struct ns_text *tools, struct ns_text *tool)
+{
+    if (tools->bytes == 0) {
+        return false;
+    }
+    const char *comma = memchr(tools->text, ',', tools->bytes);
+    uint32_t bytes = comma != NULL ? (uint32_t)(comma - tools->text) : tools->bytes;
+    *tool = (struct ns_text){tools->text, bytes};
+    bytes += comma != NULL ? 1 : 0;
+    tools->text += bytes;
+    tools->bytes -= bytes;
+    return true;
+}
+
+/* Fills rule. */
+static bool
+judge_tools(const struct mandate *mandate, const struct ns_check *call,
+            struct ns_mandate_breach *breach)
+{
+    struct ns_text tools = call->tools, tool;
+    bool denied;
+    while (next_tool(&tools, &tool)) {
+        if (refuses_tool(mandate, tool, &denied)) {
+            bool unread = tool.bytes == 1 && tool.text[0] == '*';
+            struct ns_text shown = unread ? ns_text_of("(unread)") : shorten(tool);
+            snprintf(breach->rule, sizeof breach->rule, "tool %.*s is %s", (int)shown.bytes,
+                     shown.text, denied ? "in deny_tools" : "not in allow_tools");
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Those whose requests can limit an answer's tokens. */
 static bool
 answers_in_tokens(struct ns_text operation)
@@ -391,19 +462,6 @@ answers_in_tokens(struct ns_text operation)
         }
     }
     return false;
-}
-
-/* Cut between characters of UTF-8. */
-static struct ns_text
-shorten(struct ns_text text)
-{
-    if (text.bytes > SHOWN_BYTES) {
-        text.bytes = SHOWN_BYTES;
-        while (text.bytes > 0 && ((unsigned char)text.text[text.bytes] & 0xc0) == 0x80) {
-            text.bytes--;
-        }
-    }
-    return text.bytes > 0 ? text : ns_text_of("\"\"");
 }
 
 /* Fills reason and rule. Returns whether the call does not keep to it. */
@@ -431,6 +489,9 @@ judge(const struct mandate *mandate, const struct ns_check *call, const char *co
         snprintf(breach->rule, sizeof breach->rule, "%s %.*s is %s %s", fact[i].what,
                  (int)shown.bytes, shown.text, denied ? "in" : "not in",
                  ns_mandate_list_name((int)fact[i].allow + (denied ? 1 : 0)));
+        return true;
+    }
+    if (judge_tools(mandate, call, breach)) {
         return true;
     }
     if (most > 0 && answers_in_tokens(call->operation) &&

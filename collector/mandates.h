@@ -36,8 +36,9 @@
     X(DENY_OPERATIONS, "deny_operations")                                                          \
     X(ALLOW_TIERS, "allow_tiers")                                                                  \
     X(DENY_TIERS, "deny_tiers")                                                                    \
-    X(REQUIRE, "require") /* kinds of entities that a call must have one of: "customer", "tag:k"   \
-                           */
+    X(REQUIRE, "require")         /* kinds of entities: a call must have one of each, "tag:k" */   \
+    X(ALLOW_TOOLS, "allow_tools") /* of all tools of a call */                                     \
+    X(DENY_TOOLS, "deny_tools")   /* of any */
 
 #define X(enumerator, name) NS_MANDATE_##enumerator,
 enum ns_mandate_list { NS_MANDATE_LISTS(X) NS_MANDATE_LIST_COUNT };

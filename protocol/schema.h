@@ -95,7 +95,8 @@
 
 #define NS_FIELDS_CHECK(F)                                                                         \
     NS_FIELDS_IDENTITY(F)                                                                          \
-    F(33, denial_status, u32, OPTIONAL, 999) /* what the family answers to a spent budget */
+    F(33, denial_status, u32, OPTIONAL, 999) /* what the family answers to a spent budget */       \
+    F(128, tools, text, OPTIONAL, 256)       /* their types, commas between; "*": others, unread */
 
 #define NS_FIELDS_VERDICT(F)                                                                       \
     F(1, call_id, uuid, REQUIRED, 0)                                                               \

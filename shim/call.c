@@ -258,6 +258,7 @@ new_check(const struct ns_wire_call *call, const struct ns_ticket *ticket)
         message->as.check.denial_status = ns_process_source() == NS_SOURCE_EBPF
                                               ? 0
                                               : (uint32_t)ns_wire_denial_status(&call->request);
+        message->as.check.tools = ns_text_of(call->request.tools);
         clean_check(&message->as.check);
     }
     return message;

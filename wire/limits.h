@@ -74,8 +74,9 @@
 #define NS_HOST_BYTES_MAX 256
 #define NS_MODEL_BYTES_MAX 192
 #define NS_WORD_BYTES_MAX 32 /* tier, speed, region, operation */
-#define NS_ID_BYTES_MAX 128  /* response id, customer, agent, feature, session */
-#define NS_TAGS_MAX 16       /* tags of one call */
+#define NS_TOOLS_BYTES_MAX 256
+#define NS_ID_BYTES_MAX 128 /* response id, customer, agent, feature, session */
+#define NS_TAGS_MAX 16      /* tags of one call */
 #define NS_TAG_KEY_BYTES_MAX 64
 #define NS_TAG_VALUE_BYTES_MAX 256
 

@@ -220,7 +220,8 @@ open_body(struct ns_request *request, const struct ns_http1 *parser)
         return -ENOMEM;
     }
     int result = ns_coding_new(coding.text, coding.bytes, &request->coding);
-    request->readable = result == 0 && !is_form(parser);
+    request->form = is_form(parser);
+    request->readable = result == 0 && !request->form;
     request->content_length = ns_http1_content_length(parser);
     request->sent_bytes = 0;
     request->call->request.streamed = (request->route->flags & NS_ROUTE_STREAMS_UNASKED) != 0;
@@ -396,6 +397,9 @@ ns_request_finish(struct ns_request *request, bool complete)
     facts->body_complete = complete;
     if (!complete && request->content_length > 0) {
         count_unread(request, ns_less((uint64_t)request->content_length, request->sent_bytes));
+    }
+    if (!complete || (!request->readable && !request->form)) {
+        ns_family_tools_unread(facts);
     }
     ns_prompt_finish(&request->prompt);
     if (form && facts->attachment_bytes > 0) {

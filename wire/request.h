@@ -22,6 +22,7 @@ struct ns_request {
     uint64_t sent_bytes;                             /* of the body, as sent */
     struct ns_wire_range strip[NS_STRIP_RANGES_MAX]; /* header lines that must not leave */
     uint8_t strip_count;
+    bool form;     /* the body is a form: it has no tools */
     bool readable; /* the body is JSON, so far */
     bool askable;  /* its head lets its body be edited, to ask for the usage of a stream */
     struct ns_usage_ask ask;

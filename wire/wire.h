@@ -57,6 +57,9 @@ struct ns_wire_request {
     char speed[NS_WORD_BYTES_MAX + 1];    /* Anthropic fast mode */
     char region[NS_WORD_BYTES_MAX + 1];   /* Anthropic inference_geo */
     char upstream[NS_WORD_BYTES_MAX + 1]; /* of a router: the provider that it is told to use */
+    char tools[NS_TOOLS_BYTES_MAX + 1];   /* their types, each once, commas between: "function" for
+                                             those of the program, else the provider's own words;
+                                             "*" for what found no room, or was not read */
     bool streamed;
     bool array;          /* the stream is a JSON array, not SSE (Gemini without alt=sse) */
     bool usage_asked;    /* a stream will carry its usage without our asking */

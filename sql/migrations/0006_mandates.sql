@@ -33,6 +33,8 @@ create table nullspend.mandates (
     deny_operations text[] not null default '{}',
     allow_tiers text[] not null default '{}',
     deny_tiers text[] not null default '{}',
+    allow_tools text[] not null default '{}',
+    deny_tools text[] not null default '{}',
     output_tokens_max bigint,
     require text[] not null default '{}',
     created_at timestamptz not null default now(),
@@ -44,7 +46,7 @@ create table nullspend.mandates (
     constraint "words of a mandate have 1 to 192 bytes, no control characters"
         check (nullspend.words_are_valid(
             allow_models || deny_models || allow_providers || deny_providers || allow_hosts || deny_hosts
-            || allow_operations || deny_operations || allow_tiers || deny_tiers)),
+            || allow_operations || deny_operations || allow_tiers || deny_tiers || allow_tools || deny_tools)),
     constraint "require is customer, agent, feature, session, key, team, tag:K"
         check (nullspend.words_are_valid(require)
                and ('{' || array_to_string(require, '}{', '?') || '}')
@@ -52,7 +54,8 @@ create table nullspend.mandates (
     constraint "the words of a mandate are too long together (18000 bytes)"
         check (octet_length(array_to_string(
             allow_models || deny_models || allow_providers || deny_providers || allow_hosts || deny_hosts
-            || allow_operations || deny_operations || allow_tiers || deny_tiers || require, '   ')) <= 18000)
+            || allow_operations || deny_operations || allow_tiers || deny_tiers || allow_tools || deny_tools
+            || require, '   ')) <= 18000)
 );
 comment on table nullspend.mandates is
     'Which calls an entity may make at all: a call must keep to the mandates of all its entities. Insert, update and delete with plain SQL: in force within a second. '
@@ -82,6 +85,10 @@ comment on column nullspend.mandates.allow_tiers is
     'Patterns of service tiers as requested; a request without one asks for default: a call must fit one of them.';
 comment on column nullspend.mandates.deny_tiers is
     'Patterns of service tiers as requested; a request without one asks for default: a call that fits one is denied, allowed or not.';
+comment on column nullspend.mandates.allow_tools is
+    'Patterns of tools'' types (web_search, code_interpreter, mcp, …; function for those of the program): each tool of a call must fit one of them.';
+comment on column nullspend.mandates.deny_tools is
+    'Patterns of tools'' types: a call with one that fits is denied, allowed or not.';
 comment on column nullspend.mandates.output_tokens_max is
     'To how many tokens a request must limit its answer, at most; null: it need not.';
 comment on column nullspend.mandates.require is
@@ -123,6 +130,8 @@ language sql stable as $$
         ('deny_operations', mandate.deny_operations),
         ('allow_tiers', mandate.allow_tiers),
         ('deny_tiers', mandate.deny_tiers),
+        ('allow_tools', mandate.allow_tools),
+        ('deny_tools', mandate.deny_tools),
         ('require', mandate.require)
     ) as l (list, words), unnest(l.words) as w (word)
 $$;

@@ -67,6 +67,29 @@ def a_program_may_call_what_its_mandate_allows_and_nothing_else():
         equal(done.stdout, "answered\n", "without a mandate")
 
 
+WITH_TOOLS = """
+import json, openai, sys
+client = openai.OpenAI(api_key="sk-test", max_retries=0)
+for tools in ([{"type": "web_search"}], []):
+    try:
+        client.responses.create(model="gpt-4o-mini", input="hi", tools=tools)
+        print("answered")
+    except openai.APIStatusError as error:
+        print(error.body["message"])
+"""
+
+
+@test
+def a_tool_that_a_program_may_not_offer_is_seen_in_its_request():
+    with lab.Lab() as laboratory:
+        laboratory.start_collector()
+        laboratory.cli("mandate", "set", "org", "--deny-tools", "web_search*")
+        done = laboratory.run([SDKS, "-c", WITH_TOOLS])
+        denied, answered = done.stdout.splitlines()
+        check("tool web_search is in deny_tools" in denied, denied)
+        equal(answered, "answered", "without it")
+
+
 @test
 def each_part_of_a_mandate_is_held_against_each_call():
     with lab.Lab() as laboratory:
@@ -95,6 +118,14 @@ def each_part_of_a_mandate_is_held_against_each_call():
             (["--max-output-tokens", "500"], {"output_tokens_max": 0},
              {"output_tokens_max": 0, "operation": "embeddings"},
              "it does not limit its output, and output_tokens_max is 500"),
+            (["--deny-tools", "web_search*,mcp"], {"tools": "function,web_search_20250305"},
+             {"tools": "function"}, "tool web_search_20250305 is in deny_tools"),
+            (["--allow-tools", "function"], {"tools": "function,mcp"}, {"tools": "function"},
+             "tool mcp is not in allow_tools"),
+            (["--deny-tools", "mcp"], {"tools": "function,*"}, {},
+             "tool (unread) is in deny_tools"),
+            (["--allow-tools", "mcp"], {"tools": "*"}, {"tools": "mcp"},
+             "tool (unread) is not in allow_tools"),
             (["--require", "tag:env"], {"tags": [("envy", "x")]}, {"tags": [("env", "x")]},
              "it names no tag:env, which is required"),
             (["--require", "team"], {}, {"tags": [("team", "x")]},

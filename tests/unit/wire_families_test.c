@@ -183,6 +183,63 @@ TEST(tools_that_run_at_the_provider_bring_input_that_was_not_seen)
     }
 }
 
+TEST(the_tools_that_a_request_offers_are_told_each_once)
+{
+#define GEMINI "generativelanguage.googleapis.com", "/v1beta/models/m:generateContent"
+    static const struct {
+        const char *host, *path, *json, *tools;
+    } rows[] = {
+        {"api.openai.com", "/v1/chat/completions", "{\"messages\":[]}", ""},
+        {"api.openai.com", "/v1/responses",
+         "{\"tools\":[{\"type\":\"function\"},{\"type\":\"mcp\"},{\"type\":\"function\"}]}",
+         "function,mcp"},
+        {"api.openai.com", "/v1/chat/completions",
+         "{\"functions\":[{},{}],\"web_search_options\":{}}", "function,web_search"},
+        {"api.openai.com", "/v1/responses", "{\"tools\":[{\"type\":\"a b\"},{\"type\":\"\"}]}",
+         "*"},
+        {"api.openai.com", "/v1/responses", "{\"tools\":[{\"type\":\"mcp\"}", "mcp"},
+        {"api.openai.com", "/v1/responses", "{\"tools\":[{\"type\":\"mcp\"}]]", "mcp,*"},
+        {"api.anthropic.com", "/v1/messages",
+         "{\"tools\":[{\"name\":\"f\",\"input_schema\":{\"type\":\"object\"}},"
+         "{\"type\":\"web_search_20250305\"}]}",
+         "function,web_search_20250305"},
+        {GEMINI, "{\"tools\":[{\"functionDeclarations\":[{},{}]},{\"googleSearch\":{}}]}",
+         "function,google_search"},
+        {GEMINI, "{\"tools\":[{\"code_execution\":{},\"url_context\":{},\"googleMaps\":{}}]}",
+         "code_execution,url_context,google_maps"},
+        {"bedrock-runtime.us-east-1.amazonaws.com", "/model/m/converse",
+         "{\"toolConfig\":{\"tools\":[{\"toolSpec\":{}},{\"cachePoint\":{}}]}}", "function"},
+        {"api.cohere.com", "/v1/chat", "{\"connectors\":[{\"id\":\"web-search\"}],\"tools\":[{}]}",
+         "connector,function"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct exchange exchange = ask_json(rows[i].host, rows[i].path, rows[i].json);
+        REQUIRE(exchange.call != NULL);
+        CHECK_STR(exchange.call->request.tools, rows[i].tools);
+        close_exchange(&exchange);
+    }
+}
+
+TEST(more_tools_than_there_is_room_for_leave_a_star)
+{
+    char json[4096] = "{\"tools\":[";
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 40; i++) {
+            snprintf(json + strlen(json), sizeof json - strlen(json), "{\"type\":\"tool_%02d\"},",
+                     i);
+        }
+    }
+    strcat(json, "{}]}");
+    struct exchange exchange = ask_json("api.openai.com", "/v1/responses", json);
+    REQUIRE(exchange.call != NULL);
+    const char *tools = exchange.call->request.tools;
+    CHECK(strlen(tools) <= NS_TOOLS_BYTES_MAX && strlen(tools) > NS_TOOLS_BYTES_MAX - 12);
+    CHECK_STR(tools + strlen(tools) - 2, ",*");
+    CHECK(strstr(tools, "tool_00,tool_01") == tools);
+    CHECK(strstr(tools + 1, "tool_00") == NULL && strchr(tools, '*') == tools + strlen(tools) - 1);
+    close_exchange(&exchange);
+}
+
 TEST(speed_and_region_that_are_asked_for_are_known_before_the_answer)
 {
     struct exchange exchange =

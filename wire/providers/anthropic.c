@@ -30,6 +30,7 @@ static const struct ns_fact_rule request_rules[] = {
     {"speed", NS_ASK_SPEED, NULL},
     {"inference_geo", NS_ASK_REGION, NULL},
     {"tools/[]/type", NS_ASK_TOOL, NULL},
+    {"tools/[]/input_schema", NS_ASK_FUNCTION, NULL},
 };
 
 static const struct ns_prompt_root prompt_roots[] = {

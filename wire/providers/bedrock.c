@@ -31,6 +31,8 @@ static const struct ns_fact_rule request_rules[] = {
     {"serviceTier/type", NS_ASK_TIER, NULL},
     {"promptVariables", NS_ASK_ELSEWHERE, NULL},
     {"tools/[]/type", NS_ASK_TOOL, NULL},
+    {"tools/[]/input_schema", NS_ASK_FUNCTION, NULL},
+    {"toolConfig/tools/[]/toolSpec", NS_ASK_FUNCTION, NULL},
 };
 
 static const struct ns_prompt_root prompt_roots[] = {

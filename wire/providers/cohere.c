@@ -29,7 +29,8 @@ static const struct ns_fact_rule request_rules[] = {
     {"max_tokens", NS_ASK_CAP, NULL},
     {"num_generations", NS_ASK_CHOICES, NULL},
     {"conversation_id", NS_ASK_ELSEWHERE, NULL},
-    {"connectors/[]", NS_ASK_HOSTED, NULL},
+    {"connectors/[]", NS_ASK_CONNECTOR, NULL},
+    {"tools/[]", NS_ASK_FUNCTION, NULL},
 };
 
 static const struct ns_prompt_root prompt_roots[] = {

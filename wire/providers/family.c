@@ -90,6 +90,68 @@ is_hosted_tool(const struct ns_json_input *value)
     return false;
 }
 
+static const char *
+hosted_tool(int asked)
+{
+    static const char *const names[] = {"connector",   "web_search",  "google_search",
+                                        "google_maps", "url_context", "code_execution",
+                                        "file_search"};
+    return names[asked - NS_ASK_CONNECTOR];
+}
+
+/* Whether a list has this word. */
+static bool
+is_listed(const char *list, const char *word, size_t bytes)
+{
+    for (const char *end; *list != '\0'; list = *end == '\0' ? end : end + 1) {
+        end = strchrnul(list, ',');
+        if ((size_t)(end - list) == bytes && memcmp(list, word, bytes) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+is_word(const char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        char c = (char)(text[i] | 0x20);
+        if (!(c >= 'a' && c <= 'z') && !(text[i] >= '0' && text[i] <= '9') && text[i] != '_' &&
+            text[i] != '-' && text[i] != '.' && text[i] != ':') {
+            return false;
+        }
+    }
+    return bytes > 0;
+}
+
+static void
+add_tool(struct ns_wire_request *request, const char *word, size_t bytes)
+{
+    size_t used = strlen(request->tools);
+    if (is_listed(request->tools, word, bytes)) {
+        return;
+    }
+    /* There is always room for the star. */
+    if (!is_word(word, bytes) || used + 1 + bytes + 2 > NS_TOOLS_BYTES_MAX) {
+        word = "*";
+        bytes = 1;
+    }
+    if (!is_listed(request->tools, word, bytes)) {
+        if (used > 0) {
+            request->tools[used++] = ',';
+        }
+        memcpy(request->tools + used, word, bytes);
+        request->tools[used + bytes] = '\0';
+    }
+}
+
+void
+ns_family_tools_unread(struct ns_wire_request *request)
+{
+    add_tool(request, "*", 1);
+}
+
 void
 ns_family_asked(struct ns_wire_request *request, int asked, const struct ns_json_input *value)
 {
@@ -127,9 +189,27 @@ ns_family_asked(struct ns_wire_request *request, int asked, const struct ns_json
         break;
     case NS_ASK_TOOL:
         request->history_elsewhere |= is_hosted_tool(value);
+        if (value->event == NS_JSON_STRING) {
+            add_tool(request, value->text, value->text_bytes);
+        }
         break;
-    case NS_ASK_HOSTED:
-        request->history_elsewhere |= value->event == NS_JSON_OBJECT_BEGIN;
+    case NS_ASK_FUNCTION:
+        if (value->event == NS_JSON_OBJECT_BEGIN || value->event == NS_JSON_ARRAY_BEGIN) {
+            add_tool(request, "function", 8);
+        }
+        break;
+    case NS_ASK_CONNECTOR:
+    case NS_ASK_WEB_SEARCH:
+    case NS_ASK_GOOGLE_SEARCH:
+    case NS_ASK_GOOGLE_MAPS:
+    case NS_ASK_URL_CONTEXT:
+    case NS_ASK_CODE_EXECUTION:
+    case NS_ASK_FILE_SEARCH:
+        if (value->event == NS_JSON_OBJECT_BEGIN) {
+            const char *name = hosted_tool(asked);
+            request->history_elsewhere = true;
+            add_tool(request, name, strlen(name));
+        }
         break;
     }
 }

@@ -103,9 +103,20 @@ enum ns_asked {
     NS_ASK_REGION,
     NS_ASK_ELSEWHERE, /* a string that names what the provider keeps */
     NS_ASK_TOOL,      /* the type of a tool */
-    NS_ASK_HOSTED     /* an object: a tool that runs at the provider */
+    NS_ASK_FUNCTION,  /* an object or an array: a tool of the program's, or several */
+    /* An object: a tool that runs at the provider. */
+    NS_ASK_CONNECTOR,
+    NS_ASK_WEB_SEARCH,
+    NS_ASK_GOOGLE_SEARCH,
+    NS_ASK_GOOGLE_MAPS,
+    NS_ASK_URL_CONTEXT,
+    NS_ASK_CODE_EXECUTION,
+    NS_ASK_FILE_SEARCH
 };
 void ns_family_asked(struct ns_wire_request *request, int asked, const struct ns_json_input *value);
+
+/* The request may have tools that were not read. */
+void ns_family_tools_unread(struct ns_wire_request *request);
 
 /* Facts as most families need them. */
 void ns_family_text(char *field, size_t field_bytes, const struct ns_json_input *value);

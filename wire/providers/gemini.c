@@ -35,9 +35,12 @@ static const struct ns_fact_rule request_rules[] = {
     {"cachedContent|cached_content|previous_interaction_id", NS_ASK_ELSEWHERE, NULL},
     {"tools/[]/type", NS_ASK_TOOL, NULL},
     {"tools/[]/googleSearch|google_search|googleSearchRetrieval|google_search_retrieval",
-     NS_ASK_HOSTED, NULL},
-    {"tools/[]/urlContext|url_context|codeExecution|code_execution", NS_ASK_HOSTED, NULL},
-    {"tools/[]/fileSearch|file_search|googleMaps|google_maps", NS_ASK_HOSTED, NULL},
+     NS_ASK_GOOGLE_SEARCH, NULL},
+    {"tools/[]/googleMaps|google_maps", NS_ASK_GOOGLE_MAPS, NULL},
+    {"tools/[]/urlContext|url_context", NS_ASK_URL_CONTEXT, NULL},
+    {"tools/[]/codeExecution|code_execution", NS_ASK_CODE_EXECUTION, NULL},
+    {"tools/[]/fileSearch|file_search", NS_ASK_FILE_SEARCH, NULL},
+    {"tools/[]/functionDeclarations|function_declarations", NS_ASK_FUNCTION, NULL},
 };
 
 static const struct ns_prompt_root prompt_roots[] = {

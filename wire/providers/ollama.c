@@ -18,6 +18,7 @@ static const struct ns_fact_rule request_rules[] = {
     {"model", NS_ASK_MODEL, NULL},
     {"stream", NS_ASK_STREAM, NULL},
     {"options/num_predict", NS_ASK_CAP, NULL},
+    {"tools/[]", NS_ASK_FUNCTION, NULL},
 };
 
 static const struct ns_prompt_root prompt_roots[] = {

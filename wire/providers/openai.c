@@ -49,7 +49,8 @@ static const struct ns_fact_rule request_rules[] = {
     {"previous_response_id|conversation", NS_ASK_ELSEWHERE, NULL},
     {"conversation|prompt/id", NS_ASK_ELSEWHERE, NULL},
     {"tools/[]/type", NS_ASK_TOOL, NULL},
-    {"web_search_options", NS_ASK_HOSTED, NULL},
+    {"functions/[]", NS_ASK_FUNCTION, NULL},
+    {"web_search_options", NS_ASK_WEB_SEARCH, NULL},
 };
 
 static const struct ns_prompt_root prompt_roots[] = {
