@@ -119,6 +119,7 @@ TEST(replay_gives_the_same_state_bit_for_bit)
             }
             CHECK(bench.gate->counters.lost + bench.gate->counters.reports > 0);
             struct saved live = save(&bench.gate->state);
+            size_t mandates = ns_mandates_count(bench.gate->state.mandates);
             if (round == 1) { /* from here on by snapshot and rest */
                 uint8_t *bytes = NULL;
                 size_t count = 0;
@@ -130,6 +131,7 @@ TEST(replay_gives_the_same_state_bit_for_bit)
             REQUIRE(open_bench(&bench));
             struct saved again = save(&bench.gate->state);
             check_same(&live, &again);
+            CHECK_INT(ns_mandates_count(bench.gate->state.mandates), mandates);
             free(live.bytes);
             free(again.bytes);
             join(&bench, 100);

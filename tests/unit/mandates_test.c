@@ -187,6 +187,22 @@ TEST(what_is_saved_comes_back_and_every_cut_of_it_is_refused)
     ns_buffer_free(&again);
 }
 
+TEST(one_that_is_saved_twice_is_refused)
+{
+    struct ns_buffer mandate = mandate_of(1, "org", NS_MANDATE_DENY_MODELS, "a"), saved = {0};
+    ns_buffer_add_u32(&saved, 2);
+    for (int i = 0; i < 2; i++) {
+        ns_buffer_add_u32(&saved, (uint32_t)mandate.count);
+        ns_buffer_add(&saved, mandate.bytes, mandate.count);
+    }
+    struct ns_bytes bytes = {saved.bytes, saved.count, false};
+    struct ns_mandates *mandates;
+    CHECK_INT(ns_mandates_load(&bytes, &mandates), -EBADMSG);
+    CHECK(mandates == NULL);
+    ns_buffer_free(&mandate);
+    ns_buffer_free(&saved);
+}
+
 TEST(bytes_that_are_no_mandate_are_refused)
 {
     struct ns_mandates *mandates = ns_mandates_new();
