@@ -69,6 +69,7 @@ ns_status_json(const struct ns_gate *gate, struct ns_buffer *buffer)
     ns_buffer_print(buffer, ",\"connections\":%zu", ns_peers_count(gate->peers));
     ns_buffer_print(buffer, ",\"open_holds\":%zu", ns_ledger_open_holds(gate->state.ledger));
     ns_buffer_print(buffer, ",\"budgets\":%zu", ns_ledger_budget_count(gate->state.ledger));
+    ns_buffer_print(buffer, ",\"mandates\":%zu", ns_mandates_count(gate->state.mandates));
     ns_buffer_print(buffer, ",\"calls\":%" PRIu64, counters->reports + counters->lost);
     ns_buffer_print(buffer, ",\"denials\":%" PRIu64, counters->denied);
     unseen(gate, buffer, NS_UNSEEN_PASSED, "passed");
@@ -217,6 +218,7 @@ gauges(const struct ns_gate *gate, struct ns_buffer *buffer)
         {"open_holds", "Calls with money reserved.", ns_ledger_open_holds(gate->state.ledger)},
         {"open_calls", "Calls allowed and not reported yet.", ns_calls_count(gate->state.calls)},
         {"budgets", "Budgets in force.", ns_ledger_budget_count(gate->state.ledger)},
+        {"mandates", "Mandates in force.", ns_mandates_count(gate->state.mandates)},
         {"acks_waiting", "Acknowledgements that wait for the disk.", gate->ack_count},
         {"journal_records", "Sequence of the last record.", ns_journal_last(gate->journal)},
         {"journal_durable_records", "Sequence of the last record on disk.",

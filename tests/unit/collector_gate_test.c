@@ -183,6 +183,35 @@ TEST(a_call_that_is_too_fast_is_told_so_and_counted)
     remove_directory(bench.directory);
 }
 
+TEST(a_call_that_was_let_through_stays_so_when_a_mandate_comes)
+{
+    REQUIRE(new_bench(&bench));
+    join(&bench, 5);
+    put_budget(&bench, 1, "customer:acme", INT64_C(1000000000000));
+    int64_t held_nanousd = check_call(&bench, 1, "acme").hold_nanousd;
+    CHECK(held_nanousd > 0);
+    ns_gate_flush(bench.gate);
+    struct ns_mandate_terms terms = {
+        .id = 1, .policy = NS_POLICY_HARD, .entity = ns_text_of("org")};
+    struct ns_buffer mandate = {0};
+    ns_mandate_begin(&mandate, &terms);
+    ns_mandate_add(&mandate, NS_MANDATE_DENY_MODELS, ns_text_of("*"));
+    ns_gate_take_mandates(bench.gate, &mandate, 1);
+    ns_gate_take_mandates(bench.gate, &mandate, 1); /* as it was: nothing is written */
+    ns_buffer_free(&mandate);
+    CHECK_INT(ns_journal_last(bench.gate->journal), 3); /* budget, call, mandate */
+    struct ns_verdict again = check_call(&bench, 1, "acme");
+    CHECK_INT(again.decision, NS_DECISION_ALLOW);
+    CHECK_INT(again.hold_nanousd, held_nanousd);
+    ns_gate_flush(bench.gate);
+    struct ns_verdict verdict = check_call(&bench, 2, "acme");
+    CHECK_INT(verdict.decision, NS_DECISION_DENY);
+    CHECK_INT(verdict.reason, NS_REASON_MANDATE);
+    CHECK_INT(bench.gate->counters.denied_by[NS_REASON_MANDATE], 1);
+    close_bench(&bench);
+    remove_directory(bench.directory);
+}
+
 TEST(the_longest_entity_leaves_a_denial_within_its_bound)
 {
     static struct ns_gate gate;
