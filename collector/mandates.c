@@ -11,16 +11,17 @@
 
 /* Of a rule, what is shown of a call's own word. */
 #define SHOWN_BYTES 96
+#define ROOM_FIRST 16
 
 struct mandate {
     struct ns_mandate_terms terms; /* its text points into bytes */
     size_t count;
-    uint8_t bytes[];
+    uint8_t *bytes; /* from malloc */
 };
 
 /* By entity. */
 struct ns_mandates {
-    struct mandate **mandate;
+    struct mandate *mandate; /* never NULL */
     size_t count, room;
 };
 
@@ -79,7 +80,8 @@ static struct ns_text
 get_text(struct ns_bytes_reader *r)
 {
     uint16_t bytes = ns_bytes_get_u16(r);
-    return (struct ns_text){(const char *)ns_bytes_get(r, bytes), bytes};
+    const uint8_t *text = ns_bytes_get(r, bytes);
+    return text == NULL ? (struct ns_text){"", 0} : (struct ns_text){(const char *)text, bytes};
 }
 
 /* The next word of a list; false at the end, or where the bytes are bad. */
@@ -128,7 +130,15 @@ ns_mandate_decode(const uint8_t *bytes, size_t count, struct ns_mandate_terms *t
 struct ns_mandates *
 ns_mandates_new(void)
 {
-    return calloc(1, sizeof(struct ns_mandates));
+    struct ns_mandates *mandates = malloc(sizeof *mandates);
+    struct mandate *mandate = calloc(ROOM_FIRST, sizeof *mandate);
+    if (mandates == NULL || mandate == NULL) {
+        free(mandates);
+        free(mandate);
+        return NULL;
+    }
+    *mandates = (struct ns_mandates){.mandate = mandate, .room = ROOM_FIRST};
+    return mandates;
 }
 
 void
@@ -138,7 +148,7 @@ ns_mandates_free(struct ns_mandates *mandates)
         return;
     }
     for (size_t i = 0; i < mandates->count; i++) {
-        free(mandates->mandate[i]);
+        free(mandates->mandate[i].bytes);
     }
     free(mandates->mandate);
     free(mandates);
@@ -160,7 +170,7 @@ place_of(const struct ns_mandates *mandates, const char *text, size_t bytes, boo
     *found = false;
     while (low < high && !*found) {
         size_t middle = low + (high - low) / 2;
-        int order = compare(mandates->mandate[middle]->terms.entity, text, bytes);
+        int order = compare(mandates->mandate[middle].terms.entity, text, bytes);
         *found = order == 0;
         low = order < 0 ? middle + 1 : low;
         high = order < 0 ? high : middle;
@@ -171,8 +181,8 @@ place_of(const struct ns_mandates *mandates, const char *text, size_t bytes, boo
 static bool
 grow(struct ns_mandates *mandates)
 {
-    size_t room = mandates->room == 0 ? 16 : mandates->room * 2;
-    struct mandate **bigger = realloc(mandates->mandate, room * sizeof *bigger);
+    size_t room = mandates->room * 2;
+    struct mandate *bigger = realloc(mandates->mandate, room * sizeof *bigger);
     if (bigger != NULL) {
         mandates->mandate = bigger;
         mandates->room = room;
@@ -184,7 +194,7 @@ static size_t
 place_of_id(const struct ns_mandates *mandates, int64_t id)
 {
     size_t place = 0;
-    while (place < mandates->count && mandates->mandate[place]->terms.id != id) {
+    while (place < mandates->count && mandates->mandate[place].terms.id != id) {
         place++;
     }
     return place;
@@ -200,7 +210,7 @@ ns_mandates_check(const struct ns_mandates *mandates, const uint8_t *bytes, size
     bool found;
     size_t place = place_of(mandates, terms.entity.text, terms.entity.bytes, &found);
     if (found) {
-        return mandates->mandate[place]->terms.id == terms.id ? 0 : -EEXIST;
+        return mandates->mandate[place].terms.id == terms.id ? 0 : -EEXIST;
     }
     bool full = mandates->count == NS_MANDATES_MAX;
     return full && place_of_id(mandates, terms.id) == mandates->count ? -ENOSPC : 0;
@@ -213,20 +223,19 @@ ns_mandates_put(struct ns_mandates *mandates, const uint8_t *bytes, size_t count
     if (error != 0) {
         return error;
     }
-    struct mandate *mandate = malloc(sizeof *mandate + count);
-    if (mandate == NULL || (mandates->count == mandates->room && !grow(mandates))) {
-        free(mandate);
+    struct mandate mandate = {.count = count, .bytes = malloc(count)};
+    if (mandate.bytes == NULL || (mandates->count == mandates->room && !grow(mandates))) {
+        free(mandate.bytes);
         return -ENOMEM;
     }
-    mandate->count = count;
-    memcpy(mandate->bytes, bytes, count);
-    (void)read_terms(mandate->bytes, count, &mandate->terms);
-    ns_mandates_remove(mandates, mandate->terms.id);
+    memcpy(mandate.bytes, bytes, count);
+    (void)read_terms(mandate.bytes, count, &mandate.terms);
+    ns_mandates_remove(mandates, mandate.terms.id);
     bool found;
     size_t place =
-        place_of(mandates, mandate->terms.entity.text, mandate->terms.entity.bytes, &found);
+        place_of(mandates, mandate.terms.entity.text, mandate.terms.entity.bytes, &found);
     memmove(mandates->mandate + place + 1, mandates->mandate + place,
-            (mandates->count - place) * sizeof(struct mandate *));
+            (mandates->count - place) * sizeof mandate);
     mandates->mandate[place] = mandate;
     mandates->count++;
     return 0;
@@ -239,10 +248,10 @@ ns_mandates_remove(struct ns_mandates *mandates, int64_t id)
     if (place == mandates->count) {
         return;
     }
-    free(mandates->mandate[place]);
+    free(mandates->mandate[place].bytes);
     mandates->count--;
     memmove(mandates->mandate + place, mandates->mandate + place + 1,
-            (mandates->count - place) * sizeof(struct mandate *));
+            (mandates->count - place) * sizeof *mandates->mandate);
 }
 
 size_t
@@ -254,8 +263,8 @@ ns_mandates_count(const struct ns_mandates *mandates)
 const uint8_t *
 ns_mandates_at(const struct ns_mandates *mandates, size_t place, size_t *count)
 {
-    *count = mandates->mandate[place]->count;
-    return mandates->mandate[place]->bytes;
+    *count = mandates->mandate[place].count;
+    return mandates->mandate[place].bytes;
 }
 
 bool
@@ -267,8 +276,8 @@ ns_mandates_has(const struct ns_mandates *mandates, const uint8_t *bytes, size_t
     if (found) {
         place = place_of(mandates, terms.entity.text, terms.entity.bytes, &found);
     }
-    return found && mandates->mandate[place]->count == count &&
-           memcmp(mandates->mandate[place]->bytes, bytes, count) == 0;
+    return found && mandates->mandate[place].count == count &&
+           memcmp(mandates->mandate[place].bytes, bytes, count) == 0;
 }
 
 /* --- what a call does ---------------------------------------------------------------------------
@@ -525,7 +534,7 @@ find(const struct ns_mandates *mandates, const char *entity)
             place = place_of(mandates, pattern, (size_t)bytes, &found);
         }
     }
-    return found ? mandates->mandate[place] : NULL;
+    return found ? &mandates->mandate[place] : NULL;
 }
 
 bool
@@ -560,8 +569,8 @@ ns_mandates_save(const struct ns_mandates *mandates, struct ns_buffer *buffer)
 {
     ns_buffer_add_u32(buffer, (uint32_t)mandates->count);
     for (size_t i = 0; i < mandates->count; i++) {
-        ns_buffer_add_u32(buffer, (uint32_t)mandates->mandate[i]->count);
-        ns_buffer_add(buffer, mandates->mandate[i]->bytes, mandates->mandate[i]->count);
+        ns_buffer_add_u32(buffer, (uint32_t)mandates->mandate[i].count);
+        ns_buffer_add(buffer, mandates->mandate[i].bytes, mandates->mandate[i].count);
     }
 }
 

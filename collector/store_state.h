@@ -37,9 +37,9 @@ struct ns_store {
     pthread_cond_t ended; /* a thread has */
     unsigned threads_running;
     struct ns_store_state state;
-    int64_t pending_at_ns; /* time of the oldest record that Postgres has not; 0: none */
+    int64_t pending_at_ns;            /* time of the oldest record that Postgres has not; 0: none */
     struct ns_store_settings *newest; /* not yet taken */
-    int64_t enforced_revision;          /* to be written; -1: nothing */
+    int64_t enforced_revision;        /* to be written; -1: nothing */
     struct ns_store_counters counters;
     bool counters_in_flight;
     struct ns_coverage_row *coverage;

@@ -106,7 +106,7 @@ TEST(the_longest_words_make_a_rule_that_is_whole_text)
     REQUIRE(put(mandates, 1, "org", NS_MANDATE_ALLOW_MODELS, "y") == 0);
     CHECK(ns_mandates_breached(mandates, &call, entity, 1, &breach));
     CHECK(strstr(breach.rule, "xxx is not in allow_models") != NULL);
-    CHECK(strchr(breach.rule, '\xe2') == NULL);
+    CHECK(strstr(breach.rule, "\xe2") == NULL);
     memcpy(word, "tag:", 4);
     REQUIRE(put(mandates, 1, "org", NS_MANDATE_REQUIRE, word) == 0);
     CHECK(ns_mandates_breached(mandates, &call, entity, 1, &breach));
