@@ -229,7 +229,7 @@ TEST(more_tools_than_there_is_room_for_leave_a_star)
                      i);
         }
     }
-    strcat(json, "{}]}");
+    snprintf(json + strlen(json), sizeof json - strlen(json), "{}]}");
     struct exchange exchange = ask_json("api.openai.com", "/v1/responses", json);
     REQUIRE(exchange.call != NULL);
     const char *tools = exchange.call->request.tools;

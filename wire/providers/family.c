@@ -103,11 +103,13 @@ hosted_tool(int asked)
 static bool
 is_listed(const char *list, const char *word, size_t bytes)
 {
-    for (const char *end; *list != '\0'; list = *end == '\0' ? end : end + 1) {
-        end = strchrnul(list, ',');
-        if ((size_t)(end - list) == bytes && memcmp(list, word, bytes) == 0) {
+    while (list != NULL) {
+        const char *comma = strchr(list, ',');
+        size_t listed_bytes = comma != NULL ? (size_t)(comma - list) : strlen(list);
+        if (listed_bytes == bytes && memcmp(list, word, bytes) == 0) {
             return true;
         }
+        list = comma != NULL ? comma + 1 : NULL;
     }
     return false;
 }
