@@ -197,6 +197,7 @@ TEST(the_tools_that_a_request_offers_are_told_each_once)
          "{\"functions\":[{},{}],\"web_search_options\":{}}", "function,web_search"},
         {"api.openai.com", "/v1/responses", "{\"tools\":[{\"type\":\"a b\"},{\"type\":\"\"}]}",
          "*"},
+        {"api.openai.com", "/v1/responses", "{\"tools\":[{\"type\":\"\"}]}", "*"},
         {"api.openai.com", "/v1/responses", "{\"tools\":[{\"type\":\"mcp\"}", "mcp"},
         {"api.openai.com", "/v1/responses", "{\"tools\":[{\"type\":\"mcp\"}]]", "mcp,*"},
         {"api.anthropic.com", "/v1/messages",

@@ -106,7 +106,7 @@ is_listed(const char *list, const char *word, size_t bytes)
     while (list != NULL) {
         const char *comma = strchr(list, ',');
         size_t listed_bytes = comma != NULL ? (size_t)(comma - list) : strlen(list);
-        if (listed_bytes == bytes && memcmp(list, word, bytes) == 0) {
+        if (listed_bytes == bytes && bytes > 0 && memcmp(list, word, bytes) == 0) {
             return true;
         }
         list = comma != NULL ? comma + 1 : NULL;
