@@ -94,35 +94,39 @@ comment on column nullspend.events.paused_until is 'Kind velocity: until when ca
 comment on column nullspend.events.limit_usd is 'The limit at that moment; of velocity what may go within the window.';
 comment on column nullspend.events.spent_usd is 'What was spent in the period at that moment.';
 
-create function nullspend.tell_thresholds(budget nullspend.budgets, counter nullspend.budget_counters)
-returns void language plpgsql as $$
+create view nullspend.thresholds_reached as
+select c.budget_id, c.entity, b.period, c.period_start, c.period_end, t.threshold, b.limit_usd,
+       nullspend.usd(c.spent_nanousd) as spent_usd
+from nullspend.budget_counters c
+join nullspend.budgets b on b.id = c.budget_id
+cross join unnest(b.thresholds) as t (threshold)
+where b.limit_nanousd > 0
+  and c.spent_nanousd::numeric * 100 >= b.limit_nanousd::numeric * t.threshold;
+comment on view nullspend.thresholds_reached is
+    'Each threshold that what was spent has reached, in each period that is kept.';
+comment on column nullspend.thresholds_reached.budget_id is 'The budget: nullspend.budgets.id.';
+comment on column nullspend.thresholds_reached.entity is 'The entity counted.';
+comment on column nullspend.thresholds_reached.period is 'hour, day, week, month or total.';
+comment on column nullspend.thresholds_reached.period_start is 'Start of the period; -infinity for a total.';
+comment on column nullspend.thresholds_reached.period_end is 'End of the period; infinity for a total.';
+comment on column nullspend.thresholds_reached.threshold is 'The percent of the limit that was reached.';
+comment on column nullspend.thresholds_reached.limit_usd is 'The limit, as it is now.';
+comment on column nullspend.thresholds_reached.spent_usd is 'What was spent in the period.';
+
+create function nullspend.counters_changed() returns trigger
+language plpgsql as $$
 begin
     insert into nullspend.events (kind, entity, budget_id, period, period_start, period_end, threshold,
                                   limit_usd, spent_usd)
-    select 'threshold', counter.entity, budget.id, budget.period, counter.period_start, counter.period_end,
-           t, budget.limit_usd, nullspend.usd(counter.spent_nanousd)
-    from unnest(budget.thresholds) as t
-    where counter.spent_nanousd::numeric * 100 >= budget.limit_nanousd::numeric * t
+    select 'threshold', r.entity, r.budget_id, r.period, r.period_start, r.period_end, r.threshold,
+           r.limit_usd, r.spent_usd
+    from changed d
+    join nullspend.thresholds_reached r
+        on r.budget_id = d.budget_id and r.entity = d.entity and r.period_start = d.period_start
     on conflict do nothing;
     if found then
         notify nullspend_events;
     end if;
-end
-$$;
-comment on function nullspend.tell_thresholds(nullspend.budgets, nullspend.budget_counters) is
-    'Rows of events for the thresholds that a counter has reached, but for those that were told.';
-
--- Most counters have reached nothing: those that may have are found by the first threshold.
-create function nullspend.counters_changed() returns trigger
-language plpgsql as $$
-begin
-    perform nullspend.tell_thresholds(b, c)
-    from changed d
-    join nullspend.budgets b on b.id = d.budget_id
-    join nullspend.budget_counters c
-        on c.budget_id = d.budget_id and c.entity = d.entity and c.period_start = d.period_start
-    where b.limit_nanousd > 0
-      and d.spent_nanousd::numeric * 100 >= b.limit_nanousd::numeric * b.thresholds[1];
     insert into nullspend.events (kind, entity, budget_id, period, period_start, period_end, paused_until,
                                   limit_usd, spent_usd)
     select 'velocity', d.entity, b.id, b.period, d.period_start, d.period_end, d.paused_until,
@@ -147,12 +151,17 @@ create trigger counters_updated after update on nullspend.budget_counters
 create function nullspend.budget_limits_changed() returns trigger
 language plpgsql as $$
 begin
-    perform nullspend.tell_thresholds(b, c)
+    insert into nullspend.events (kind, entity, budget_id, period, period_start, period_end, threshold,
+                                  limit_usd, spent_usd)
+    select 'threshold', r.entity, r.budget_id, r.period, r.period_start, r.period_end, r.threshold,
+           r.limit_usd, r.spent_usd
     from changed d
-    join nullspend.budgets b on b.id = d.id
-    join nullspend.budget_counters c
-        on c.budget_id = b.id and c.period_start <= now() and c.period_end > now()
-    where b.limit_nanousd > 0;
+    join nullspend.thresholds_reached r on r.budget_id = d.id
+    where r.period_start <= now() and r.period_end > now()
+    on conflict do nothing;
+    if found then
+        notify nullspend_events;
+    end if;
     return null;
 end
 $$;
