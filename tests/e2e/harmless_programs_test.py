@@ -157,6 +157,10 @@ k = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 k.check_hostname = False
 k.verify_mode = ssl.CERT_NONE
 s = k.wrap_socket(socket.create_connection(l.getsockname()), server_hostname="localhost")
+# Not before the server's tickets are read: OpenSSL takes them in the thread that reads, with a BIO
+# that a thread that writes meanwhile uses, and may find gone.
+s.sendall(b"hi")
+s.recv(2)
 sent = bytes(range(256)) * 4000
 threading.Thread(target=s.sendall, args=(sent,)).start()
 got = b""
