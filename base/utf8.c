@@ -49,3 +49,15 @@ ns_utf8_is_text(const void *text, size_t bytes)
     }
     return true;
 }
+
+size_t
+ns_utf8_cut(const char *text, size_t bytes, size_t most)
+{
+    if (bytes <= most) {
+        return bytes;
+    }
+    while (most > 0 && ((uint8_t)text[most] & 0xc0) == 0x80) {
+        most--;
+    }
+    return most;
+}

@@ -11,6 +11,9 @@
  * or a control character (C0, DEL, C1). */
 size_t ns_utf8_character(const uint8_t *bytes, size_t left);
 
+/* How many bytes of a text are left where it is cut to so many, between two characters. */
+size_t ns_utf8_cut(const char *text, size_t bytes, size_t most);
+
 /* Is all of it such text? An empty one is. */
 bool ns_utf8_is_text(const void *text, size_t bytes);
 

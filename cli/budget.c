@@ -363,34 +363,17 @@ remove_budget(const struct ns_command *command, const char *entity, struct reque
 
 /* --- budget ----------------------------------------------------------------------------------- */
 
-enum { TAKES_LIMITS = 1, TAKES_PERIOD = 2 };
-
-static const struct verb {
-    const char *name;
-    bool wants_entity;
-    int takes;
-    int (*run)(const struct ns_command *command, const char *entity, struct request *request);
-} verbs[] = {
-    {"set", true, TAKES_LIMITS | TAKES_PERIOD, set_budget},
-    {"list", false, 0, show_budgets},
-    {"show", true, 0, show_budgets},
-    {"rm", true, TAKES_PERIOD, remove_budget},
+static int (*const run[NS_VERB_COUNT])(const struct ns_command *command, const char *entity,
+                                       struct request *request) = {
+    [NS_VERB_SET] = set_budget,
+    [NS_VERB_LIST] = show_budgets,
+    [NS_VERB_SHOW] = show_budgets,
+    [NS_VERB_RM] = remove_budget,
 };
-
-static const struct verb *
-find_verb(const char *name)
-{
-    for (size_t i = 0; name != NULL && i < sizeof verbs / sizeof verbs[0]; i++) {
-        if (strcmp(verbs[i].name, name) == 0) {
-            return &verbs[i];
-        }
-    }
-    return NULL;
-}
 
 /* Options that the verb has no use for are refused. */
 static int
-check_taken(const struct ns_command *command, const struct verb *verb,
+check_taken(const struct ns_command *command, enum ns_settings_verb verb,
             const struct request *request)
 {
     bool limits = request->limit != NULL || request->policy != NULL || request->reserve != NULL ||
@@ -398,11 +381,10 @@ check_taken(const struct ns_command *command, const struct verb *verb,
                   request->finalize_reserve != NULL || request->overdraft != NULL ||
                   request->velocity != NULL || request->cool_down != NULL ||
                   request->thresholds != NULL;
-    if ((limits && (verb->takes & TAKES_LIMITS) == 0) ||
-        (request->period != NULL && (verb->takes & TAKES_PERIOD) == 0)) {
-        return ns_complain_usage(command, "%s does not take one of these options", verb->name);
-    }
-    return -1;
+    bool takes_period = verb == NS_VERB_SET || verb == NS_VERB_RM;
+    return (limits && verb != NS_VERB_SET) || (request->period != NULL && !takes_period)
+               ? ns_settings_not_taken(command, verb)
+               : -1;
 }
 
 int
@@ -429,17 +411,9 @@ ns_budget_main(const struct ns_command *command, int argc, char **argv)
     if (code >= 0) {
         return code;
     }
-    const struct verb *verb = find_verb(operands[0]);
-    if (verb == NULL) {
-        return ns_complain_usage(command, "wants set, list, show or rm");
-    }
-    const char *entity = operands[1];
-    if ((entity != NULL) != verb->wants_entity) {
-        return ns_complain_usage(
-            command, verb->wants_entity ? "%s wants an ENTITY" : "%s wants no ENTITY", verb->name);
-    }
-    code = entity != NULL ? ns_check_entity(command, entity) : -1;
+    enum ns_settings_verb verb;
+    code = ns_settings_verb(command, operands, &verb);
     code = code < 0 ? check_taken(command, verb, &request) : code;
     code = code < 0 ? check_words(command, &request) : code;
-    return code < 0 ? verb->run(command, entity, &request) : code;
+    return code < 0 ? run[verb](command, operands[1], &request) : code;
 }

@@ -113,16 +113,22 @@ print_changed(PGconn *database, const char *entity, bool json)
     return NS_EXIT_DONE;
 }
 
+static bool
+has_terms(const struct request *request)
+{
+    bool any = request->output_tokens_max != NULL || request->policy != NULL;
+    for (size_t i = 0; i < LISTS; i++) {
+        any |= request->list[i] != NULL;
+    }
+    return any;
+}
+
 static int
 check_terms(const struct ns_command *command, const struct request *request)
 {
     const char *most = request->output_tokens_max;
     char *end = NULL;
-    bool any = most != NULL || request->policy != NULL;
-    for (size_t i = 0; i < LISTS; i++) {
-        any |= request->list[i] != NULL;
-    }
-    if (!any) {
+    if (!has_terms(request)) {
         return ns_complain_usage(command, "set needs a list, like --allow-models 'gpt-4o*'");
     }
     if (request->policy != NULL && strcmp(request->policy, "hard") != 0 &&
@@ -186,40 +192,13 @@ remove_mandate(const struct ns_command *command, const char *entity, struct requ
 
 /* --- mandate ---------------------------------------------------------------------------------- */
 
-static const struct verb {
-    const char *name;
-    bool wants_entity, takes_terms;
-    int (*run)(const struct ns_command *command, const char *entity, struct request *request);
-} verbs[] = {
-    {"set", true, true, set_mandate},
-    {"list", false, false, show_mandates},
-    {"show", true, false, show_mandates},
-    {"rm", true, false, remove_mandate},
+static int (*const run[NS_VERB_COUNT])(const struct ns_command *command, const char *entity,
+                                       struct request *request) = {
+    [NS_VERB_SET] = set_mandate,
+    [NS_VERB_LIST] = show_mandates,
+    [NS_VERB_SHOW] = show_mandates,
+    [NS_VERB_RM] = remove_mandate,
 };
-
-static const struct verb *
-find_verb(const char *name)
-{
-    for (size_t i = 0; name != NULL && i < sizeof verbs / sizeof verbs[0]; i++) {
-        if (strcmp(verbs[i].name, name) == 0) {
-            return &verbs[i];
-        }
-    }
-    return NULL;
-}
-
-static int
-check_taken(const struct ns_command *command, const struct verb *verb,
-            const struct request *request)
-{
-    bool any = request->output_tokens_max != NULL || request->policy != NULL;
-    for (size_t i = 0; i < LISTS; i++) {
-        any |= request->list[i] != NULL;
-    }
-    return any && !verb->takes_terms
-               ? ns_complain_usage(command, "%s does not take one of these options", verb->name)
-               : -1;
-}
 
 int
 ns_mandate_main(const struct ns_command *command, int argc, char **argv)
@@ -244,16 +223,10 @@ ns_mandate_main(const struct ns_command *command, int argc, char **argv)
     if (code >= 0) {
         return code;
     }
-    const struct verb *verb = find_verb(operands[0]);
-    if (verb == NULL) {
-        return ns_complain_usage(command, "wants set, list, show or rm");
+    enum ns_settings_verb verb;
+    code = ns_settings_verb(command, operands, &verb);
+    if (code < 0 && verb != NS_VERB_SET && has_terms(&request)) {
+        code = ns_settings_not_taken(command, verb);
     }
-    const char *entity = operands[1];
-    if ((entity != NULL) != verb->wants_entity) {
-        return ns_complain_usage(
-            command, verb->wants_entity ? "%s wants an ENTITY" : "%s wants no ENTITY", verb->name);
-    }
-    code = entity != NULL ? ns_check_entity(command, entity) : -1;
-    code = code < 0 ? check_taken(command, verb, &request) : code;
-    return code < 0 ? verb->run(command, entity, &request) : code;
+    return code < 0 ? run[verb](command, operands[1], &request) : code;
 }

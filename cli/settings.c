@@ -32,8 +32,9 @@ tag_fault(const char *tag)
     return strcmp(equals + 1, "*") == 0 ? NULL : ns_label_fault(equals + 1, NS_TAG_VALUE_BYTES_MAX);
 }
 
-int
-ns_check_entity(const struct ns_command *command, const char *entity)
+/* Could it be counted? The schema has the same rules, but can only say that one is broken. */
+static int
+check_entity(const struct ns_command *command, const char *entity)
 {
     const char *colon = strchr(entity, ':');
     size_t kind_bytes = colon != NULL ? (size_t)(colon - entity) : strlen(entity);
@@ -50,6 +51,38 @@ ns_check_entity(const struct ns_command *command, const char *entity)
         return ns_complain_usage(command, "entity '%s' %s", entity, fault);
     }
     return -1;
+}
+
+/* --- verbs ------------------------------------------------------------------------------------ */
+
+static const char *const verbs[NS_VERB_COUNT] = {"set", "list", "show", "rm"};
+
+int
+ns_settings_verb(const struct ns_command *command, const char *const *operands,
+                 enum ns_settings_verb *verb)
+{
+    int number = 0;
+    while (number < NS_VERB_COUNT &&
+           (operands[0] == NULL || strcmp(verbs[number], operands[0]) != 0)) {
+        number++;
+    }
+    if (number == NS_VERB_COUNT) {
+        return ns_complain_usage(command, "wants set, list, show or rm");
+    }
+    *verb = (enum ns_settings_verb)number;
+    bool wants_entity = *verb != NS_VERB_LIST;
+    const char *entity = operands[1];
+    if ((entity != NULL) != wants_entity) {
+        return ns_complain_usage(
+            command, wants_entity ? "%s wants an ENTITY" : "%s wants no ENTITY", verbs[number]);
+    }
+    return entity != NULL ? check_entity(command, entity) : -1;
+}
+
+int
+ns_settings_not_taken(const struct ns_command *command, enum ns_settings_verb verb)
+{
+    return ns_complain_usage(command, "%s does not take one of these options", verbs[verb]);
 }
 
 /* --- changes ---------------------------------------------------------------------------------- */

@@ -8,9 +8,15 @@
 
 #include "cli/cli.h"
 
-/* Could it be counted? The schema has the same rules, but can only say that one is broken. Returns
- * -1 to go on, else the exit code; what is wrong has been said. */
-int ns_check_entity(const struct ns_command *command, const char *entity);
+enum ns_settings_verb { NS_VERB_SET, NS_VERB_LIST, NS_VERB_SHOW, NS_VERB_RM, NS_VERB_COUNT };
+
+/* Reads the operands "set ENTITY", "list", "show ENTITY" or "rm ENTITY" (NULL after the last).
+ * Returns -1 to go on, else the exit code; what is wrong has been said. */
+int ns_settings_verb(const struct ns_command *command, const char *const *operands,
+                     enum ns_settings_verb *verb);
+
+/* "set does not take one of these options"; returns NS_EXIT_USAGE. */
+int ns_settings_not_taken(const struct ns_command *command, enum ns_settings_verb verb);
 
 /* Runs a statement that changes budgets or mandates and waits until the collector says that the
  * revision it made is in force. *changed: how many rows it touched. Returns an exit code; what is

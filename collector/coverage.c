@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/utf8.h"
 #include "collector/buffer.h"
 
 #define BUCKETS (2 * NS_COVERAGE_ROWS_MAX)
@@ -98,12 +99,7 @@ ns_coverage_free(struct ns_coverage_table *table)
 static void
 copy(struct ns_text text, char *into, size_t room)
 {
-    while (text.bytes >= room) {
-        text.bytes = (uint32_t)room - 1;
-        while (text.bytes > 0 && ((uint8_t)text.text[text.bytes] & 0xc0) == 0x80) {
-            text.bytes--;
-        }
-    }
+    text.bytes = (uint32_t)ns_utf8_cut(text.text, text.bytes, room - 1);
     ns_text_copy(text, into, room);
 }
 

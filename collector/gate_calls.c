@@ -305,8 +305,8 @@ ns_gate_check(struct ns_gate *gate, const struct ns_gate_from *from, const uint8
     bool breached =
         ns_mandates_breached(gate->state.mandates, check, gate->entity, entity_count, &breach);
     /* One that was let through and asks again, for its verdict was lost, is let through again. */
-    bool open = ns_calls_find(gate->state.calls, &check->call_id) != NULL;
-    bool enforced = check->mode == NS_MODE_ENFORCE && !open;
+    bool enforced = check->mode == NS_MODE_ENFORCE && (breached || quote.denied) &&
+                    ns_calls_find(gate->state.calls, &check->call_id) == NULL;
     if (breached && breach.policy == NS_POLICY_HARD && enforced) {
         struct ns_ledger_numbers by = breach_of(gate, &breach);
         deny_unasked(gate, from, &by, ns_gate_breach_text(gate, &breach));

@@ -5,22 +5,16 @@
 #include <string.h>
 
 #include "base/money.h"
+#include "base/utf8.h"
 #include "collector/gate.h"
 
 /* An entity twice and the numbers must fit 512 bytes. */
 #define ENTITY_SHOWN_BYTES 70
 
-/* Cuts between characters of UTF-8. */
 static void
 shorten(const char *entity, char *into, size_t bytes)
 {
-    size_t count = strlen(entity);
-    if (count > bytes) {
-        count = bytes;
-        while (count > 0 && ((unsigned char)entity[count] & 0xc0) == 0x80) {
-            count--;
-        }
-    }
+    size_t count = ns_utf8_cut(entity, strlen(entity), bytes);
     snprintf(into, bytes + 4, "%.*s%s", (int)count, entity, entity[count] != '\0' ? "..." : "");
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "base/words.h"
 #include "collector/bytes.h"
 
@@ -386,16 +387,11 @@ meet(const struct mandate *mandate, const struct fact fact[static FACTS], const 
     return met;
 }
 
-/* Cut between characters of UTF-8. */
+/* As much of it as is shown. */
 static struct ns_text
 shorten(struct ns_text text)
 {
-    if (text.bytes > SHOWN_BYTES) {
-        text.bytes = SHOWN_BYTES;
-        while (text.bytes > 0 && ((unsigned char)text.text[text.bytes] & 0xc0) == 0x80) {
-            text.bytes--;
-        }
-    }
+    text.bytes = (uint32_t)ns_utf8_cut(text.text, text.bytes, SHOWN_BYTES);
     return text.bytes > 0 ? text : ns_text_of("\"\"");
 }
 
@@ -475,11 +471,10 @@ answers_in_tokens(struct ns_text operation)
 
 /* Fills reason and rule. Returns whether the call does not keep to it. */
 static bool
-judge(const struct mandate *mandate, const struct ns_check *call, const char *const *entity,
-      uint8_t entity_count, struct ns_mandate_breach *breach)
+judge(const struct mandate *mandate, const struct ns_check *call,
+      const struct fact fact[static FACTS], const char *const *entity, uint8_t entity_count,
+      struct ns_mandate_breach *breach)
 {
-    struct fact fact[FACTS];
-    facts_of(call, fact);
     struct met met = meet(mandate, fact, entity, entity_count);
     uint32_t refused = met.denied | (met.listed & ~met.allowed);
     uint64_t most = mandate->terms.output_tokens_max;
@@ -543,11 +538,16 @@ ns_mandates_breached(const struct ns_mandates *mandates, const struct ns_check *
                      struct ns_mandate_breach *breach)
 {
     bool any = false;
-    for (uint8_t i = 0; i < entity_count && mandates->count > 0; i++) {
+    if (mandates->count == 0) {
+        return false;
+    }
+    struct fact fact[FACTS];
+    facts_of(call, fact);
+    for (uint8_t i = 0; i < entity_count; i++) {
         const struct mandate *mandate = find(mandates, entity[i]);
         struct ns_mandate_breach next;
         if (mandate == NULL || (any && mandate->terms.policy != NS_POLICY_HARD) ||
-            !judge(mandate, call, entity, entity_count, &next)) {
+            !judge(mandate, call, fact, entity, entity_count, &next)) {
             continue;
         }
         *breach = next;

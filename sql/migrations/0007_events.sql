@@ -94,6 +94,19 @@ comment on column nullspend.events.paused_until is 'Kind velocity: until when ca
 comment on column nullspend.events.limit_usd is 'The limit at that moment; of velocity what may go within the window.';
 comment on column nullspend.events.spent_usd is 'What was spent in the period at that moment.';
 
+create function nullspend.events_written() returns trigger
+language plpgsql as $$
+begin
+    if exists (select from written) then
+        notify nullspend_events;
+    end if;
+    return null;
+end
+$$;
+comment on function nullspend.events_written() is 'Trigger of events: tells who listens.';
+create trigger events_written after insert on nullspend.events
+    referencing new table as written for each statement execute function nullspend.events_written();
+
 create view nullspend.thresholds_reached as
 select c.budget_id, c.entity, b.period, c.period_start, c.period_end, t.threshold, b.limit_usd,
        nullspend.usd(c.spent_nanousd) as spent_usd
@@ -124,9 +137,6 @@ begin
     join nullspend.thresholds_reached r
         on r.budget_id = d.budget_id and r.entity = d.entity and r.period_start = d.period_start
     on conflict do nothing;
-    if found then
-        notify nullspend_events;
-    end if;
     insert into nullspend.events (kind, entity, budget_id, period, period_start, period_end, paused_until,
                                   limit_usd, spent_usd)
     select 'velocity', d.entity, b.id, b.period, d.period_start, d.period_end, d.paused_until,
@@ -135,9 +145,6 @@ begin
     join nullspend.budgets b on b.id = d.budget_id
     where d.paused_until > now() and b.velocity_usd is not null
     on conflict do nothing;
-    if found then
-        notify nullspend_events;
-    end if;
     return null;
 end
 $$;
@@ -159,9 +166,6 @@ begin
     join nullspend.thresholds_reached r on r.budget_id = d.id
     where r.period_start <= now() and r.period_end > now()
     on conflict do nothing;
-    if found then
-        notify nullspend_events;
-    end if;
     return null;
 end
 $$;
