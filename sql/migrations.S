@@ -10,7 +10,8 @@
     migration "0004_coverage.sql" ; \
     migration "0005_budget_terms.sql" ; \
     migration "0006_mandates.sql" ; \
-    migration "0007_events.sql"
+    migration "0007_events.sql" ; \
+    migration "0008_event_kinds.sql"
 
     .macro migration file
     .pushsection .rodata
