@@ -190,13 +190,21 @@ const struct ns_command ns_commands[] = {
     },
     {
         "events",
-        "budgets that reached a threshold, or were paused",
+        "what happened that people want to hear of",
         "usage: nullspend events [OPTION...]\n"
         "\n"
-        "What happened to budgets, newest first: 'threshold' when so many percent of the limit\n"
-        "are spent, once a period for each of the budget's thresholds; 'velocity' when too much\n"
-        "went within the window, and calls are paused. Postgres notifies nullspend_events of new\n"
-        "ones.\n"
+        "What happened that people want to hear of, newest first, each thing once:\n"
+        "  threshold         so many percent of a budget's limit are spent; once a period\n"
+        "  exceeded          a budget denied a call, or would have; once a period\n"
+        "  reset             a new period of a budget of which one of the above was told\n"
+        "  velocity          too much went within a budget's window, and calls are paused\n"
+        "  session_cap       a session's budget denied a call; once an hour\n"
+        "  denied            a mandate, or a price that is not known, did; once an hour\n"
+        "  unpriced          a model without a price was called; once a day\n"
+        "  unknown_provider  a host was called that is no provider's that is known; once a day\n"
+        "  dark              a program talks to a provider and nothing governs it; once a day\n"
+        "  lag               calls reached Postgres more than five minutes late; once an hour\n"
+        "Postgres notifies nullspend_events of new ones.\n"
         "\n" LISTING_OPTIONS "\n"
         "example: nullspend events --since 1d\n" EXITS,
         ns_events_main,

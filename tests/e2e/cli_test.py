@@ -529,7 +529,7 @@ def a_pause_is_an_event_and_who_listens_hears_of_it():
         listener.stdin.write("select 'more';\n")
         listener.stdin.close()
         check('notification "nullspend_events"' in listener.stdout.read(), "nothing was heard")
-    row = [row for row in laboratory().json("events") if row["entity"] == "team:paused"][0]
+    row, = [row for row in laboratory().json("events") if row["entity"] == "team:paused"]
     equal((row["kind"], row["limit_usd"], row["threshold"]),
           ("velocity", round(needed * 1.5, 9), None), "event")
     check(row["paused_until"] is not None, "no end")
