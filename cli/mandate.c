@@ -16,8 +16,10 @@ enum { LISTS = 13 };
 
 struct request {
     const char *list[LISTS];
-    const char *output_tokens_max, *policy;
+    const char *output_tokens_max, *repeats, *policy;
     bool json;
+    /* What was read from the above. */
+    char repeats_max[24], repeats_window_s[24];
 };
 
 #define LIST_COLUMNS                                                                               \
@@ -50,7 +52,7 @@ static const char json_sql[] =
     " to_jsonb(deny_operations) as deny_operations, to_jsonb(allow_tiers) as allow_tiers,"
     " to_jsonb(deny_tiers) as deny_tiers, to_jsonb(allow_tools) as allow_tools,"
     " to_jsonb(deny_tools) as deny_tools, to_jsonb(require) as require, output_tokens_max,"
-    " created_at, updated_at, id"
+    " repeats_max, repeats_window_s, created_at, updated_at, id"
     " from nullspend.mandates where $1::text is null or entity = $1 order by entity";
 
 static PGresult *
@@ -86,17 +88,28 @@ show_mandates(const struct ns_command *command, const char *entity, struct reque
 #define SET_LIST(column, number)                                                                   \
     column " = case when $" number "::text is null then m." column " else excluded." column " end"
 
-static const char set_sql
-    [] = "insert into nullspend.mandates as m (entity, policy, " LIST_COLUMNS ", output_tokens_max)"
-         " values ($1, coalesce($2, 'hard'), " WORDS("3") ", " WORDS("4") ", " WORDS("5") ","
-                                                                                          " " WORDS("6") ", " WORDS("7") ", " WORDS("8") ", " WORDS(
-                                                                                              "9") ", " WORDS("10") ", " WORDS("11") ", " WORDS("12") ", " WORDS("13") ", " WORDS("14") ", " WORDS("15") ", nullif($16, 'none')::bigint)"
-                                                                                                                                                                                                         " on conflict (entity) do update set policy = coalesce($2, m.policy), " SET_LIST("allow_models", "3") ", " SET_LIST("deny_models", "4") ", " SET_LIST("allow_providers", "5") ", " SET_LIST("deny_providers", "6") ", " SET_LIST("allow_hosts",
-                                                                                                                                                                                                                                                                                                                                                                                                                                          "7") ", " SET_LIST("deny_hosts", "8") ", " SET_LIST("allow_operations", "9") ", " SET_LIST("deny_operations", "10") ", " SET_LIST("allow_tiers",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                            "11") ", " SET_LIST("deny_tiers", "12") ", " SET_LIST("allow_tools", "13") ", " SET_LIST("deny_tools",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                     "14") ", " SET_LIST("require",
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                         "15") ", output_tokens_max = case when $16::text is null"
-                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               " then m.output_tokens_max else excluded.output_tokens_max end";
+/* clang-format off */
+static const char set_sql[] =
+    "insert into nullspend.mandates as m (entity, policy, " LIST_COLUMNS ", output_tokens_max,"
+    " repeats_max, repeats_window_s)"
+    " values ($1, coalesce($2, 'hard'), " WORDS("3") ", " WORDS("4") ", " WORDS("5") ","
+    " " WORDS("6") ", " WORDS("7") ", " WORDS("8") ", " WORDS("9") ", " WORDS("10") ","
+    " " WORDS("11") ", " WORDS("12") ", " WORDS("13") ", " WORDS("14") ", " WORDS("15") ","
+    " nullif($16, 'none')::bigint, nullif($17, 'none')::integer, $18::integer)"
+    " on conflict (entity) do update set policy = coalesce($2, m.policy),"
+    " " SET_LIST("allow_models", "3") ", " SET_LIST("deny_models", "4") ","
+    " " SET_LIST("allow_providers", "5") ", " SET_LIST("deny_providers", "6") ","
+    " " SET_LIST("allow_hosts", "7") ", " SET_LIST("deny_hosts", "8") ","
+    " " SET_LIST("allow_operations", "9") ", " SET_LIST("deny_operations", "10") ","
+    " " SET_LIST("allow_tiers", "11") ", " SET_LIST("deny_tiers", "12") ","
+    " " SET_LIST("allow_tools", "13") ", " SET_LIST("deny_tools", "14") ","
+    " " SET_LIST("require", "15") ","
+    " output_tokens_max = case when $16::text is null then m.output_tokens_max"
+    " else excluded.output_tokens_max end,"
+    " repeats_max = case when $17::text is null then m.repeats_max else excluded.repeats_max end,"
+    " repeats_window_s = case when $17::text is null then m.repeats_window_s"
+    " else excluded.repeats_window_s end";
+/* clang-format on */
 
 static const char rm_sql[] = "delete from nullspend.mandates where entity = $1";
 
@@ -116,15 +129,38 @@ print_changed(PGconn *database, const char *entity, bool json)
 static bool
 has_terms(const struct request *request)
 {
-    bool any = request->output_tokens_max != NULL || request->policy != NULL;
+    bool any =
+        request->output_tokens_max != NULL || request->repeats != NULL || request->policy != NULL;
     for (size_t i = 0; i < LISTS; i++) {
         any |= request->list[i] != NULL;
     }
     return any;
 }
 
+/* N/TIME as its two parts. */
 static int
-check_terms(const struct ns_command *command, const struct request *request)
+check_repeats(const struct ns_command *command, struct request *request)
+{
+    const char *text = request->repeats;
+    char *end = NULL;
+    int64_t span_s = 0;
+    if (text == NULL || strcmp(text, "none") == 0) {
+        snprintf(request->repeats_max, sizeof request->repeats_max, "none");
+        return -1;
+    }
+    long long most = text[0] >= '0' && text[0] <= '9' ? strtoll(text, &end, 10) : 0;
+    if (most <= 0 || most > INT32_MAX || *end != '/' || ns_span_parse(end + 1, &span_s) != 0 ||
+        span_s < 1 || span_s > 86400) {
+        return ns_complain_usage(
+            command, "--repeats is N/TIME like 50/60s, of 1s to 1d, or none, not '%s'", text);
+    }
+    snprintf(request->repeats_max, sizeof request->repeats_max, "%lld", most);
+    snprintf(request->repeats_window_s, sizeof request->repeats_window_s, "%" PRId64, span_s);
+    return -1;
+}
+
+static int
+check_terms(const struct ns_command *command, struct request *request)
 {
     const char *most = request->output_tokens_max;
     char *end = NULL;
@@ -141,13 +177,13 @@ check_terms(const struct ns_command *command, const struct request *request)
         return ns_complain_usage(
             command, "--max-output-tokens is a number above 0, or none, not '%s'", most);
     }
-    return -1;
+    return check_repeats(command, request);
 }
 
 static int
 set_mandate(const struct ns_command *command, const char *entity, struct request *request)
 {
-    const char *parameters[LISTS + 3] = {entity, request->policy};
+    const char *parameters[LISTS + 5] = {entity, request->policy};
     PGconn *database;
     int changed;
     int code = check_terms(command, request);
@@ -158,9 +194,11 @@ set_mandate(const struct ns_command *command, const char *entity, struct request
         parameters[i + 2] = request->list[i];
     }
     parameters[LISTS + 2] = request->output_tokens_max;
+    parameters[LISTS + 3] = request->repeats == NULL ? NULL : request->repeats_max;
+    parameters[LISTS + 4] = request->repeats_window_s[0] == '\0' ? NULL : request->repeats_window_s;
     code = ns_database_open_for_change(&database);
     if (code == NS_EXIT_DONE) {
-        code = ns_settings_change(database, set_sql, LISTS + 3, parameters, &changed);
+        code = ns_settings_change(database, set_sql, LISTS + 5, parameters, &changed);
     }
     if (code == NS_EXIT_DONE) {
         code = print_changed(database, entity, request->json);
@@ -210,13 +248,14 @@ ns_mandate_main(const struct ns_command *command, int argc, char **argv)
         "--require"};
     struct request request = {0};
     const char *operands[3];
-    struct ns_option options[LISTS + 3] = {
+    struct ns_option options[LISTS + 4] = {
+        {.name = "--repeats", .value = &request.repeats},
         {.name = "--max-output-tokens", .value = &request.output_tokens_max},
         {.name = "--policy", .value = &request.policy},
         {.name = "--json", .flag = &request.json},
     };
     for (size_t i = 0; i < LISTS; i++) {
-        options[i + 3] = (struct ns_option){.name = names[i], .value = &request.list[i]};
+        options[i + 4] = (struct ns_option){.name = names[i], .value = &request.list[i]};
     }
     int code = ns_arguments_read(command, argc, argv, options, sizeof options / sizeof options[0],
                                  operands, 2);

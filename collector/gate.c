@@ -163,7 +163,8 @@ ns_gate_open(struct ns_gate *gate, char error[static 512])
     gate->zmq = zmq_ctx_new();
     gate->ack_room = 1024;
     gate->ack = malloc(gate->ack_room * sizeof *gate->ack);
-    if (gate->zmq == NULL || gate->ack == NULL) {
+    gate->repeats = ns_repeats_new();
+    if (gate->zmq == NULL || gate->ack == NULL || gate->repeats == NULL) {
         snprintf(error, 512, "no memory");
         return -ENOMEM;
     }
@@ -226,10 +227,12 @@ ns_gate_close(struct ns_gate *gate)
     }
     free(gate->ack);
     free(gate->budget);
+    ns_repeats_free(gate->repeats);
     ns_coverage_free(&gate->coverage);
     gate->zmq = NULL;
     gate->ack = NULL;
     gate->budget = NULL;
+    gate->repeats = NULL;
 }
 
 /* --- the journal -------------------------------------------------------------------------------

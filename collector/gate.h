@@ -169,6 +169,7 @@ struct ns_gate {
     struct ns_budget *budget; /* in force, by id */
     size_t budget_count;
     int64_t revision; /* of budgets and mandates, enforced */
+    struct ns_repeats *repeats;
 
     int64_t tick_at_ns; /* CLOCK_MONOTONIC */
     int64_t ticked_at_ns;

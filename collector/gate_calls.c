@@ -176,7 +176,8 @@ ns_gate_note_denial(struct ns_gate *gate, const struct ns_ledger_numbers *by,
     outcome->reason = by->reason;
     outcome->denial_id = ns_uuid_new();
     /* 429 says that it passes, as the library does. */
-    uint32_t status = by->reason == NS_REASON_VELOCITY && family_status != 0 ? 429 : family_status;
+    bool passing = by->reason == NS_REASON_VELOCITY || by->reason == NS_REASON_LOOP;
+    uint32_t status = passing && family_status != 0 ? 429 : family_status;
     outcome->http_status = by->deny_status != 0 ? by->deny_status : (uint16_t)status;
     outcome->entity = ns_text_of(by->entity);
     outcome->limit_nanousd = by->limit_nanousd;
@@ -302,8 +303,8 @@ ns_gate_check(struct ns_gate *gate, const struct ns_gate_from *from, const uint8
     gate->counters.unpriced += quote.priced ? 0 : 1;
     uint8_t entity_count = list_entities(gate, check);
     struct ns_mandate_breach breach;
-    bool breached =
-        ns_mandates_breached(gate->state.mandates, check, gate->entity, entity_count, &breach);
+    bool breached = ns_mandates_breached(gate->state.mandates, check, gate->entity, entity_count,
+                                         gate->repeats, gate->now_ns, &breach);
     /* One that was let through and asks again, for its verdict was lost, is let through again. */
     bool enforced = check->mode == NS_MODE_ENFORCE && (breached || quote.denied) &&
                     ns_calls_find(gate->state.calls, &check->call_id) == NULL;

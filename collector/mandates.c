@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/utf8.h"
 #include "base/words.h"
 #include "collector/bytes.h"
@@ -13,6 +14,7 @@
 /* Of a rule, what is shown of a call's own word. */
 #define SHOWN_BYTES 96
 #define ROOM_FIRST 16
+#define REPEATS_WINDOW_S_MAX 86400
 
 struct mandate {
     struct ns_mandate_terms terms; /* its text points into bytes */
@@ -351,12 +353,46 @@ facts_of(const struct ns_check *call, struct fact fact[static FACTS])
     fact[4] = (struct fact){"service tier", NS_MANDATE_ALLOW_TIERS, tier};
 }
 
+/* Where and when repeated calls are counted. */
+struct repeating {
+    struct ns_repeats *counts; /* NULL: nowhere */
+    int64_t now_ns;
+};
+
 /* Of one mandate, what a call meets. */
 struct met {
     uint32_t listed, allowed; /* bits of fact[]: the mandate allows some; this one is of them */
     uint32_t denied;
     struct ns_text missing; /* a kind of entity that is required */
+    uint64_t repeats_max;   /* 0: any number */
+    int64_t repeats_s;
 };
+
+static uint64_t
+number_of(const char *text, uint32_t bytes, uint64_t most)
+{
+    uint64_t number = 0;
+    for (uint32_t i = 0; i < bytes; i++) {
+        if (text[i] < '0' || text[i] > '9' || number > most) {
+            return 0;
+        }
+        number = number * 10 + (uint64_t)(text[i] - '0');
+    }
+    return number <= most ? number : 0;
+}
+
+/* "50/60"; what is not of that form limits nothing. */
+static void
+take_repeats(struct met *met, struct ns_text word)
+{
+    const char *slash = memchr(word.text, '/', word.bytes);
+    if (slash == NULL) {
+        return;
+    }
+    uint32_t before = (uint32_t)(slash - word.text);
+    met->repeats_s = (int64_t)number_of(slash + 1, word.bytes - before - 1, REPEATS_WINDOW_S_MAX);
+    met->repeats_max = met->repeats_s > 0 ? number_of(word.text, before, UINT32_MAX) : 0;
+}
 
 static struct met
 meet(const struct mandate *mandate, const struct fact fact[static FACTS], const char *const *entity,
@@ -372,6 +408,10 @@ meet(const struct mandate *mandate, const struct fact fact[static FACTS], const 
             if (met.missing.bytes == 0 && !has(entity, entity_count, word)) {
                 met.missing = word;
             }
+            continue;
+        }
+        if (list == NS_MANDATE_REPEATS) {
+            take_repeats(&met, word);
             continue;
         }
         for (uint32_t i = 0; i < FACTS; i++) {
@@ -469,13 +509,71 @@ answers_in_tokens(struct ns_text operation)
     return false;
 }
 
-/* Fills reason and rule. Returns whether the call does not keep to it. */
+static bool
+is_known(const struct ns_hash16 *hash)
+{
+    static const struct ns_hash16 none;
+    return memcmp(hash, &none, sizeof none) != 0;
+}
+
+/* Of a mandate's calls of one entity, those that say the same. what: in which way. */
+static uint64_t
+key_of(const struct mandate *mandate, const char *entity, char what, const struct ns_hash16 *same)
+{
+    uint8_t key[16];
+    char text[9 + NS_ENTITY_BYTES_MAX + 1];
+    memcpy(key, same, sizeof key);
+    memcpy(text, &mandate->terms.id, 8);
+    text[8] = what;
+    size_t bytes = strnlen(entity, NS_ENTITY_BYTES_MAX);
+    memcpy(text + 9, entity, bytes);
+    uint64_t hash = ns_siphash64(key, text, 9 + bytes);
+    return hash != 0 ? hash : 1;
+}
+
+/* Where calls may repeat each other only so often. Fills reason and rule. */
+static bool
+judge_repeats(const struct mandate *mandate, const struct met *met, const struct ns_check *call,
+              const char *entity, const struct repeating *repeating,
+              struct ns_mandate_breach *breach)
+{
+    const struct {
+        uint64_t count;
+        const char *what;
+    } rows[] = {
+        {!is_known(&call->fingerprint)
+             ? 0
+             : ns_repeats_count(repeating->counts, key_of(mandate, entity, 'w', &call->fingerprint),
+                                repeating->now_ns, met->repeats_s * 1000000000),
+         "is the same request"},
+        {!is_known(&call->ending)
+             ? 0
+             : ns_repeats_count_growing(
+                   repeating->counts, key_of(mandate, entity, 'e', &call->ending), call->text_bytes,
+                   repeating->now_ns, met->repeats_s * 1000000000),
+         "ends with the same text and is longer than the one before"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].count > met->repeats_max) {
+            breach->reason = NS_REASON_LOOP;
+            snprintf(breach->rule, sizeof breach->rule,
+                     "number %llu within %lld s that %s, and repeats is %llu/%lld",
+                     (unsigned long long)rows[i].count, (long long)met->repeats_s, rows[i].what,
+                     (unsigned long long)met->repeats_max, (long long)met->repeats_s);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Fills reason and rule. entity: whose mandate it is here. Returns whether the call does not keep
+ * to it. */
 static bool
 judge(const struct mandate *mandate, const struct ns_check *call,
-      const struct fact fact[static FACTS], const char *const *entity, uint8_t entity_count,
-      struct ns_mandate_breach *breach)
+      const struct fact fact[static FACTS], const char *const *entities, uint8_t entity_count,
+      const char *entity, const struct repeating *repeating, struct ns_mandate_breach *breach)
 {
-    struct met met = meet(mandate, fact, entity, entity_count);
+    struct met met = meet(mandate, fact, entities, entity_count);
     uint32_t refused = met.denied | (met.listed & ~met.allowed);
     uint64_t most = mandate->terms.output_tokens_max;
     breach->reason = NS_REASON_MANDATE;
@@ -509,7 +607,8 @@ judge(const struct mandate *mandate, const struct ns_check *call,
                  (unsigned long long)most);
         return true;
     }
-    return false;
+    return met.repeats_max > 0 && repeating->counts != NULL &&
+           judge_repeats(mandate, &met, call, entity, repeating, breach);
 }
 
 /* The mandate that holds for an entity: its own, else that of all of its kind. */
@@ -534,9 +633,10 @@ find(const struct ns_mandates *mandates, const char *entity)
 
 bool
 ns_mandates_breached(const struct ns_mandates *mandates, const struct ns_check *call,
-                     const char *const *entity, uint8_t entity_count,
-                     struct ns_mandate_breach *breach)
+                     const char *const *entity, uint8_t entity_count, struct ns_repeats *repeats,
+                     int64_t now_ns, struct ns_mandate_breach *breach)
 {
+    const struct repeating repeating = {repeats, now_ns};
     bool any = false;
     if (mandates->count == 0) {
         return false;
@@ -547,7 +647,7 @@ ns_mandates_breached(const struct ns_mandates *mandates, const struct ns_check *
         const struct mandate *mandate = find(mandates, entity[i]);
         struct ns_mandate_breach next;
         if (mandate == NULL || (any && mandate->terms.policy != NS_POLICY_HARD) ||
-            !judge(mandate, call, fact, entity, entity_count, &next)) {
+            !judge(mandate, call, fact, entity, entity_count, entity[i], &repeating, &next)) {
             continue;
         }
         *breach = next;

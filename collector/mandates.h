@@ -16,6 +16,7 @@
 
 #include "collector/buffer.h"
 #include "collector/ledger.h"
+#include "collector/repeats.h"
 #include "protocol/protocol.h"
 
 #define NS_MANDATES_MAX 10000
@@ -38,7 +39,8 @@
     X(DENY_TIERS, "deny_tiers")                                                                    \
     X(REQUIRE, "require")         /* kinds of entities: a call must have one of each, "tag:k" */   \
     X(ALLOW_TOOLS, "allow_tools") /* of all tools of a call */                                     \
-    X(DENY_TOOLS, "deny_tools")   /* of any */
+    X(DENY_TOOLS, "deny_tools")   /* of any */                                                     \
+    X(REPEATS, "repeats")         /* "50/60": within so many seconds, as many alike at most */
 
 #define X(enumerator, name) NS_MANDATE_##enumerator,
 enum ns_mandate_list { NS_MANDATE_LISTS(X) NS_MANDATE_LIST_COUNT };
@@ -89,14 +91,16 @@ bool ns_mandates_has(const struct ns_mandates *mandates, const uint8_t *bytes, s
 struct ns_mandate_breach {
     char entity[NS_ENTITY_BYTES_MAX + 1]; /* of the mandate: perhaps a pattern */
     uint8_t policy;
-    uint8_t reason;                       /* enum ns_reason: mandate, or customer_required */
+    uint8_t reason;                       /* enum ns_reason: mandate, customer_required, or loop */
     char rule[NS_MANDATE_RULE_BYTES_MAX]; /* "model gpt-5 is not in allow_models" */
 };
 
 /* The first that denies, else the first that would. entity: the call's, as of a ledger's reserve.
+ * A call that keeps to all else is counted in repeats at now_ns; NULL: none repeats another.
  * Returns whether there is one. */
 bool ns_mandates_breached(const struct ns_mandates *mandates, const struct ns_check *call,
                           const char *const *entity, uint8_t entity_count,
+                          struct ns_repeats *repeats, int64_t now_ns,
                           struct ns_mandate_breach *breach);
 
 /* Snapshots: equal sets give equal bytes. Load returns 0, -EBADMSG or -ENOMEM. */

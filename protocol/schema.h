@@ -96,7 +96,9 @@
 #define NS_FIELDS_CHECK(F)                                                                         \
     NS_FIELDS_IDENTITY(F)                                                                          \
     F(33, denial_status, u32, OPTIONAL, 999) /* what the family answers to a spent budget */       \
-    F(128, tools, text, OPTIONAL, 256)       /* their types, commas between; "*": others, unread */
+    F(128, tools, text, OPTIONAL, 256) /* their types, commas between; "*": others, unread */      \
+    F(129, fingerprint, hash16, OPTIONAL, 0) /* keyed hash of the whole body */                    \
+    F(130, ending, hash16, OPTIONAL, 0)      /* keyed hash of the last text of its turns */
 
 #define NS_FIELDS_VERDICT(F)                                                                       \
     F(1, call_id, uuid, REQUIRED, 0)                                                               \

@@ -247,6 +247,14 @@ rule_verdict(struct ns_ticket *ticket, struct ns_gate_verdict *verdict)
     return NS_RULING_DENY;
 }
 
+/* Zero for none. */
+static struct ns_hash16
+keyed(uint64_t fingerprint)
+{
+    return fingerprint == 0 ? (struct ns_hash16){{0}}
+                            : ns_gate_hash(&fingerprint, sizeof fingerprint);
+}
+
 /* The CHECK of a call; NULL without memory. */
 static struct ns_message *
 new_check(const struct ns_wire_call *call, const struct ns_ticket *ticket)
@@ -259,6 +267,8 @@ new_check(const struct ns_wire_call *call, const struct ns_ticket *ticket)
                                               ? 0
                                               : (uint32_t)ns_wire_denial_status(&call->request);
         message->as.check.tools = ns_text_of(call->request.tools);
+        message->as.check.fingerprint = keyed(call->request.fingerprint);
+        message->as.check.ending = keyed(call->request.ending);
         clean_check(&message->as.check);
     }
     return message;

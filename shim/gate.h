@@ -71,7 +71,8 @@ bool ns_gate_denies_unreachable(void);
 void ns_gate_deny_unasked(struct ns_gate_verdict *verdict, enum ns_reason reason,
                           const char *message);
 
-/* The keyed hash of a credential. Zero where no collector has told its key yet. */
+/* The keyed hash of a credential, or of what a request says. Zero where no collector has told its
+ * key yet. */
 struct ns_hash16 ns_gate_hash(const void *secret, size_t bytes);
 
 /* Sends a message that is not acknowledged, if the collector is there; else forgets it. */

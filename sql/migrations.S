@@ -11,7 +11,8 @@
     migration "0005_budget_terms.sql" ; \
     migration "0006_mandates.sql" ; \
     migration "0007_events.sql" ; \
-    migration "0008_event_kinds.sql"
+    migration "0008_event_kinds.sql" ; \
+    migration "0009_repeats.sql"
 
     .macro migration file
     .pushsection .rodata

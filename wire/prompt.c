@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "wire/fingerprint.h"
 #include "wire/text.h"
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
@@ -18,7 +19,9 @@ enum word {
     INPUT_AUDIO,
     MIME_TYPE,
     FILE_ID,
-    CACHE_CONTROL
+    CACHE_CONTROL,
+    TURNS,
+    TEXT
 };
 
 static const struct {
@@ -39,6 +42,12 @@ static const struct {
     {"media_type", MIME_TYPE},
     {"file_id", FILE_ID},
     {"cache_control", CACHE_CONTROL},
+    {"messages", TURNS},
+    {"contents", TURNS},
+    {"input", TURNS},
+    {"content", TEXT},
+    {"text", TEXT},
+    {"output", TEXT},
 };
 
 enum attachment_kind { DOCUMENT, IMAGE, AUDIO, VIDEO, PLAIN };
@@ -130,6 +139,7 @@ pass_key(struct ns_prompt *prompt, const struct ns_json_input *input)
     prompt->key = word_of(input);
     if (input->depth == 1) {
         prompt->kind = root_kind(prompt, input);
+        prompt->turns = prompt->key == TURNS;
     } else if (prompt->kind != NS_PROMPT_NONE) {
         prompt->request->text_bytes += whole_bytes(input);
     }
@@ -213,6 +223,16 @@ pass_attachment_string(struct ns_prompt *prompt, const struct ns_json_input *inp
 }
 
 static void
+note_ending(struct ns_wire_request *request, const struct ns_json_input *input)
+{
+    struct ns_fingerprint text = {0};
+    uint64_t bytes = whole_bytes(input);
+    ns_fingerprint_add(&text, input->text, input->text_bytes);
+    ns_fingerprint_add(&text, &bytes, sizeof bytes);
+    request->ending = ns_fingerprint_end(&text);
+}
+
+static void
 pass_string(struct ns_prompt *prompt, const struct ns_json_input *input)
 {
     struct ns_wire_request *request = prompt->request;
@@ -227,6 +247,9 @@ pass_string(struct ns_prompt *prompt, const struct ns_json_input *input)
         return;
     }
     request->text_bytes += whole_bytes(input);
+    if (content && prompt->turns && (prompt->key == TEXT || prompt->key == TURNS)) {
+        note_ending(request, input);
+    }
     if (content && prompt->key == FILE_ID) {
         request->history_elsewhere = true;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Measures the prompt of a request while its JSON passes: how many bytes of text a model will read,
- * and what is attached beside text.
+ * and what is attached beside text. And tells its last text by a fingerprint, of its beginning (512
+ * bytes) and its length.
  *
  * Text is every key, string and number below the members that hold prompts (a family's
  * `prompt_roots`), attachments' payloads excepted. That is a bound: message roles and the names of
@@ -29,6 +30,7 @@ struct ns_prompt {
     const struct ns_prompt_root *roots;
     struct ns_wire_request *request;
     enum ns_prompt_root_kind kind; /* of the member that is passing */
+    bool turns;                    /* it is the one of a conversation's turns */
     uint8_t key;                   /* word of the last key; none after a container began */
     struct {
         uint32_t depth; /* of its object; 0: none open */

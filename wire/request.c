@@ -227,6 +227,7 @@ open_body(struct ns_request *request, const struct ns_http1 *parser)
     request->call->request.streamed = (request->route->flags & NS_ROUTE_STREAMS_UNASKED) != 0;
     request->askable = is_askable(request, parser);
     memset(&request->ask, 0, sizeof(request->ask));
+    memset(&request->body, 0, sizeof(request->body));
     ns_facts_init(&request->facts, &request->family->request);
     ns_prompt_init(&request->prompt, request->family->prompt_roots, &request->call->request);
     return result == -ENOMEM ? result : 0;
@@ -332,6 +333,7 @@ read_json(struct ns_request *request, const uint8_t *bytes, size_t count)
 {
     struct ns_wire_request *facts = &request->call->request;
     facts->body_bytes += count;
+    ns_fingerprint_add(&request->body, bytes, count);
     for (size_t i = 0; request->readable;) {
         struct ns_json_input input;
         i += ns_json_feed(request->json, bytes + i, count - i, &input);
@@ -395,6 +397,7 @@ ns_request_finish(struct ns_request *request, bool complete)
     struct ns_wire_request *facts = &request->call->request;
     bool form = (request->route->flags & NS_ROUTE_FORM) != 0;
     facts->body_complete = complete;
+    facts->fingerprint = complete && request->readable ? ns_fingerprint_end(&request->body) : 0;
     if (!complete && request->content_length > 0) {
         count_unread(request, ns_less((uint64_t)request->content_length, request->sent_bytes));
     }

@@ -4,6 +4,7 @@
 #define NS_WIRE_REQUEST_H
 
 #include "wire/coding.h"
+#include "wire/fingerprint.h"
 #include "wire/http1.h"
 #include "wire/json.h"
 #include "wire/providers/family.h"
@@ -26,6 +27,7 @@ struct ns_request {
     bool readable; /* the body is JSON, so far */
     bool askable;  /* its head lets its body be edited, to ask for the usage of a stream */
     struct ns_usage_ask ask;
+    struct ns_fingerprint body; /* as far as it was read */
 };
 
 /*

@@ -79,6 +79,9 @@ struct ns_wire_request {
                                that run at the provider: input that is billed and was not seen */
     bool cache_write;       /* asks for a prompt cache write */
     bool closes;            /* asks the server to close after its answer: Connection: close, 1.0 */
+    uint64_t fingerprint;   /* of the whole decoded body (wire/fingerprint.h); 0: it was not read to
+                               its end */
+    uint64_t ending;        /* of the last text of its turns; 0: none was seen */
     char credential[8];     /* last four characters of the credential; "" where none */
     struct ns_wire_range credential_range; /* the credential within the request, for hashing it */
     struct ns_wire_identity identity;

@@ -46,7 +46,8 @@ begin
                'model', d.requested_model, 'customer', d.customer, 'agent', d.agent,
                'feature', d.feature, 'session', d.session, 'process', d.process, 'pid', d.pid,
                'hostname', d.hostname),
-           concat_ws(' ', 'denied', d.reason, d.enforced, d.entity, d.rule, b.id,
+           concat_ws(' ', 'denied', d.reason, d.enforced, d.entity,
+                     case when d.reason <> 'loop' then d.rule end, b.id,
                      coalesce(b.period_start,
                               date_trunc('hour', d.denied_at at time zone 'UTC') at time zone 'UTC'))
     from added d

@@ -67,6 +67,59 @@ def a_program_may_call_what_its_mandate_allows_and_nothing_else():
         equal(done.stdout, "answered\n", "without a mandate")
 
 
+LOOP = """
+import openai, sys
+client = openai.OpenAI(api_key="sk-test", max_retries=0)
+messages = [{"role": "user", "content": "hi"}]
+for turn in range(5):
+    try:
+        client.chat.completions.create(model="gpt-4o-mini", max_tokens=10, messages=messages)
+        print("answered")
+    except openai.APIStatusError as error:
+        print(error.status_code, error.response.headers["x-nullspend-reason"],
+              error.response.headers["x-nullspend-budget"], error.body["message"])
+    if sys.argv[1] == "grow":
+        messages += [{"role": "assistant", "content": f"try {turn}"},
+                     {"role": "user", "content": "hi"}]
+    elif sys.argv[1] == "differ":
+        messages[0]["content"] = f"hi {turn}"
+"""
+
+
+@test
+def an_agent_that_repeats_itself_is_stopped():
+    with lab.Lab() as laboratory:
+        laboratory.start_collector()
+        row, = laboratory.json("mandate", "set", "agent:*", "--repeats", "3/1h")
+        equal((row["repeats_max"], row["repeats_window_s"]), (3, 3600), "mandate")
+        check("repeats 3/3600" in laboratory.cli("mandate", "list").stdout, "list")
+        for way, agent, rule in [("same", "one", "is the same request"),
+                                 ("grow", "two", "ends with the same text and is longer than the"
+                                                 " one before")]:
+            lines = laboratory.run([SDKS, "-c", LOOP, way], NULLSPEND_AGENT=agent).stdout
+            lines = lines.splitlines()
+            equal(lines[:3], ["answered"] * 3, f"{way}: the first")
+            for number, line in enumerate(lines[3:], 4):
+                equal(line.split(" ", 3)[:3], ["429", "loop", "agent:*"], f"{way}: the others")
+                check(f"number {number} within 3600 s that {rule}, and repeats is 3/3600" in line,
+                      line)
+        lines = laboratory.run([SDKS, "-c", LOOP, "differ"], NULLSPEND_AGENT="three").stdout
+        equal(lines, "answered\n" * 5, "calls that differ")
+        lines = laboratory.run([SDKS, "-c", LOOP, "same"]).stdout
+        equal(lines, "answered\n" * 5, "no agent's")
+        equal(len(laboratory.requests()), 3 + 3 + 5 + 5, "requests that left")
+        rows = laboratory.json("denials")
+        equal({(row["reason"], row["http_status"]) for row in rows}, {("loop", 429)}, "denials")
+        laboratory.await_sql("select count(*) from nullspend.events where kind = 'loop'", "1")
+        laboratory.cli("mandate", "set", "agent:*", "--repeats", "none", "--deny-tools", "x")
+        lines = laboratory.run([SDKS, "-c", LOOP, "same"], NULLSPEND_AGENT="one").stdout
+        equal(lines, "answered\n" * 5, "without it")
+        for words in ["0/60s", "3", "3/", "/60s", "3/0s", "3/2d", "-1/60s", "x/60s", ""]:
+            done = laboratory.cli("mandate", "set", "agent:*", "--repeats", words, check=False)
+            equal(done.returncode, 2, f"exit code of --repeats {words}")
+            check("--repeats is N/TIME like 50/60s" in done.stderr, done.stderr)
+
+
 WITH_TOOLS = """
 import json, openai, sys
 client = openai.OpenAI(api_key="sk-test", max_retries=0)

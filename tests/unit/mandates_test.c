@@ -37,7 +37,7 @@ denies(const struct ns_mandates *mandates, const char *model)
     static const char *const entity[] = {"org"};
     struct ns_mandate_breach breach;
     struct ns_check call = {.requested_model = ns_text_of(model), .operation = ns_text_of("chat")};
-    return ns_mandates_breached(mandates, &call, entity, 1, &breach);
+    return ns_mandates_breached(mandates, &call, entity, 1, NULL, 0, &breach);
 }
 
 TEST(a_pattern_fits_what_its_stars_leave_room_for)
@@ -104,12 +104,12 @@ TEST(the_longest_words_make_a_rule_that_is_whole_text)
     struct ns_mandates *mandates = ns_mandates_new();
     REQUIRE(mandates != NULL);
     REQUIRE(put(mandates, 1, "org", NS_MANDATE_ALLOW_MODELS, "y") == 0);
-    CHECK(ns_mandates_breached(mandates, &call, entity, 1, &breach));
+    CHECK(ns_mandates_breached(mandates, &call, entity, 1, NULL, 0, &breach));
     CHECK(strstr(breach.rule, "xxx is not in allow_models") != NULL);
     CHECK(strstr(breach.rule, "\xe2") == NULL);
     memcpy(word, "tag:", 4);
     REQUIRE(put(mandates, 1, "org", NS_MANDATE_REQUIRE, word) == 0);
-    CHECK(ns_mandates_breached(mandates, &call, entity, 1, &breach));
+    CHECK(ns_mandates_breached(mandates, &call, entity, 1, NULL, 0, &breach));
     CHECK(strstr(breach.rule, ", which is required") != NULL);
     ns_mandates_free(mandates);
 }
@@ -132,6 +132,65 @@ TEST(an_entity_has_one_mandate_and_a_mandate_one_entity)
     ns_mandates_remove(mandates, 2);
     CHECK_INT(ns_mandates_count(mandates), 2);
     CHECK(denies(mandates, "c"));
+    ns_mandates_free(mandates);
+}
+
+/* Number n of calls that are all the same, or (ending) of a conversation that grows. */
+static bool
+nth_is_denied(struct ns_mandates *mandates, struct ns_repeats *repeats, const char *entity,
+              uint64_t n, bool ending, struct ns_mandate_breach *breach)
+{
+    struct ns_check call = {.operation = ns_text_of("chat"), .text_bytes = n};
+    struct ns_hash16 *hash = ending ? &call.ending : &call.fingerprint;
+    hash->bytes[3] = 1;
+    return ns_mandates_breached(mandates, &call, &entity, 1, repeats, (int64_t)n, breach);
+}
+
+TEST(calls_of_an_entity_may_repeat_each_other_so_often)
+{
+    struct ns_mandates *mandates = ns_mandates_new();
+    struct ns_repeats *repeats = ns_repeats_new();
+    struct ns_mandate_breach breach;
+    REQUIRE(mandates != NULL && repeats != NULL);
+    REQUIRE(put(mandates, 1, "agent:*", NS_MANDATE_REPEATS, "3/60") == 0);
+    for (int ending = 0; ending < 2; ending++) {
+        for (uint64_t n = 1; n <= 5; n++) {
+            CHECK(nth_is_denied(mandates, repeats, "agent:a", n, ending, &breach) == (n > 3));
+        }
+        CHECK_INT(breach.reason, NS_REASON_LOOP);
+        CHECK_STR(breach.rule,
+                  ending ? "number 5 within 60 s that ends with the same text and is longer than "
+                           "the one before, and repeats is 3/60"
+                         : "number 5 within 60 s that is the same request, and repeats is 3/60");
+        CHECK(!nth_is_denied(mandates, repeats, "agent:b", 9, ending, &breach));
+        CHECK(!nth_is_denied(mandates, NULL, "agent:a", 9, ending, &breach));
+    }
+    struct ns_check unread = {.operation = ns_text_of("chat")};
+    const char *entity = "agent:a";
+    for (int i = 0; i < 10; i++) {
+        unread.text_bytes++;
+        CHECK(!ns_mandates_breached(mandates, &unread, &entity, 1, repeats, 1, &breach));
+    }
+    static const char *const odd[] = {"0/60",
+                                      "3/0",
+                                      "3/86401",
+                                      "/",
+                                      "3/",
+                                      "/60",
+                                      "-3/60",
+                                      "3",
+                                      "3/6a",
+                                      "3x/60",
+                                      "3/60/60",
+                                      "99999999999/60",
+                                      "3/99999999999999999999"};
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        REQUIRE(put(mandates, 1, "agent:*", NS_MANDATE_REPEATS, odd[i]) == 0);
+        for (uint64_t n = 1; n <= 5; n++) {
+            CHECK(!nth_is_denied(mandates, repeats, "agent:c", n, false, &breach));
+        }
+    }
+    ns_repeats_free(repeats);
     ns_mandates_free(mandates);
 }
 

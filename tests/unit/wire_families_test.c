@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include "tests/unit/exchange.h"
+#include "wire/fingerprint.h"
 
 TEST(paths_that_cost_money_are_calls_and_the_others_are_not)
 {
@@ -181,6 +182,85 @@ TEST(tools_that_run_at_the_provider_bring_input_that_was_not_seen)
         }
         close_exchange(&exchange);
     }
+}
+
+/* What a request's fingerprints are. */
+static void
+fingerprints(const char *host, const char *path, const char *json, uint64_t *whole,
+             uint64_t *ending)
+{
+    struct exchange exchange = ask_json(host, path, json);
+    REQUIRE(exchange.call != NULL);
+    *whole = exchange.call->request.fingerprint;
+    *ending = exchange.call->request.ending;
+    close_exchange(&exchange);
+}
+
+TEST(a_request_and_its_last_text_are_told_by_fingerprints)
+{
+#define CHAT "api.openai.com", "/v1/chat/completions"
+    static const struct {
+        const char *host, *path, *json;
+        bool same_ending; /* as the row before */
+    } rows[] = {
+        {CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"go on\"}],\"user\":\"u\"}", false},
+        {CHAT,
+         "{\"messages\":[{\"role\":\"user\",\"content\":\"so\"},{\"content\":\"go on\",\"role\":"
+         "\"user\"}],\"model\":\"m\"}",
+         true},
+        {"api.anthropic.com", "/v1/messages",
+         "{\"messages\":[{\"content\":[{\"type\":\"text\",\"text\":\"go on\"}],\"role\":\"user\"}],"
+         "\"system\":\"you are\"}",
+         true},
+        {"generativelanguage.googleapis.com", "/v1beta/models/m:generateContent",
+         "{\"contents\":[{\"parts\":[{\"text\":\"go on\"}],\"role\":\"user\"}],"
+         "\"systemInstruction\":{\"parts\":[{\"text\":\"be\"}]}}",
+         true},
+        {"api.openai.com", "/v1/responses", "{\"input\":\"go on\",\"instructions\":\"x\"}", true},
+        {"api.openai.com", "/v1/responses",
+         "{\"input\":[{\"type\":\"function_call_output\",\"output\":\"go on\"}]}", true},
+        {CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"go on!\"}]}", false},
+    };
+    uint64_t whole[sizeof rows / sizeof rows[0]], ending[sizeof rows / sizeof rows[0]];
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint64_t again, unused;
+        fingerprints(rows[i].host, rows[i].path, rows[i].json, &whole[i], &ending[i]);
+        fingerprints(rows[i].host, rows[i].path, rows[i].json, &again, &unused);
+        CHECK(whole[i] != 0 && ending[i] != 0);
+        CHECK(whole[i] == again);
+        for (size_t k = 0; k < i; k++) {
+            CHECK(whole[i] != whole[k]);
+        }
+        if (i > 0 && (ending[i] == ending[i - 1]) != rows[i].same_ending) {
+            NS_FAIL("%s", rows[i].json);
+        }
+    }
+    fingerprints(CHAT, "{\"messages\":[{\"content\":", &whole[0], &ending[0]);
+    CHECK_INT(ending[0], 0);
+    fingerprints(CHAT, "{]", &whole[0], &ending[0]);
+    CHECK_INT(whole[0], 0); /* not read to its end */
+#undef CHAT
+}
+
+TEST(a_fingerprint_does_not_depend_on_where_its_text_is_cut)
+{
+    const char text[] = "a text of some 40 bytes, and then again some";
+    struct ns_fingerprint whole = {0}, other = {0};
+    ns_fingerprint_add(&whole, text, sizeof text);
+    for (size_t first = 0; first < sizeof text; first++) {
+        for (size_t second = first; second < sizeof text; second++) {
+            struct ns_fingerprint cut = {0};
+            ns_fingerprint_add(&cut, text, first);
+            ns_fingerprint_add(&cut, text + first, second - first);
+            ns_fingerprint_add(&cut, text + second, sizeof text - second);
+            CHECK(ns_fingerprint_end(&cut) == ns_fingerprint_end(&whole));
+        }
+        ns_fingerprint_add(&other, text, first); /* shorter ones */
+        CHECK(ns_fingerprint_end(&other) != ns_fingerprint_end(&whole));
+        memset(&other, 0, sizeof other);
+    }
+    ns_fingerprint_add(&other, "\0", 1);
+    CHECK(ns_fingerprint_end(&other) != ns_fingerprint_end(&(struct ns_fingerprint){0}));
 }
 
 TEST(the_tools_that_a_request_offers_are_told_each_once)
