@@ -276,7 +276,7 @@ $(B)/bench/%: $(B)/obj/bench/%.o $(LIB)/libbench.a $(ROOMS)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CODINGS) $(ZMQ) $(PQ) $(TLS) -lpthread -lm
 
-.PHONY: unit e2e clients aarch64 soak cov check fuzz fuzz-build lint format deps demo bench install uninstall clean help
+.PHONY: unit e2e clients aarch64 soak simulate cov check fuzz fuzz-build lint format deps demo bench install uninstall clean help
 unit: $(UNIT) ## unit tests of this MODE
 	$(RUN) $(UNIT)
 
@@ -291,6 +291,9 @@ clients: all ## every client of the matrix; writes docs/clients.md
 soak: all $(B)/programs/soak ## a million calls on one connection, with flat memory
 	NS_BUILD="$(CURDIR)/$(B)" NS_SOAK_CALLS=$${NS_SOAK_CALLS:-1000000} tests/run --log-dir $(B)/logs tests/e2e/soak_test.py
 	@grep '^# calls' $(B)/logs/soak_test.py.log
+
+simulate: $(B)/tests/ledger_simulation_test $(B)/tests/http2_simulation_test ## random histories of the ledger and of HTTP/2, for NS_SECONDS (600)
+	NS_BUILD="$(B)" tests/simulate $${NS_SECONDS:-600}
 
 aarch64: ## the preload object for aarch64, and its parts' tests under emulation
 	tests/aarch64
