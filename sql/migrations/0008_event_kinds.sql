@@ -74,19 +74,23 @@ create trigger calls_denied after insert on nullspend.denied_calls
 
 -- A period that begins behind one of which people heard.
 create function nullspend.periods_begun() returns trigger
-language plpgsql as $$
+language plpgsql set timezone = 'UTC' as $$
 begin
     insert into nullspend.events (kind, entity, budget_id, period, period_start, period_end, limit_usd,
-                                  spent_usd, what, once)
+                                  spent_usd, what, details, once)
     select 'reset', c.entity, b.id, b.period, c.period_start, c.period_end, b.limit_usd,
            nullspend.usd(c.spent_nanousd), 'a new ' || b.period || ' has begun',
+           -- On-call services close the incident of that name.
+           jsonb_build_object('resolves', e.kind, 'condition',
+                              concat_ws('/', e.kind, e.entity, e.budget_id, e.period, e.period_start)),
            concat_ws(' ', 'reset', b.id, c.entity, c.period_start)
     from added c
     join nullspend.budgets b on b.id = c.budget_id
-    where exists (select from nullspend.events e
-                  where e.budget_id = c.budget_id and e.entity = c.entity
-                    and e.period_end = c.period_start
-                    and e.kind in ('threshold', 'exceeded', 'velocity'))
+    join lateral (select * from nullspend.events
+                  where budget_id = c.budget_id and entity = c.entity and period_end = c.period_start
+                    and kind in ('threshold', 'exceeded', 'velocity')
+                  order by kind = 'exceeded' desc, happened_at desc
+                  limit 1) as e on true
     on conflict do nothing;
     return null;
 end

@@ -122,6 +122,10 @@ def a_period_that_begins_is_told_of_where_people_heard_of_the_one_before():
     rows = events("reset")
     equal([(row[0], row[1], row[3]) for row in rows],
           [("team:loud", "a new hour has begun", "hour")], "events")
+    details = rows[0][2]
+    equal(details["resolves"], "threshold", "what it ends")
+    check(re.fullmatch(r"threshold/team:loud/\d+/hour/[0-9-]+ [0-9:]+\+00", details["condition"]),
+          details["condition"])
 
 
 @test
