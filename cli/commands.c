@@ -193,6 +193,20 @@ const struct ns_command ns_commands[] = {
         ns_explain_main,
     },
     {
+        "savings",
+        "what denials kept from being spent",
+        "usage: nullspend savings [OPTION...]\n"
+        "\n"
+        "What the calls that were denied would likely have cost, by day, reason, entity and\n"
+        "customer, newest first. A program that asks the same again within a minute counts once;\n"
+        "what is recorded only (shadow, soft, warn) is not counted. The amounts are what the "
+        "calls\n"
+        "would have held, which is mostly more than they would have cost.\n"
+        "\n" LISTING_OPTIONS "\n"
+        "example: nullspend savings --since 30d\n" EXITS,
+        ns_savings_main,
+    },
+    {
         "events",
         "what happened that people want to hear of",
         "usage: nullspend events [OPTION...]\n"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `denials` and `explain`. */
+/* `denials`, `savings` and `explain`. */
 #include <stdio.h>
 #include <string.h>
 
@@ -25,6 +25,20 @@ int
 ns_denials_main(const struct ns_command *command, int argc, char **argv)
 {
     return ns_listing_main(command, argc, argv, &denials);
+}
+
+static const struct ns_listing savings = {
+    .view = "nullspend.savings",
+    .moment = "day",
+    .columns = "day, reason, coalesce(entity, '-') as entity, coalesce(customer, '-') as customer,"
+               " denials, calls, trim_scale(saved_usd) as saved_usd",
+    .nothing = "Nothing was denied.",
+};
+
+int
+ns_savings_main(const struct ns_command *command, int argc, char **argv)
+{
+    return ns_listing_main(command, argc, argv, &savings);
 }
 
 static const char explain_sql[] =

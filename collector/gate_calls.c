@@ -215,11 +215,14 @@ deny_unpriced(struct ns_gate *gate, const struct ns_gate_from *from)
                             "denied. Request not sent. Add it to the collector's price file."));
 }
 
-/* A denial by a mandate: it has no numbers. */
+/* A denial by a mandate: it has no numbers but what the call would likely have cost. */
 static struct ns_ledger_numbers
-breach_of(struct ns_gate *gate, const struct ns_mandate_breach *breach)
+breach_of(struct ns_gate *gate, const struct ns_mandate_breach *breach,
+          const struct ns_quote *quote)
 {
-    struct ns_ledger_numbers none = {.reason = breach->reason};
+    struct ns_ledger_numbers none = {.reason = breach->reason,
+                                     .needed_nanousd =
+                                         quote->priced ? quote->estimate.typical_nanousd : 0};
     memcpy(none.entity, breach->entity, sizeof none.entity);
     gate->record.outcome.rule = ns_text_of(breach->rule);
     return none;
@@ -260,7 +263,7 @@ reserve(struct ns_gate *gate, const struct ns_gate_from *from, const struct ns_q
     if (by_budget) {
         text = ns_gate_denial_text(gate, &effect.denied_by, false);
     } else if (breach != NULL) {
-        effect.denied_by = breach_of(gate, breach);
+        effect.denied_by = breach_of(gate, breach, quote);
         outcome->would_deny = true;
         text = ns_gate_breach_text(gate, breach);
     }
@@ -309,7 +312,7 @@ ns_gate_check(struct ns_gate *gate, const struct ns_gate_from *from, const uint8
     bool enforced = check->mode == NS_MODE_ENFORCE && (breached || quote.denied) &&
                     ns_calls_find(gate->state.calls, &check->call_id) == NULL;
     if (breached && breach.policy == NS_POLICY_HARD && enforced) {
-        struct ns_ledger_numbers by = breach_of(gate, &breach);
+        struct ns_ledger_numbers by = breach_of(gate, &breach, &quote);
         deny_unasked(gate, from, &by, ns_gate_breach_text(gate, &breach));
     } else if (quote.denied && enforced) {
         deny_unpriced(gate, from);

@@ -353,7 +353,7 @@ put_denial(struct ns_rows *rows, const struct identity *who, int64_t denied_at_n
     put_i64_or_null(rows, by_budget, outcome->limit_nanousd);
     put_i64_or_null(rows, by_budget, outcome->spent_nanousd);
     put_i64_or_null(rows, by_budget, outcome->held_nanousd);
-    put_i64_or_null(rows, by_budget, outcome->needed_nanousd);
+    put_i64_or_null(rows, by_budget || outcome->needed_nanousd != 0, outcome->needed_nanousd);
     put_i64_or_null(rows, by_budget, outcome->finalize_nanousd);
     put_i64_or_null(rows, outcome->overdraft_nanousd != 0, outcome->overdraft_nanousd);
     put_i32_or_null(rows, outcome->http_status);

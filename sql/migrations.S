@@ -12,7 +12,8 @@
     migration "0006_mandates.sql" ; \
     migration "0007_events.sql" ; \
     migration "0008_event_kinds.sql" ; \
-    migration "0009_repeats.sql"
+    migration "0009_repeats.sql" ; \
+    migration "0010_savings.sql"
 
     .macro migration file
     .pushsection .rodata

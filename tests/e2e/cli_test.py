@@ -21,7 +21,7 @@ import messages  # noqa: E402
 from tap import check, equal, main, skip, test  # noqa: E402
 
 COMMANDS = ["run", "start", "stop", "status", "budget", "mandate", "calls", "denials", "explain",
-            "events", "coverage", "revenue", "margins", "db", "psql"]
+            "savings", "events", "coverage", "revenue", "margins", "db", "psql"]
 NULLSPEND = lab.program("nullspend")
 LIBRARY = lab.preload(lab.program("libnullspend.so"))
 NOBODY = "ipc:///tmp/nullspend-nobody-listens-here.sock"

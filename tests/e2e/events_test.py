@@ -163,6 +163,41 @@ def a_call_that_comes_late_is_told_of_once():
 
 
 @test
+def what_was_denied_is_told_as_money_that_was_kept():
+    speaker = client()
+    laboratory().cli("budget", "set", "customer:spared", "--limit", "0.000001", "--period", "day")
+    laboratory().cli("mandate", "set", "agent:spared", "--deny-models", "gpt-4*")
+    laboratory().cli("budget", "set", "customer:warned", "--limit", "0.000001", "--period", "day",
+                     "--policy", "warn")
+    for _ in range(3):
+        check(not spend(speaker, customer="spared"), "was let through")
+        spend(speaker, agent="spared", customer="cheap")
+        spend(speaker, customer="warned")
+    check(not spend(speaker, customer="spared", output_tokens_max=200), "was let through")
+    stored(speaker)
+    rows = laboratory().sql("select entity, denials, calls, saved_usd, calls_without_price"
+                            " from nullspend.savings where entity like '%:spared' or"
+                            " customer = 'warned' order by entity")
+    needed = {row[0]: row[1] for row in laboratory().sql(
+        "select entity, sum(distinct needed_usd) from nullspend.denials"
+        " where entity like '%:spared' group by entity")}
+    minutes = {row[0]: int(row[1]) for row in laboratory().sql(
+        "select entity, count(distinct (date_trunc('minute', denied_at), needed_usd))"
+        " from nullspend.denials where entity like '%:spared' group by entity")}
+    equal([(row[0], int(row[1]), int(row[2])) for row in rows],
+          [("agent:spared", 3, minutes["agent:spared"]),
+           ("customer:spared", 4, minutes["customer:spared"])], "savings")
+    for row in rows:
+        if minutes[row[0]] == (2 if row[0] == "customer:spared" else 1):
+            equal((row[3], row[4]), (needed[row[0]], "0"), f"saved by {row[0]}")
+        check(float(row[3]) > 0, f"{row}")
+    row, = laboratory().json("savings", "--customer", "cheap")
+    equal((row["reason"], row["entity"]), ("mandate", "agent:spared"), "command")
+    check(re.search(r"budget_exceeded +customer:spared +spared +4 ",
+                    laboratory().cli("savings").stdout), laboratory().cli("savings").stdout)
+
+
+@test
 def a_process_that_nothing_governs_is_told_of():
     row = {"hostname": "here", "pid": 7, "start_ticks": 1, "host": "api.openai.com", "uid": 0,
            "process": "java", "executable": "/usr/bin/java", "provider": "openai",
