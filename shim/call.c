@@ -251,8 +251,11 @@ rule_verdict(struct ns_ticket *ticket, struct ns_gate_verdict *verdict)
 static struct ns_hash16
 keyed(uint64_t fingerprint)
 {
-    return fingerprint == 0 ? (struct ns_hash16){{0}}
-                            : ns_gate_hash(&fingerprint, sizeof fingerprint);
+    struct ns_hash16 hash = {{0}};
+    if (fingerprint != 0) {
+        hash = ns_gate_hash(&fingerprint, sizeof fingerprint);
+    }
+    return hash;
 }
 
 /* The CHECK of a call; NULL without memory. */

@@ -190,6 +190,7 @@ fingerprints(const char *host, const char *path, const char *json, uint64_t *who
              uint64_t *ending)
 {
     struct exchange exchange = ask_json(host, path, json);
+    *whole = *ending = 0;
     REQUIRE(exchange.call != NULL);
     *whole = exchange.call->request.fingerprint;
     *ending = exchange.call->request.ending;
