@@ -73,6 +73,7 @@ int ns_calls_main(const struct ns_command *command, int argc, char **argv);
 int ns_denials_main(const struct ns_command *command, int argc, char **argv);
 int ns_explain_main(const struct ns_command *command, int argc, char **argv);
 int ns_savings_main(const struct ns_command *command, int argc, char **argv);
+int ns_audit_main(const struct ns_command *command, int argc, char **argv);
 int ns_events_main(const struct ns_command *command, int argc, char **argv);
 int ns_coverage_main(const struct ns_command *command, int argc, char **argv);
 int ns_revenue_main(const struct ns_command *command, int argc, char **argv);

@@ -228,6 +228,26 @@ const struct ns_command ns_commands[] = {
         ns_events_main,
     },
     {
+        "audit",
+        "who changed what, and whether that log is whole",
+        "usage: nullspend audit list [OPTION...]\n"
+        "       nullspend audit verify [--head HASH]\n"
+        "\n"
+        "Every change of budgets and mandates is an entry of nullspend.audit, written by Postgres\n"
+        "itself. Entries are never changed, and each carries the hash of the one before it:\n"
+        "'verify' walks that chain, says the first entry that is not as it was written, and the\n"
+        "hash of the newest one, the head. Keep a head elsewhere: with --head, a chain that was "
+        "cut\n"
+        "or written anew since is found, too.\n"
+        "\n"
+        "  --head HASH    of 'verify': exit status 1 unless this hash is in the "
+        "chain\n" LISTING_OPTIONS "\n"
+        "examples:\n"
+        "  nullspend audit list --since 1d\n"
+        "  nullspend audit verify --head \"$(cat head-of-yesterday)\"\n" EXITS,
+        ns_audit_main,
+    },
+    {
         "coverage",
         "who talks to providers, and what governs it",
         "usage: nullspend coverage [OPTION...]\n"

@@ -2,9 +2,11 @@
 #include "cli/database.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/collector.h"
@@ -145,6 +147,20 @@ ns_database_url_synced(char url[static NS_DATABASE_URL_BYTES])
     return ns_database_url(url);
 }
 
+/* Tells the audit log who this is. */
+static int
+name_actor(PGconn *database)
+{
+    char number[24];
+    const struct passwd *user = getpwuid(getuid());
+    const char *name = user != NULL ? user->pw_name : number;
+    snprintf(number, sizeof number, "uid %u", (unsigned)getuid());
+    PGresult *set =
+        ns_database_query(database, "select set_config('nullspend.actor', $1, false)", 1, &name);
+    PQclear(set);
+    return set != NULL ? NS_EXIT_DONE : NS_EXIT_FAILED;
+}
+
 int
 ns_database_open_for_change(PGconn **database)
 {
@@ -154,7 +170,8 @@ ns_database_open_for_change(PGconn **database)
         return NS_EXIT_NO_COLLECTOR;
     }
     sync_with(endpoint);
-    return ns_database_open(database);
+    int code = ns_database_open(database);
+    return code == NS_EXIT_DONE ? name_actor(*database) : code;
 }
 
 int

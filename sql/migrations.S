@@ -13,7 +13,8 @@
     migration "0007_events.sql" ; \
     migration "0008_event_kinds.sql" ; \
     migration "0009_repeats.sql" ; \
-    migration "0010_savings.sql"
+    migration "0010_savings.sql" ; \
+    migration "0011_requests.sql"
 
     .macro migration file
     .pushsection .rodata
