@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/money.h"
 #include "base/utf8.h"
 #include "cli/cli.h"
 
@@ -150,6 +151,19 @@ ns_span_parse(const char *text, int64_t *seconds)
         }
     }
     return -EINVAL;
+}
+
+int
+ns_amount_check(const struct ns_command *command, const char *option, const char *text,
+                int64_t *nanousd)
+{
+    int error = ns_money_parse(text, strlen(text), nanousd);
+    const char *why = error == -EDOM     ? "more than 9 decimal places"
+                      : error == -ERANGE ? "too large"
+                      : error != 0       ? "not an amount like 25 or 0.5"
+                      : text[0] == '-'   ? "negative"
+                                         : NULL;
+    return why != NULL ? ns_complain_usage(command, "%s %s: %s", option, text, why) : -1;
 }
 
 const char *

@@ -61,19 +61,6 @@ check_words(const struct ns_command *command, const struct request *request)
     return -1;
 }
 
-static int
-check_amount(const struct ns_command *command, const char *option, const char *text,
-             int64_t *nanousd)
-{
-    int error = ns_money_parse(text, strlen(text), nanousd);
-    const char *why = error == -EDOM     ? "more than 9 decimal places"
-                      : error == -ERANGE ? "too large"
-                      : error != 0       ? "not an amount like 25 or 0.5"
-                      : text[0] == '-'   ? "negative"
-                                         : NULL;
-    return why != NULL ? ns_complain_usage(command, "%s %s: %s", option, text, why) : -1;
-}
-
 /* An amount, or a part of the limit. */
 static int
 check_overdraft(const struct ns_command *command, struct request *request)
@@ -85,7 +72,7 @@ check_overdraft(const struct ns_command *command, struct request *request)
         return -1;
     }
     if (text[0] == '\0' || text[bytes - 1] != '%') {
-        return check_amount(command, "--overdraft", text, &number);
+        return ns_amount_check(command, "--overdraft", text, &number);
     }
     /* A number with 9 places, like an amount. */
     bool is = ns_money_parse(text, bytes - 1, &number) == 0 && number > 0 &&
@@ -137,7 +124,7 @@ check_velocity(const struct ns_command *command, struct request *request)
             command, "--velocity is USD/TIME like 5/60s, of 10s to 1h, or none, not '%s'", text);
     }
     snprintf(request->velocity_usd, sizeof request->velocity_usd, "%.*s", (int)bytes, text);
-    int code = check_amount(command, "--velocity", request->velocity_usd, &nanousd);
+    int code = ns_amount_check(command, "--velocity", request->velocity_usd, &nanousd);
     return code >= 0 || nanousd > 0
                ? code
                : ns_complain_usage(command, "--velocity 0 would deny everything: use --limit 0");
@@ -172,10 +159,10 @@ check_amounts(const struct ns_command *command, struct request *request)
     if (request->limit == NULL || request->period == NULL) {
         return ns_complain_usage(command, "set needs --limit USD and --period PERIOD");
     }
-    int code = check_amount(command, "--limit", request->limit, &request->limit_nanousd);
+    int code = ns_amount_check(command, "--limit", request->limit, &request->limit_nanousd);
     if (code < 0 && request->finalize_reserve != NULL) {
-        code =
-            check_amount(command, "--finalize-reserve", request->finalize_reserve, &kept_nanousd);
+        code = ns_amount_check(command, "--finalize-reserve", request->finalize_reserve,
+                               &kept_nanousd);
     }
     code = code < 0 ? check_overdraft(command, request) : code;
     if (code < 0 && kept_nanousd > 0 && kept_nanousd >= request->limit_nanousd) {
@@ -193,6 +180,7 @@ static const char table_columns[] =
     "entity, period, trim_scale(limit_usd) as limit_usd, trim_scale(spent_usd) as spent_usd,"
     " trim_scale(held_usd) as held_usd, trim_scale(remaining_usd) as remaining_usd,"
     " trim_scale(finalize_reserve_usd) as \"to finalize\","
+    " trim_scale(granted_left_usd) as \"of grants\","
     " coalesce(trim_scale(velocity_usd) || '/' || velocity_window_s || 's'"
     " || case when paused_until is null then '' else ' paused' end, '-') as velocity,"
     " coalesce(to_char(period_end, case when period = 'hour' then 'YYYY-MM-DD HH24:MI'"

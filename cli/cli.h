@@ -51,6 +51,11 @@ __attribute__((format(printf, 2, 3))) int ns_complain_usage(const struct ns_comm
 /* "90s", "15m", "1h", "30d", "2w" in seconds. Returns 0 or -EINVAL (also 0 or beyond 100 years). */
 int ns_span_parse(const char *text, int64_t *seconds);
 
+/* An amount in dollars as people write it, into nano-dollars. Returns -1, else NS_EXIT_USAGE with
+ * what is wrong said: "--limit -1: negative". */
+int ns_amount_check(const struct ns_command *command, const char *option, const char *text,
+                    int64_t *nanousd);
+
 /* What is wrong with a name of a customer and its like, so that no budget could count it; NULL:
  * nothing. A star at its end would stand for every such name. */
 const char *ns_label_fault(const char *text, size_t bytes_max);
@@ -73,6 +78,12 @@ int ns_calls_main(const struct ns_command *command, int argc, char **argv);
 int ns_denials_main(const struct ns_command *command, int argc, char **argv);
 int ns_explain_main(const struct ns_command *command, int argc, char **argv);
 int ns_savings_main(const struct ns_command *command, int argc, char **argv);
+int ns_request_main(const struct ns_command *command, int argc, char **argv);
+int ns_requests_main(const struct ns_command *command, int argc, char **argv);
+int ns_approve_main(const struct ns_command *command, int argc, char **argv);
+int ns_reject_main(const struct ns_command *command, int argc, char **argv);
+int ns_grant_main(const struct ns_command *command, int argc, char **argv);
+int ns_grants_main(const struct ns_command *command, int argc, char **argv);
 int ns_audit_main(const struct ns_command *command, int argc, char **argv);
 int ns_events_main(const struct ns_command *command, int argc, char **argv);
 int ns_coverage_main(const struct ns_command *command, int argc, char **argv);

@@ -228,13 +228,98 @@ const struct ns_command ns_commands[] = {
         ns_events_main,
     },
     {
+        "request",
+        "asks a person for more money",
+        "usage: nullspend request --budget ENTITY --amount USD --reason TEXT [OPTION...]\n"
+        "\n"
+        "Asks for so much more for a budget, for a while, and prints the request's number. A "
+        "person\n"
+        "decides: 'nullspend approve' makes a grant of it. nullspend_events is notified.\n"
+        "\n"
+        "  --budget ENTITY   whose budget: its own, or that of all of its kind (customer:*)\n"
+        "  --period PERIOD   which one, where there are several\n"
+        "  --amount USD      how much more\n"
+        "  --reason TEXT     what for\n"
+        "  --models LIST     for these models alone: patterns with commas between\n"
+        "  --for TIME        for how long, from the decision on: 90s, 15m, 1h, at most 7d (1h)\n"
+        "  --expires TIME    how long the request waits for a decision, at most 7d (1h)\n"
+        "  --wait            waits for the decision; exit status 1 where it is no\n"
+        "  --json            one array, the columns of nullspend.requests\n"
+        "\n"
+        "example: nullspend request --budget agent:bot --amount 5 --reason 'the last 40 files' \\\n"
+        "           --models 'gpt-4o*' --for 2h --wait\n" EXITS,
+        ns_request_main,
+    },
+    {
+        "requests",
+        "who asks for more money",
+        "usage: nullspend requests [--state STATE] [--json]\n"
+        "\n"
+        "Requests, newest first.\n"
+        "\n"
+        "  --state STATE   pending, approved, rejected or expired\n"
+        "  --json          one array, the columns of nullspend.requests\n"
+        "\n"
+        "example: nullspend requests --state pending\n" EXITS,
+        ns_requests_main,
+    },
+    {
+        "approve",
+        "grants a request, or less",
+        "usage: nullspend approve ID [OPTION...]\n"
+        "\n"
+        "Makes a grant of a request; returns when the collector enforces it. What is granted may "
+        "be\n"
+        "less, for less long, for fewer models, and never more than was asked for.\n"
+        "\n"
+        "  --amount USD         so much of it\n"
+        "  --for TIME           for so long, from now on\n"
+        "  --models LIST        for these models alone\n"
+        "  --spend first|last   before the budget's own money, or what that has not (last)\n"
+        "  --json               one array, the columns of nullspend.requests\n"
+        "\n"
+        "example: nullspend approve 7 --amount 2 --for 30m\n" EXITS,
+        ns_approve_main,
+    },
+    {
+        "reject",
+        "refuses a request",
+        "usage: nullspend reject ID [--reason TEXT] [--json]\n"
+        "\n"
+        "example: nullspend reject 7 --reason 'use the small model'\n" EXITS,
+        ns_reject_main,
+    },
+    {
+        "grant",
+        "revokes a grant",
+        "usage: nullspend grant revoke ID [--json]\n"
+        "\n"
+        "No call may take of it from now on; what running calls hold of it, they keep. Returns "
+        "when\n"
+        "the collector enforces it.\n"
+        "\n"
+        "example: nullspend grant revoke 12\n" EXITS,
+        ns_grant_main,
+    },
+    {
+        "grants",
+        "grants, and what is left of each",
+        "usage: nullspend grants [OPTION...]\n"
+        "\n"
+        "Grants, newest first.\n"
+        "\n" LISTING_OPTIONS "\n"
+        "example: nullspend grants --since 1d\n" EXITS,
+        ns_grants_main,
+    },
+    {
         "audit",
         "who changed what, and whether that log is whole",
         "usage: nullspend audit list [OPTION...]\n"
         "       nullspend audit verify [--head HASH]\n"
         "\n"
-        "Every change of budgets and mandates is an entry of nullspend.audit, written by Postgres\n"
-        "itself. Entries are never changed, and each carries the hash of the one before it:\n"
+        "Every change of budgets, mandates, requests and grants is an entry of nullspend.audit,\n"
+        "written by Postgres itself. Entries are never changed, and each carries the hash of the "
+        "one before it:\n"
         "'verify' walks that chain, says the first entry that is not as it was written, and the\n"
         "hash of the newest one, the head. Keep a head elsewhere: with --head, a chain that was "
         "cut\n"

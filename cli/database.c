@@ -2,6 +2,7 @@
 #include "cli/database.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -189,6 +190,17 @@ ns_database_open_synced(PGconn **database)
     return ns_database_open(database);
 }
 
+void
+ns_database_await_news(PGconn *database, int most_ms)
+{
+    struct pollfd socket = {.fd = PQsocket(database), .events = POLLIN};
+    poll(&socket, 1, most_ms);
+    PQconsumeInput(database);
+    for (PGnotify *news; (news = PQnotifies(database)) != NULL;) {
+        PQfreemem(news);
+    }
+}
+
 PGresult *
 ns_database_try(PGconn *database, const char *sql, int parameter_count,
                 const char *const *parameters, int *code)
@@ -204,7 +216,9 @@ ns_database_try(PGconn *database, const char *sql, int parameter_count,
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     /* Class 23: a rule of the schema, whose name is a sentence. Class 22: a value of wrong form. */
     bool mistake = state != NULL && (strncmp(state, "23", 2) == 0 || strncmp(state, "22", 2) == 0);
-    *code = mistake ? NS_EXIT_USAGE : NS_EXIT_FAILED;
+    *code = mistake                                        ? NS_EXIT_USAGE
+            : state != NULL && strcmp(state, "P0002") == 0 ? NS_EXIT_NOT_FOUND
+                                                           : NS_EXIT_FAILED;
     if (mistake && rule != NULL && strchr(rule, ' ') != NULL) {
         ns_complain(*code, "%s", rule);
     } else if (message != NULL) {

@@ -34,12 +34,15 @@ int ns_database_open_synced(PGconn **database);
  * NS_EXIT_NO_COLLECTOR. */
 int ns_database_open_for_change(PGconn **database);
 
+/* Waits for a notification of what was listened for, at most so long; takes all that came. */
+void ns_database_await_news(PGconn *database, int most_ms);
+
 /* Runs a query with text parameters. Returns its result, for PQclear; NULL: failed, and said. */
 PGresult *ns_database_query(PGconn *database, const char *sql, int parameter_count,
                             const char *const *parameters);
 
 /* The same for a query whose refusal by a rule of the schema is the user's mistake: *code becomes
- * NS_EXIT_USAGE then, else NS_EXIT_FAILED. */
+ * NS_EXIT_USAGE then, NS_EXIT_NOT_FOUND where it names what is not there, else NS_EXIT_FAILED. */
 PGresult *ns_database_try(PGconn *database, const char *sql, int parameter_count,
                           const char *const *parameters, int *code);
 

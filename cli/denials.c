@@ -46,13 +46,16 @@ static const char explain_sql[] =
     " entity, trim_scale(limit_usd) as limit_usd, trim_scale(spent_usd) as spent_usd,"
     " trim_scale(held_usd) as held_usd, trim_scale(needed_usd) as needed_usd,"
     " trim_scale(kept_usd) as kept_usd, trim_scale(more_usd) as more_usd,"
-    " trim_scale(greatest(limit_usd + more_usd - kept_usd - spent_usd - held_usd, 0))"
-    " as would_pass_usd,"
-    " trim_scale(greatest(spent_usd + held_usd + needed_usd - limit_usd - more_usd + kept_usd, 0))"
-    " as missing_usd,"
+    " trim_scale(granted_usd) as granted_usd,"
+    " trim_scale(greatest(limit_usd + more_usd - kept_usd - spent_usd - held_usd, 0)"
+    " + granted_usd) as would_pass_usd,"
+    " trim_scale(greatest(needed_usd - granted_usd"
+    " - greatest(limit_usd + more_usd - kept_usd - spent_usd - held_usd, 0), 0)"
+    " + greatest(spent_usd + held_usd - limit_usd - more_usd + kept_usd, 0)) as missing_usd,"
     " rule, provider, model, customer, agent, feature, session, process, pid, enforced"
     " from nullspend.denials, coalesce(finalize_reserve_usd, 0) as kept_usd,"
-    " coalesce(case when enforced then overdraft_usd end, 0) as more_usd"
+    " coalesce(case when enforced then overdraft_usd end, 0) as more_usd,"
+    " coalesce(granted_left_usd, 0) as granted_usd"
     " where denial_id = $1::uuid or call_id = $1::uuid";
 
 /* The value of a column of the one row; "" where it is NULL. */
@@ -106,6 +109,9 @@ explain_budget(const PGresult *row)
     }
     if (strcmp(value(row, "more_usd"), "0") != 0) {
         put_usd(row, "it could be passed by ", "more_usd", ";\n");
+    }
+    if (strcmp(value(row, "granted_usd"), "0") != 0) {
+        put_usd(row, "of a grant ", "granted_usd", " was left;\n");
     }
     put_usd(row, "this call needed ", "needed_usd", ". ");
     if (strcmp(value(row, "would_pass_usd"), "0") == 0) {

@@ -2,7 +2,6 @@
 #include "cli/settings.h"
 
 #include <inttypes.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,9 +31,9 @@ tag_fault(const char *tag)
     return strcmp(equals + 1, "*") == 0 ? NULL : ns_label_fault(equals + 1, NS_TAG_VALUE_BYTES_MAX);
 }
 
-/* Could it be counted? The schema has the same rules, but can only say that one is broken. */
-static int
-check_entity(const struct ns_command *command, const char *entity)
+/* The schema has the same rules, but can only say that one is broken. */
+int
+ns_settings_check_entity(const struct ns_command *command, const char *entity)
 {
     const char *colon = strchr(entity, ':');
     size_t kind_bytes = colon != NULL ? (size_t)(colon - entity) : strlen(entity);
@@ -76,7 +75,7 @@ ns_settings_verb(const struct ns_command *command, const char *const *operands,
         return ns_complain_usage(
             command, wants_entity ? "%s wants an ENTITY" : "%s wants no ENTITY", verbs[number]);
     }
-    return entity != NULL ? check_entity(command, entity) : -1;
+    return entity != NULL ? ns_settings_check_entity(command, entity) : -1;
 }
 
 int
@@ -99,18 +98,6 @@ one_number(PGconn *database, const char *sql)
     return number;
 }
 
-/* Waits for a notification or a while. */
-static void
-await_news(PGconn *database)
-{
-    struct pollfd socket = {.fd = PQsocket(database), .events = POLLIN};
-    poll(&socket, 1, RECHECK_MS);
-    PQconsumeInput(database);
-    for (PGnotify *news; (news = PQnotifies(database)) != NULL;) {
-        PQfreemem(news);
-    }
-}
-
 static int
 await_enforced(PGconn *database, int64_t revision)
 {
@@ -131,7 +118,7 @@ await_enforced(PGconn *database, int64_t revision)
                                "): see 'nullspend status'",
                                revision, enforced);
         }
-        await_news(database);
+        ns_database_await_news(database, RECHECK_MS);
     }
 }
 

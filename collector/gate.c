@@ -228,11 +228,13 @@ ns_gate_close(struct ns_gate *gate)
     free(gate->ack);
     free(gate->budget);
     ns_repeats_free(gate->repeats);
+    free(gate->model_grant);
     ns_coverage_free(&gate->coverage);
     gate->zmq = NULL;
     gate->ack = NULL;
     gate->budget = NULL;
     gate->repeats = NULL;
+    gate->model_grant = NULL;
 }
 
 /* --- the journal -------------------------------------------------------------------------------

@@ -166,8 +166,10 @@ struct ns_gate {
     struct ns_gate_sync sync[NS_GATE_SYNCS_MAX];
     uint32_t sync_count;
 
-    struct ns_budget *budget; /* in force, by id */
+    struct ns_budget *budget; /* in force, by id; grants too */
     size_t budget_count;
+    const struct ns_budget **model_grant; /* those of them that are grants for some models alone */
+    size_t model_grant_count;
     int64_t revision; /* of budgets and mandates, enforced */
     struct ns_repeats *repeats;
 
@@ -299,6 +301,9 @@ void ns_gate_take_mandates(struct ns_gate *gate, const struct ns_buffer *next, s
 /* --- gate_budgets.c ----------------------------------------------------------------------------
  */
 
+/* Names in a reserve the grants for some models alone that a call to this model may use. */
+void ns_gate_grants_of(const struct ns_gate *gate, struct ns_text model,
+                       struct ns_ledger_reserve *reserve);
 /* The budgets that the ledger has, from the journal. Returns 0 or -ENOMEM. */
 int ns_gate_budgets_known(struct ns_gate *gate);
 /* Something happened in the store: takes new budgets, answers sync questions. */

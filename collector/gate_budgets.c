@@ -26,7 +26,9 @@ is_same(const struct ns_budget *a, const struct ns_budget *b)
            a->overdraft_nanousd == b->overdraft_nanousd &&
            a->velocity_nanousd == b->velocity_nanousd &&
            a->velocity_window_s == b->velocity_window_s &&
-           a->velocity_cooldown_s == b->velocity_cooldown_s && strcmp(a->entity, b->entity) == 0;
+           a->velocity_cooldown_s == b->velocity_cooldown_s && a->grant_of == b->grant_of &&
+           a->until_ns == b->until_ns && a->spend_first == b->spend_first &&
+           strcmp(a->models, b->models) == 0 && strcmp(a->entity, b->entity) == 0;
 }
 
 /* --- what the ledger has ------------------------------------------------------------------------
@@ -72,6 +74,33 @@ sort_budgets(struct ns_budget *budget, size_t count)
     return kept;
 }
 
+/* Takes a list that is sorted by id, from malloc. Returns 0, or -ENOMEM with it freed. */
+static int
+keep(struct ns_gate *gate, struct ns_budget *budget, size_t count)
+{
+    size_t grants = 0;
+    for (size_t i = 0; i < count; i++) {
+        grants += budget[i].models[0] != '\0';
+    }
+    const struct ns_budget **model_grant = malloc((grants + 1) * sizeof *model_grant);
+    if (model_grant == NULL) {
+        free(budget);
+        return -ENOMEM;
+    }
+    free(gate->budget);
+    free(gate->model_grant);
+    gate->budget = budget;
+    gate->budget_count = count;
+    gate->model_grant = model_grant;
+    gate->model_grant_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (budget[i].models[0] != '\0') {
+            gate->model_grant[gate->model_grant_count++] = &budget[i];
+        }
+    }
+    return 0;
+}
+
 int
 ns_gate_budgets_known(struct ns_gate *gate)
 {
@@ -81,10 +110,27 @@ ns_gate_budgets_known(struct ns_gate *gate)
         free(known.budget);
         return -ENOMEM;
     }
-    free(gate->budget);
-    gate->budget = known.budget;
-    gate->budget_count = sort_budgets(known.budget, known.count);
-    return 0;
+    return keep(gate, known.budget, sort_budgets(known.budget, known.count));
+}
+
+/* One that is over does not take the place of one that is not; of those in force a call names the
+ * first few. */
+void
+ns_gate_grants_of(const struct ns_gate *gate, struct ns_text model,
+                  struct ns_ledger_reserve *reserve)
+{
+    for (size_t i = 0; i < gate->model_grant_count && reserve->grant_count < NS_CALL_GRANTS_MAX;
+         i++) {
+        const struct ns_budget *grant = gate->model_grant[i];
+        bool its = false;
+        for (uint8_t e = 0; e < reserve->entity_count && !its; e++) {
+            its = strcmp(grant->entity, reserve->entity[e]) == 0;
+        }
+        if (its && gate->now_ns < grant->until_ns &&
+            ns_words_fit(ns_text_of(grant->models), model)) {
+            reserve->grant[reserve->grant_count++] = grant->id;
+        }
+    }
 }
 
 /* --- what Postgres has --------------------------------------------------------------------------
@@ -160,10 +206,7 @@ remember(struct ns_gate *gate, const struct ns_store_settings *next)
     if (next->count > 0) {
         memcpy(copy, next->budget, next->count * sizeof *copy);
     }
-    free(gate->budget);
-    gate->budget = copy;
-    gate->budget_count = next->count;
-    return 0;
+    return keep(gate, copy, next->count);
 }
 
 static void

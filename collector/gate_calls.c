@@ -186,6 +186,7 @@ ns_gate_note_denial(struct ns_gate *gate, const struct ns_ledger_numbers *by,
     outcome->needed_nanousd = by->needed_nanousd;
     outcome->finalize_nanousd = by->finalize_nanousd;
     outcome->overdraft_nanousd = by->overdraft_nanousd;
+    outcome->granted_nanousd = by->granted_nanousd;
 }
 
 /* No budget denies it: nothing of the ledger changes. */
@@ -245,6 +246,7 @@ reserve(struct ns_gate *gate, const struct ns_gate_from *from, const struct ns_q
         .typical_nanousd = quote->estimate.typical_nanousd,
         .lost_nanousd = quote->priced ? quote->estimate.input_nanousd : 0,
     };
+    ns_gate_grants_of(gate, check->requested_model, &gate->record.event.as.reserve);
     struct ns_ledger_effect effect;
     int error = ns_gate_apply(gate, &effect);
     if (error != 0 || effect.result == NS_LEDGER_DUPLICATE || effect.result == NS_LEDGER_FULL) {

@@ -93,15 +93,18 @@ ns_gate_denial_text(struct ns_gate *gate, const struct ns_ledger_numbers *number
     ns_money_format_short(numbers->limit_nanousd, limit);
     ns_money_format_short(numbers->needed_nanousd, needed);
     char kept[NS_MONEY_TEXT_BYTES + 32], overdraft[NS_MONEY_TEXT_BYTES + 32];
+    char granted[NS_MONEY_TEXT_BYTES + 32];
     aside(numbers->finalize_nanousd, "of it to finalize", kept, sizeof kept);
     aside(numbers->overdraft_nanousd, "more as overdraft", overdraft, sizeof overdraft);
+    aside(numbers->granted_nanousd, "left of a grant", granted, sizeof granted);
     const char *period = ns_period_name(numbers->period);
-    int count = snprintf(gate->denial_text, sizeof gate->denial_text,
-                         "nullspend: %s has spent $%s and holds $%s of its $%s %s budget%s%s; this "
-                         "%s $%s%s. Raise it: "
-                         "nullspend budget set %s --limit USD --period %s",
-                         entity, spent, held, limit, period, kept, overdraft,
-                         cut ? "answer needs" : "call needs up to", needed,
-                         cut ? " more, and ends here" : ". Request not sent", entity, period);
+    int count =
+        snprintf(gate->denial_text, sizeof gate->denial_text,
+                 "nullspend: %s has spent $%s and holds $%s of its $%s %s budget%s%s%s; this "
+                 "%s $%s%s. Raise it: "
+                 "nullspend budget set %s --limit USD --period %s",
+                 entity, spent, held, limit, period, kept, overdraft, granted,
+                 cut ? "answer needs" : "call needs up to", needed,
+                 cut ? " more, and ends here" : ". Request not sent", entity, period);
     return text_of(gate, count);
 }

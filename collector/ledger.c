@@ -92,15 +92,29 @@ struct judgement {
 
 _Static_assert(NS_MATCHES_MAX <= 64, "a bit for each");
 
-/* Says so in *judgement where this match denies, or would. */
+/* What a grant has of what is held on a match. */
+static struct ns_cover
+cover_of(const struct ns_ledger *l, const struct ns_matches *matches, const struct ns_match *m,
+         const struct ns_ledger_reserve *reserve, int64_t now_ns)
+{
+    const struct ns_budget *budget = &ns_budget_at(l, m->budget)->budget;
+    struct ns_counter view = ns_counter_view(l, m->budget, m->counter, now_ns);
+    return ns_grant_cover(l, budget->id, matches->subject[m->subject].row, reserve,
+                          ns_budget_room(budget, &view, reserve->finalize),
+                          needed_nanousd(budget, reserve), now_ns);
+}
+
+/* Says so in *judgement where this match denies, or would. covered: a grant pays what is missing.
+ */
 static void
 judge_match(struct judgement *judgement, uint32_t i, const struct ns_budget *budget,
-            const struct ns_counter *view, const struct ns_ledger_reserve *reserve, int64_t now_ns)
+            const struct ns_counter *view, bool covered, const struct ns_ledger_reserve *reserve,
+            int64_t now_ns)
 {
     int64_t needed = needed_nanousd(budget, reserve);
     enum ns_rate_verdict rate =
         ns_rate_judge(budget, &view->rate, reserve->typical_nanousd, now_ns);
-    bool over = is_over(ns_budget_limit(budget, reserve->finalize), view, needed);
+    bool over = !covered && is_over(ns_budget_limit(budget, reserve->finalize), view, needed);
     bool too_fast = rate != NS_RATE_FITS && ns_budget_pauses(budget, reserve->mode);
     bool too_much = ns_budget_is_firm(budget, reserve->mode) && over &&
                     is_over(ns_budget_ceiling(budget, reserve->finalize), view, needed);
@@ -125,13 +139,14 @@ name_budget(const struct ns_ledger *l, const struct ns_ledger_reserve *reserve,
     ns_ledger_number(l, m->budget, m->counter, &matches->subject[m->subject], now_ns, by);
     by->needed_nanousd = needed_nanousd(&ns_budget_at(l, m->budget)->budget, reserve);
     by->finalize_nanousd = reserve->finalize ? 0 : by->finalize_nanousd;
+    by->granted_nanousd = cover_of(l, matches, m, reserve, now_ns).left_nanousd;
     by->reason = (uint8_t)ns_reason_of(by->entity);
     if (judgement->by_rate) {
         by->reason = NS_REASON_VELOCITY;
         by->limit_nanousd = by->velocity_nanousd;
         by->spent_nanousd = by->rate_nanousd;
         by->needed_nanousd = reserve->typical_nanousd;
-        by->held_nanousd = by->finalize_nanousd = by->overdraft_nanousd = 0;
+        by->held_nanousd = by->finalize_nanousd = by->overdraft_nanousd = by->granted_nanousd = 0;
     }
     effect->would_deny = !judgement->denied;
 }
@@ -170,7 +185,8 @@ reserve_judge(const struct ns_ledger *l, const struct ns_ledger_reserve *reserve
             effect->result = NS_LEDGER_FULL;
             return judgement;
         }
-        judge_match(&judgement, i, budget, &view, reserve, now_ns);
+        bool covered = cover_of(l, matches, m, reserve, now_ns).granted_nanousd > 0;
+        judge_match(&judgement, i, budget, &view, covered, reserve, now_ns);
     }
     if (judgement.over != NS_NONE) {
         name_budget(l, reserve, matches, &judgement, now_ns, effect);
@@ -178,6 +194,26 @@ reserve_judge(const struct ns_ledger *l, const struct ns_ledger_reserve *reserve
     effect->matched = matches->count;
     effect->result = judgement.denied ? NS_LEDGER_DENIED : NS_LEDGER_DONE;
     return judgement;
+}
+
+/* A share of this much; its grant holds its part. */
+static struct ns_share
+take(struct ns_ledger *l, uint32_t counter, int64_t amount, const struct ns_cover *cover)
+{
+    struct ns_share share = {.counter = counter,
+                             .grant = cover->grant,
+                             .serial = ns_counter_at(l, counter)->serial,
+                             .amount_nanousd = amount - cover->granted_nanousd,
+                             .granted_nanousd = cover->granted_nanousd,
+                             .grant_first = cover->grant_first};
+    if (cover->grant != NS_NONE) {
+        share.grant_serial = ns_counter_at(l, cover->grant)->serial;
+    }
+    if (cover->granted_nanousd > 0) {
+        ns_counter_at(l, cover->grant)->held_nanousd += cover->granted_nanousd;
+        ns_counter_changed(l, cover->grant);
+    }
+    return share;
 }
 
 static void
@@ -198,12 +234,13 @@ reserve_hold(struct ns_ledger *l, const struct ns_ledger_reserve *reserve,
         if (ns_budget_is_firm(budget, reserve->mode) && amount < effect->firm_nanousd) {
             effect->firm_nanousd = amount;
         }
+        struct ns_cover cover = cover_of(l, matches, m, reserve, now_ns);
         ns_counter_turn(l, m->counter, now_ns);
         struct ns_counter *c = ns_counter_at(l, m->counter);
-        c->held_nanousd += amount;
+        c->held_nanousd += amount - cover.granted_nanousd;
         ns_rate_add(budget, &c->rate, reserve->typical_nanousd, now_ns);
         ns_counter_changed(l, m->counter);
-        *ns_hold_share(hold, i) = (struct ns_share){m->counter, c->serial, amount};
+        *ns_hold_share(hold, i) = take(l, m->counter, amount, &cover);
         if (amount > hold->hold_nanousd) {
             hold->hold_nanousd = amount;
         }
@@ -216,7 +253,8 @@ apply_reserve(struct ns_ledger *l, const struct ns_ledger_reserve *reserve, int6
               struct ns_ledger_effect *effect)
 {
     if (reserve->bound_nanousd < 0 || reserve->typical_nanousd < 0 || reserve->lost_nanousd < 0 ||
-        reserve->mode >= NS_MODE_COUNT || reserve->entity_count > NS_ENTITIES_MAX) {
+        reserve->mode >= NS_MODE_COUNT || reserve->entity_count > NS_ENTITIES_MAX ||
+        reserve->grant_count > NS_CALL_GRANTS_MAX) {
         return -EINVAL;
     }
     struct ns_matches matches;
@@ -283,17 +321,29 @@ share_counter(struct ns_ledger *l, const struct ns_share *share, int64_t now_ns)
     return c;
 }
 
-/* counted: what the velocity has counted of it before. */
+/* flow: by how much more goes through the budget than its velocity has counted of it before. */
 static void
-post(const struct ns_ledger *l, struct ns_counter *c, int64_t cost, int64_t overshoot,
-     int64_t counted, int64_t now_ns)
+post(const struct ns_ledger *l, struct ns_counter *c, int64_t cost, int64_t overshoot, int64_t flow,
+     int64_t now_ns)
 {
-    ns_rate_add(&ns_budget_at(l, c->budget)->budget, &c->rate, cost - counted, now_ns);
+    ns_rate_add(&ns_budget_at(l, c->budget)->budget, &c->rate, flow, now_ns);
     c->spent_nanousd = ns_money_add(c->spent_nanousd, cost);
     c->overshoot_nanousd = ns_money_add(c->overshoot_nanousd, overshoot);
     /* Only a sum that was held at the largest amount can come out wrong when it falls again. */
     if (c->overshoot_nanousd > c->spent_nanousd) {
         c->overshoot_nanousd = c->spent_nanousd;
+    }
+}
+
+/* The grant's part of a share: what it holds of it no more, and what it pays. */
+static void
+post_granted(struct ns_ledger *l, const struct ns_share *share, int64_t spent, int64_t released)
+{
+    struct ns_counter *c = ns_share_grant(l, share);
+    if (c != NULL && share->granted_nanousd > 0) {
+        c->held_nanousd -= released;
+        c->spent_nanousd = ns_money_add(c->spent_nanousd, spent);
+        ns_counter_changed(l, share->grant);
     }
 }
 
@@ -304,10 +354,12 @@ hold_end(struct ns_ledger *l, struct ns_hold *hold, int64_t cost, int64_t now_ns
     for (unsigned i = 0; i < hold->share_count; i++) {
         const struct ns_share *share = ns_hold_share(hold, i);
         struct ns_counter *c = share_counter(l, share, now_ns);
+        int64_t own = cost - ns_share_part(share, cost);
         if (c != NULL) {
             c->held_nanousd -= share->amount_nanousd;
-            post(l, c, cost, above(cost, share->amount_nanousd), hold->rate_nanousd, now_ns);
+            post(l, c, own, above(own, share->amount_nanousd), cost - hold->rate_nanousd, now_ns);
         }
+        post_granted(l, share, cost - own, share->granted_nanousd);
     }
 }
 
@@ -319,10 +371,13 @@ lost_correct(struct ns_ledger *l, struct ns_hold *hold, int64_t cost, int64_t no
     for (unsigned i = 0; i < hold->share_count; i++) {
         const struct ns_share *share = ns_hold_share(hold, i);
         struct ns_counter *c = share_counter(l, share, now_ns);
+        int64_t was = charged - ns_share_part(share, charged);
+        int64_t own = cost - ns_share_part_late(l, share, charged, cost);
         if (c != NULL) {
-            post(l, c, -charged, -above(charged, share->amount_nanousd), 0, now_ns);
-            post(l, c, cost, above(cost, share->amount_nanousd), 0, now_ns);
+            post(l, c, -was, -above(was, share->amount_nanousd), -charged, now_ns);
+            post(l, c, own, above(own, share->amount_nanousd), cost, now_ns);
         }
+        post_granted(l, share, (cost - own) - (charged - was), 0);
     }
 }
 
@@ -360,7 +415,8 @@ settle_unasked(struct ns_ledger *l, const struct ns_ledger_settle *settle, int64
     for (uint32_t i = 0; i < kept; i++) {
         uint32_t number = matches.match[i].counter;
         ns_counter_turn(l, number, now_ns);
-        post(l, ns_counter_at(l, number), settle->cost_nanousd, settle->cost_nanousd, 0, now_ns);
+        post(l, ns_counter_at(l, number), settle->cost_nanousd, settle->cost_nanousd,
+             settle->cost_nanousd, now_ns);
         ns_counter_changed(l, number);
     }
     effect->overshoot_nanousd = settle->cost_nanousd;
@@ -651,7 +707,7 @@ ns_ledger_open_holds(const struct ns_ledger *l)
 size_t
 ns_ledger_budget_count(const struct ns_ledger *l)
 {
-    return l->budgets.taken;
+    return l->budgets.taken - l->grant_count;
 }
 
 bool

@@ -13,6 +13,8 @@
  *     or a late word that its request never left;
  *   - a hold and its settlement belong to the period in which it was opened;
  *   - held of a counter = sum of its open holds; spent never falls but by a correction;
+ *   - a grant is never overspent: what a share takes of it is no more than was left, what is posted
+ *     to it no more than was taken, and with the budget's part it is what the call cost;
  *   - what goes through a budget with a velocity, by what calls typically cost, corrected by what
  *     they did cost, passes its amount within a window (weighted over two) by no reserve.
  */
@@ -35,6 +37,10 @@
 #define NS_BUDGETS_MAX 1000000
 #define NS_HOLDS_MAX 4000000
 #define NS_LEDGER_NO_COUNTER UINT32_MAX
+/* The patterns of a grant, with commas between. */
+#define NS_GRANT_MODELS_BYTES_MAX 200
+/* Grants for some models alone that one call may use. */
+#define NS_CALL_GRANTS_MAX 8
 
 struct ns_ledger;
 
@@ -56,6 +62,13 @@ struct ns_budget {
     int64_t velocity_nanousd;
     uint16_t velocity_window_s, velocity_cooldown_s;
     int64_t id; /* the row's id in Postgres */
+    /* A grant: not a limit, but limit_nanousd more for the budget with this id, on its counter of
+     * this entity. 0: a budget, and what follows is nothing. Its period is total, and of the
+     * members above those without a default are 0. */
+    int64_t grant_of;
+    int64_t until_ns; /* no call may take of it from then on; what holds have of it, they keep */
+    bool spend_first; /* before the budget's own money, or when that does not suffice */
+    char models[NS_GRANT_MODELS_BYTES_MAX + 1]; /* "": of all calls; else of those that name it */
 };
 
 enum ns_ledger_event_kind {
@@ -83,9 +96,13 @@ struct ns_ledger_reserve {
     bool finalize; /* the agent ends its work: it may use what is kept for that, too */
     uint8_t entity_count;
     const char *const *entity; /* "org", "customer:acme", …: no two alike */
-    int64_t bound_nanousd;     /* >= 0 */
-    int64_t typical_nanousd;   /* >= 0 */
-    int64_t lost_nanousd;      /* what is charged if the process dies without a word */
+    /* Of the grants for some models alone, those that the call may use: the ledger knows no models.
+     */
+    uint8_t grant_count;
+    int64_t grant[NS_CALL_GRANTS_MAX];
+    int64_t bound_nanousd;   /* >= 0 */
+    int64_t typical_nanousd; /* >= 0 */
+    int64_t lost_nanousd;    /* what is charged if the process dies without a word */
 };
 
 /* Grows each share to the same amount: the largest from enough to wanted that all hard budgets have
@@ -142,6 +159,7 @@ struct ns_ledger_numbers {
     int64_t limit_nanousd;
     int64_t finalize_nanousd; /* of the limit; denials: 0 where nothing is kept from this call */
     int64_t overdraft_nanousd;
+    int64_t granted_nanousd; /* denials: left of the largest grant that the call might have used */
     int64_t spent_nanousd;
     int64_t held_nanousd;
     int64_t overshoot_nanousd;
@@ -215,7 +233,7 @@ void ns_ledger_visit_changed(struct ns_ledger *ledger, int64_t now_ns,
                              void *context);
 
 size_t ns_ledger_open_holds(const struct ns_ledger *ledger);
-size_t ns_ledger_budget_count(const struct ns_ledger *ledger);
+size_t ns_ledger_budget_count(const struct ns_ledger *ledger);     /* without grants */
 bool ns_ledger_denies_unreachable(const struct ns_ledger *ledger); /* any hard budget says so */
 
 /* Owners of open holds: for finding which processes are gone after a restart. */

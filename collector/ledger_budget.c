@@ -257,7 +257,7 @@ match_exact(const struct ns_ledger *l, struct ns_matches *m, unsigned subject, u
     while (next != NS_NONE) {
         const struct ns_counter *c = ns_counter_at(l, next);
         const struct ns_budget_row *budget = ns_budget_at(l, c->budget);
-        if (budget->pattern_bytes == 0) {
+        if (budget->pattern_bytes == 0 && budget->budget.grant_of == 0) {
             if (match_add(m, c->budget, next, subject) != 0) {
                 return -E2BIG;
             }
@@ -409,6 +409,21 @@ velocity_valid(const struct ns_budget *b)
                      is_velocity_time(b->velocity_cooldown_s);
 }
 
+/* A grant says nothing of what budgets alone say; a budget nothing of what grants do. */
+static bool
+grant_valid(const struct ns_budget *b)
+{
+    if (b->grant_of == 0) {
+        return b->until_ns == 0 && !b->spend_first && b->models[0] == '\0';
+    }
+    return b->grant_of > 0 && b->grant_of != b->id && b->until_ns > 0 &&
+           b->period == NS_PERIOD_TOTAL && b->policy == NS_POLICY_HARD &&
+           b->reserve == NS_RESERVE_TYPICAL && b->on_unreachable == NS_UNREACHABLE_ALLOW &&
+           b->deny_status == 0 && b->finalize_nanousd == 0 && b->velocity_nanousd == 0 &&
+           strnlen(b->models, sizeof(b->models)) < sizeof(b->models) &&
+           ns_entity_pattern_bytes(b->entity, strlen(b->entity)) == 0;
+}
+
 static bool
 budget_valid(const struct ns_budget *b)
 {
@@ -419,7 +434,7 @@ budget_valid(const struct ns_budget *b)
            (b->finalize_nanousd == 0 || keeps) && b->period < NS_PERIOD_COUNT &&
            b->policy < NS_POLICY_COUNT && b->reserve < NS_RESERVE_COUNT &&
            b->on_unreachable < NS_UNREACHABLE_COUNT && b->deny_status <= 999 && velocity_valid(b) &&
-           ns_entity_check(b->entity, bytes, NULL) == 0;
+           ns_entity_check(b->entity, bytes, NULL) == 0 && grant_valid(b);
 }
 
 static bool
@@ -477,6 +492,7 @@ budget_drop(struct ns_ledger *l, struct ns_table_slot *slot)
     each_counter(l, number, counter_drop);
     pattern_remove(l, number);
     l->deny_unreachable -= budget_denies_unreachable(&ns_budget_at(l, number)->budget);
+    l->grant_count -= ns_budget_at(l, number)->budget.grant_of != 0;
     ns_pool_give(&l->budgets, number);
 }
 
@@ -525,13 +541,15 @@ budget_change(struct ns_ledger *l, uint32_t number, const struct ns_budget *budg
     each_counter(l, number, ns_counter_changed);
 }
 
-/* A copy whose bytes after the entity's end are zero, and so are always the same. */
+/* A copy whose bytes after the texts' ends are zero, and so are always the same. */
 static struct ns_budget
 budget_clean(const struct ns_budget *budget)
 {
     struct ns_budget clean = *budget;
     size_t bytes = strlen(budget->entity);
     memset(clean.entity + bytes, 0, sizeof(clean.entity) - bytes);
+    bytes = strlen(budget->models);
+    memset(clean.models + bytes, 0, sizeof(clean.models) - bytes);
     return clean;
 }
 
@@ -546,7 +564,8 @@ ns_ledger_budget_put(struct ns_ledger *l, const struct ns_budget *budget, int64_
     struct ns_table_slot *slot = budget_find(l, clean.id);
     if (slot != NULL) {
         const struct ns_budget *old = &ns_budget_at(l, slot->number)->budget;
-        if (old->period == clean.period && strcmp(old->entity, clean.entity) == 0) {
+        if (old->period == clean.period && old->grant_of == clean.grant_of &&
+            strcmp(old->entity, clean.entity) == 0) {
             budget_change(l, slot->number, &clean);
             return 0;
         }
@@ -570,6 +589,7 @@ ns_ledger_budget_put(struct ns_ledger *l, const struct ns_budget *budget, int64_
         pattern_add(l, number);
     }
     l->deny_unreachable += budget_denies_unreachable(&clean);
+    l->grant_count += clean.grant_of != 0;
     return 0;
 }
 

@@ -9,6 +9,16 @@ share_live(const struct ns_ledger *l, const struct ns_share *share)
            ns_counter_at(l, share->counter)->serial == share->serial;
 }
 
+/* What of a share lies on a counter: the budget's part, or the grant's. */
+static int64_t
+held_by_share(const struct ns_ledger *l, const struct ns_share *share, uint32_t counter)
+{
+    if (share->counter == counter && share_live(l, share)) {
+        return share->amount_nanousd;
+    }
+    return share->grant == counter && ns_share_grant(l, share) != NULL ? share->granted_nanousd : 0;
+}
+
 /* The open shares on a counter: what it must hold. */
 static __int128
 held_by_shares(const struct ns_ledger *l, uint32_t counter)
@@ -17,10 +27,7 @@ held_by_shares(const struct ns_ledger *l, uint32_t counter)
     for (uint32_t i = 0; i < l->holds.used; i++) {
         struct ns_hold *hold = ns_hold_at(l, i);
         for (unsigned s = 0; hold->live && hold->owner != NS_NONE && s < hold->share_count; s++) {
-            const struct ns_share *share = ns_hold_share(hold, s);
-            if (share->counter == counter && share_live(l, share)) {
-                sum += share->amount_nanousd;
-            }
+            sum += held_by_share(l, ns_hold_share(hold, s), counter);
         }
     }
     return sum;

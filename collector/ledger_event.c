@@ -9,21 +9,24 @@
 /* The kind, as bytes, of a BUDGET_PUT that has more to say than any had at first: something is kept
  * for calls that finalize, or there is an overdraft or a velocity. */
 #define BUDGET_PUT_MORE 10
+/* And of one that is a grant, and of a RESERVE that names some. */
+#define BUDGET_PUT_GRANT 11
+#define RESERVE_GRANTED 12
 _Static_assert(BUDGET_PUT_MORE > NS_LEDGER_TOP_UP, "no other event's kind");
 
 static void
-put_text(struct ns_bytes_writer *w, const char *text)
+put_text(struct ns_bytes_writer *w, const char *text, size_t bytes_max)
 {
-    size_t bytes = strnlen(text, NS_ENTITY_BYTES_MAX);
+    size_t bytes = strnlen(text, bytes_max);
     ns_bytes_put_u16(w, bytes);
     ns_bytes_put(w, text, bytes);
 }
 
 static void
-get_text(struct ns_bytes_reader *r, char text[static NS_ENTITY_BYTES_MAX + 1])
+get_text(struct ns_bytes_reader *r, char *text, size_t bytes_max)
 {
     uint16_t bytes = ns_bytes_get_u16(r);
-    const uint8_t *p = bytes <= NS_ENTITY_BYTES_MAX ? ns_bytes_get(r, bytes) : NULL;
+    const uint8_t *p = bytes <= bytes_max ? ns_bytes_get(r, bytes) : NULL;
     if (p == NULL || memchr(p, '\0', bytes) != NULL) {
         r->bad = true;
         return;
@@ -72,7 +75,7 @@ put_entities(struct ns_bytes_writer *w, unsigned count, const char *const *entit
     }
     ns_bytes_put_u8(w, count);
     for (unsigned i = 0; i < count; i++) {
-        put_text(w, entity[i]);
+        put_text(w, entity[i], NS_ENTITY_BYTES_MAX);
     }
 }
 
@@ -85,7 +88,7 @@ get_entities(struct ns_bytes_reader *r, struct ns_ledger_event_room *room)
         return 0;
     }
     for (unsigned i = 0; i < count; i++) {
-        get_text(r, room->text[i]);
+        get_text(r, room->text[i], NS_ENTITY_BYTES_MAX);
         room->entity[i] = room->text[i];
     }
     return count;
@@ -101,7 +104,7 @@ says_more(const struct ns_budget *b)
 static void
 put_budget(struct ns_bytes_writer *w, const struct ns_budget *b)
 {
-    put_text(w, b->entity);
+    put_text(w, b->entity, NS_ENTITY_BYTES_MAX);
     ns_bytes_put_u8(w, b->period);
     ns_bytes_put_u8(w, b->policy);
     ns_bytes_put_u8(w, b->reserve);
@@ -114,7 +117,7 @@ put_budget(struct ns_bytes_writer *w, const struct ns_budget *b)
 static void
 get_budget(struct ns_bytes_reader *r, struct ns_budget *b)
 {
-    get_text(r, b->entity);
+    get_text(r, b->entity, NS_ENTITY_BYTES_MAX);
     b->period = ns_bytes_get_u8(r);
     b->policy = ns_bytes_get_u8(r);
     b->reserve = ns_bytes_get_u8(r);
@@ -142,6 +145,55 @@ get_terms(struct ns_bytes_reader *r, struct ns_budget *b)
     b->velocity_nanousd = ns_bytes_get_i64(r);
     b->velocity_window_s = ns_bytes_get_u16(r);
     b->velocity_cooldown_s = ns_bytes_get_u16(r);
+}
+
+static void
+put_grant(struct ns_bytes_writer *w, const struct ns_budget *b)
+{
+    put_text(w, b->entity, NS_ENTITY_BYTES_MAX);
+    ns_bytes_put_i64(w, b->limit_nanousd);
+    ns_bytes_put_i64(w, b->id);
+    ns_bytes_put_i64(w, b->grant_of);
+    ns_bytes_put_i64(w, b->until_ns);
+    ns_bytes_put_u8(w, b->spend_first);
+    put_text(w, b->models, NS_GRANT_MODELS_BYTES_MAX);
+}
+
+static void
+get_grant(struct ns_bytes_reader *r, struct ns_budget *b)
+{
+    get_text(r, b->entity, NS_ENTITY_BYTES_MAX);
+    b->period = NS_PERIOD_TOTAL;
+    b->limit_nanousd = ns_bytes_get_i64(r);
+    b->id = ns_bytes_get_i64(r);
+    b->grant_of = ns_bytes_get_i64(r);
+    b->until_ns = ns_bytes_get_i64(r);
+    b->spend_first = ns_bytes_get_bool(r);
+    get_text(r, b->models, NS_GRANT_MODELS_BYTES_MAX);
+    r->bad |= b->grant_of == 0;
+}
+
+static void
+put_grants_of_call(struct ns_bytes_writer *w, const struct ns_ledger_reserve *e)
+{
+    if (e->grant_count > NS_CALL_GRANTS_MAX) {
+        w->full = true;
+        return;
+    }
+    ns_bytes_put_u8(w, e->grant_count);
+    for (unsigned i = 0; i < e->grant_count; i++) {
+        ns_bytes_put_i64(w, e->grant[i]);
+    }
+}
+
+static void
+get_grants_of_call(struct ns_bytes_reader *r, struct ns_ledger_reserve *e)
+{
+    e->grant_count = ns_bytes_get_u8(r);
+    r->bad |= e->grant_count == 0 || e->grant_count > NS_CALL_GRANTS_MAX;
+    for (unsigned i = 0; i < e->grant_count && !r->bad; i++) {
+        e->grant[i] = ns_bytes_get_i64(r);
+    }
 }
 
 static void
@@ -198,9 +250,18 @@ ns_ledger_event_encode(const struct ns_ledger_event *event, uint8_t *buffer, siz
 {
     struct ns_bytes_writer w = {.at = buffer, .end = buffer + buffer_bytes};
     bool more = event->kind == NS_LEDGER_BUDGET_PUT && says_more(&event->as.budget_put);
-    ns_bytes_put_u8(&w, more ? BUDGET_PUT_MORE : event->kind);
+    bool grant = event->kind == NS_LEDGER_BUDGET_PUT && event->as.budget_put.grant_of != 0;
+    bool granted = event->kind == NS_LEDGER_RESERVE && event->as.reserve.grant_count != 0;
+    ns_bytes_put_u8(&w, grant     ? BUDGET_PUT_GRANT
+                        : more    ? BUDGET_PUT_MORE
+                        : granted ? RESERVE_GRANTED
+                                  : event->kind);
     switch (event->kind) {
     case NS_LEDGER_BUDGET_PUT:
+        if (grant) {
+            put_grant(&w, &event->as.budget_put);
+            break;
+        }
         put_budget(&w, &event->as.budget_put);
         if (more) {
             put_terms(&w, &event->as.budget_put);
@@ -211,6 +272,9 @@ ns_ledger_event_encode(const struct ns_ledger_event *event, uint8_t *buffer, siz
         break;
     case NS_LEDGER_RESERVE:
         put_reserve(&w, &event->as.reserve);
+        if (granted) {
+            put_grants_of_call(&w, &event->as.reserve);
+        }
         break;
     case NS_LEDGER_PROGRESS:
         put_uuid(&w, &event->as.progress.call_id);
@@ -246,9 +310,17 @@ ns_ledger_event_decode(const uint8_t *bytes, size_t count, struct ns_ledger_even
     memset(event, 0, sizeof(*event));
     uint8_t kind = ns_bytes_get_u8(&r);
     bool more = kind == BUDGET_PUT_MORE;
-    event->kind = more ? NS_LEDGER_BUDGET_PUT : (enum ns_ledger_event_kind)kind;
+    bool grant = kind == BUDGET_PUT_GRANT;
+    bool granted = kind == RESERVE_GRANTED;
+    event->kind = more || grant ? NS_LEDGER_BUDGET_PUT
+                  : granted     ? NS_LEDGER_RESERVE
+                                : (enum ns_ledger_event_kind)kind;
     switch (event->kind) {
     case NS_LEDGER_BUDGET_PUT:
+        if (grant) {
+            get_grant(&r, &event->as.budget_put);
+            break;
+        }
         get_budget(&r, &event->as.budget_put);
         if (more) {
             get_terms(&r, &event->as.budget_put);
@@ -260,6 +332,9 @@ ns_ledger_event_decode(const uint8_t *bytes, size_t count, struct ns_ledger_even
         break;
     case NS_LEDGER_RESERVE:
         get_reserve(&r, &event->as.reserve, room);
+        if (granted) {
+            get_grants_of_call(&r, &event->as.reserve);
+        }
         break;
     case NS_LEDGER_PROGRESS:
         get_uuid(&r, &event->as.progress.call_id);

@@ -6,7 +6,9 @@
 #include "collector/entity.h"
 #include "collector/ledger_state.h"
 
-#define MAGIC "NSLEDG2"
+#define MAGIC "NSLEDG3"
+/* Before there were grants. */
+#define MAGIC_SECOND "NSLEDG2"
 /* Before anything could be kept for calls that finalize, and before overdrafts and velocities. */
 #define MAGIC_FIRST "NSLEDG1"
 
@@ -14,22 +16,39 @@ struct input {
     struct ns_bytes_reader r;
     struct ns_ledger *l;
     bool first;         /* of the first format */
+    bool grants;        /* of one that knows them */
     uint32_t *counters; /* place → number */
     uint32_t counter_count;
     const uint8_t *previous; /* call id, for the order */
 };
 
 static int
-get_text(struct input *in, char text[static NS_ENTITY_BYTES_MAX + 1], size_t *bytes)
+get_text_of(struct input *in, char *text, size_t bytes_max, size_t *bytes)
 {
     *bytes = ns_bytes_get_u16(&in->r);
-    const uint8_t *p = *bytes <= NS_ENTITY_BYTES_MAX ? ns_bytes_get(&in->r, *bytes) : NULL;
-    if (p == NULL || *bytes == 0 || memchr(p, '\0', *bytes) != NULL) {
+    const uint8_t *p = *bytes <= bytes_max ? ns_bytes_get(&in->r, *bytes) : NULL;
+    if (p == NULL || memchr(p, '\0', *bytes) != NULL) {
         return -EBADMSG;
     }
     memcpy(text, p, *bytes);
     text[*bytes] = '\0';
     return 0;
+}
+
+static int
+get_text(struct input *in, char text[static NS_ENTITY_BYTES_MAX + 1], size_t *bytes)
+{
+    return get_text_of(in, text, NS_ENTITY_BYTES_MAX, bytes) == 0 && *bytes > 0 ? 0 : -EBADMSG;
+}
+
+static int
+get_grant(struct input *in, struct ns_budget *b)
+{
+    size_t bytes;
+    b->grant_of = ns_bytes_get_i64(&in->r);
+    b->until_ns = ns_bytes_get_i64(&in->r);
+    b->spend_first = ns_bytes_get_bool(&in->r);
+    return get_text_of(in, b->models, NS_GRANT_MODELS_BYTES_MAX, &bytes);
 }
 
 static int
@@ -52,6 +71,9 @@ load_budget(struct input *in, int64_t *last_id)
         b.velocity_nanousd = ns_bytes_get_i64(&in->r);
         b.velocity_window_s = ns_bytes_get_u16(&in->r);
         b.velocity_cooldown_s = ns_bytes_get_u16(&in->r);
+    }
+    if (in->grants && get_grant(in, &b) != 0) {
+        return -EBADMSG;
     }
     if (in->r.bad || b.id <= *last_id) {
         return -EBADMSG;
@@ -182,26 +204,80 @@ load_counters(struct input *in)
     return in->l->counters.taken == in->counter_count ? 0 : -EBADMSG;
 }
 
-/* Reads the amounts and shares of a hold; the shares of an open one are held. */
+/* The number of the counter at a place; NS_NONE: none. */
+static uint32_t
+number_at(const struct input *in, uint32_t place)
+{
+    return place == NS_NONE ? NS_NONE : in->counters[place];
+}
+
+static bool
+is_grant(const struct ns_ledger *l, uint32_t counter)
+{
+    return ns_budget_at(l, ns_counter_at(l, counter)->budget)->budget.grant_of != 0;
+}
+
+/* Takes the amount into the counter if it is an open hold's. */
+static int
+load_held(struct ns_ledger *l, uint32_t counter, int64_t amount, bool open, uint64_t *serial)
+{
+    if (counter == NS_NONE) {
+        return 0;
+    }
+    struct ns_counter *c = ns_counter_at(l, counter);
+    if (open && amount > INT64_MAX - c->held_nanousd) {
+        return -EBADMSG;
+    }
+    c->held_nanousd += open ? amount : 0;
+    *serial = c->serial;
+    return 0;
+}
+
+/* Its places, which follow those of the one before it, and its amounts. */
+static int
+read_share(struct input *in, const struct ns_hold *hold, int64_t last[static 2],
+           struct ns_share *share)
+{
+    uint32_t place = ns_bytes_get_u32(&in->r);
+    uint32_t grant = in->grants ? ns_bytes_get_u32(&in->r) : NS_NONE;
+    share->amount_nanousd = ns_bytes_get_i64(&in->r);
+    share->granted_nanousd = in->grants ? ns_bytes_get_i64(&in->r) : 0;
+    share->grant_first = in->grants && ns_bytes_get_bool(&in->r);
+    bool follows = place > last[0] || (place == NS_NONE && last[0] == NS_NONE && grant > last[1]);
+    bool says = grant != NS_NONE || share->granted_nanousd > 0;
+    if (in->r.bad || (place >= in->counter_count && place != NS_NONE) ||
+        (grant >= in->counter_count && grant != NS_NONE) ||
+        (place == NS_NONE && (grant == NS_NONE || share->granted_nanousd == 0)) || !follows ||
+        share->amount_nanousd < 0 || share->amount_nanousd > hold->hold_nanousd ||
+        share->granted_nanousd < 0 ||
+        share->granted_nanousd > hold->hold_nanousd - share->amount_nanousd ||
+        (share->grant_first && !says)) {
+        return -EBADMSG;
+    }
+    last[0] = place;
+    last[1] = grant;
+    share->counter = number_at(in, place);
+    share->grant = number_at(in, grant);
+    return (share->counter != NS_NONE && is_grant(in->l, share->counter)) ||
+                   (share->grant != NS_NONE && !is_grant(in->l, share->grant))
+               ? -EBADMSG
+               : 0;
+}
+
+/* Reads the shares of a hold; those of an open one are held. */
 static int
 load_shares(struct input *in, uint32_t number, unsigned count, bool open)
 {
     struct ns_hold *hold = ns_hold_at(in->l, number);
-    uint32_t last = 0;
+    int64_t last[2] = {-1, -1};
     for (unsigned i = 0; i < count; i++) {
-        uint32_t place = ns_bytes_get_u32(&in->r);
-        int64_t amount = ns_bytes_get_i64(&in->r);
-        if (in->r.bad || place >= in->counter_count || (i > 0 && place <= last) || amount < 0 ||
-            amount > hold->hold_nanousd) {
+        struct ns_share share = {.counter = NS_NONE, .grant = NS_NONE};
+        if (read_share(in, hold, last, &share) != 0 ||
+            load_held(in->l, share.counter, share.amount_nanousd, open, &share.serial) != 0 ||
+            load_held(in->l, share.grant, share.granted_nanousd, open, &share.grant_serial) != 0) {
             return -EBADMSG;
         }
-        last = place;
-        struct ns_counter *c = ns_counter_at(in->l, in->counters[place]);
-        if (open && amount > INT64_MAX - c->held_nanousd) {
-            return -EBADMSG;
-        }
-        c->held_nanousd += open ? amount : 0;
-        *ns_hold_share(hold, i) = (struct ns_share){in->counters[place], c->serial, amount};
+        *ns_hold_share(hold, i) = share;
     }
     return 0;
 }
@@ -306,7 +382,8 @@ load_all(struct input *in)
         return -EBADMSG;
     }
     in->first = memcmp(magic, MAGIC_FIRST, sizeof(MAGIC)) == 0;
-    if (!in->first && memcmp(magic, MAGIC, sizeof(MAGIC)) != 0) {
+    in->grants = memcmp(magic, MAGIC, sizeof(MAGIC)) == 0;
+    if (!in->first && !in->grants && memcmp(magic, MAGIC_SECOND, sizeof(MAGIC)) != 0) {
         return -EBADMSG;
     }
     int status = 0;

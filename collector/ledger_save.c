@@ -2,7 +2,7 @@
 /*
  * The state as bytes, and back. Everything is written in an order that the state gives (ids, texts,
  * call ids), never in the order of memory; what is a sum (held) is not written but added up again,
- * and shares of counts that have ended are left out, as nothing can be posted for them.
+ * and what a share has on counts that have ended is left out, as nothing can be posted for them.
  */
 #include <stdlib.h>
 
@@ -10,7 +10,7 @@
 #include "collector/bytes.h"
 #include "collector/ledger_state.h"
 
-#define MAGIC "NSLEDG2"
+#define MAGIC "NSLEDG3"
 /* Larger than any one item: a hold with all its shares. */
 #define ITEM_BYTES_MAX 2048
 #define SHARE_BYTES 12
@@ -134,6 +134,10 @@ put_budget(struct ns_bytes_writer *w, const struct ns_budget *b)
     ns_bytes_put_i64(w, b->velocity_nanousd);
     ns_bytes_put_u16(w, b->velocity_window_s);
     ns_bytes_put_u16(w, b->velocity_cooldown_s);
+    ns_bytes_put_i64(w, b->grant_of);
+    ns_bytes_put_i64(w, b->until_ns);
+    ns_bytes_put_u8(w, b->spend_first);
+    put_text(w, b->models, strlen(b->models));
 }
 
 static void
@@ -151,34 +155,52 @@ put_counter(struct ns_bytes_writer *w, const struct ns_ledger *l, const struct n
     ns_bytes_put_i64(w, c->rate.paused_until_ns);
 }
 
-/* The shares of counts that go on, ascending by counter. ordinal: counter → its place. */
+/* A share as it is written: places of its counters, NS_NONE for one that counts no more. */
+struct saved_share {
+    uint32_t counter, grant;
+    const struct ns_share *share;
+};
+
+static bool
+is_before(const struct saved_share *a, const struct saved_share *b)
+{
+    return a->counter != b->counter ? a->counter < b->counter : a->grant < b->grant;
+}
+
+/* The shares of which something can be posted, ascending by counter, then by grant. ordinal:
+ * counter → its place. */
 static void
 put_shares(struct ns_bytes_writer *w, const struct ns_ledger *l, struct ns_hold *hold,
            const uint32_t *ordinal)
 {
-    struct {
-        uint32_t counter;
-        int64_t amount;
-    } live[NS_MATCHES_MAX];
+    struct saved_share live[NS_MATCHES_MAX];
     unsigned count = 0;
     for (unsigned i = 0; i < hold->share_count; i++) {
         const struct ns_share *share = ns_hold_share(hold, i);
-        if (share->counter >= l->counters.used ||
-            ns_counter_at(l, share->counter)->serial != share->serial) {
+        bool counts = share->counter < l->counters.used &&
+                      ns_counter_at(l, share->counter)->serial == share->serial;
+        bool pays = ns_share_grant(l, share) != NULL && (counts || share->granted_nanousd > 0);
+        if (!counts && !pays) {
             continue;
         }
+        struct saved_share saved = {counts ? ordinal[share->counter] : NS_NONE,
+                                    pays ? ordinal[share->grant] : NS_NONE, share};
         unsigned at = count++;
-        while (at > 0 && live[at - 1].counter > ordinal[share->counter]) {
+        while (at > 0 && is_before(&saved, &live[at - 1])) {
             live[at] = live[at - 1];
             at--;
         }
-        live[at].counter = ordinal[share->counter];
-        live[at].amount = share->amount_nanousd;
+        live[at] = saved;
     }
     ns_bytes_put_u8(w, count);
     for (unsigned i = 0; i < count; i++) {
+        const struct ns_share *share = live[i].share;
+        bool says = live[i].grant != NS_NONE || share->granted_nanousd > 0;
         ns_bytes_put_u32(w, live[i].counter);
-        ns_bytes_put_i64(w, live[i].amount);
+        ns_bytes_put_u32(w, live[i].grant);
+        ns_bytes_put_i64(w, share->amount_nanousd);
+        ns_bytes_put_i64(w, share->granted_nanousd);
+        ns_bytes_put_u8(w, says && share->grant_first);
     }
 }
 

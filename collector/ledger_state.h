@@ -65,14 +65,17 @@ struct ns_entity_row {
 
 struct ns_share {
     uint32_t counter;
-    uint64_t serial;
-    int64_t amount_nanousd;
+    uint32_t grant; /* the counter of the grant that it may grow into; NS_NONE: none */
+    uint64_t serial, grant_serial;
+    int64_t amount_nanousd;  /* of the budget's own */
+    int64_t granted_nanousd; /* of the grant */
+    bool grant_first;        /* the grant pays first */
 };
 
 struct ns_hold {
     uint32_t next, previous; /* of the same owner */
     struct ns_uuid call_id;
-    int64_t hold_nanousd; /* the largest share */
+    int64_t hold_nanousd; /* the largest share, with what a grant has of it */
     int64_t lost_nanousd; /* lost calls: what was charged */
     int64_t rate_nanousd; /* what velocities count of it until its cost is known */
     uint32_t owner;       /* NS_NONE: lost, kept for a correction */
@@ -108,6 +111,7 @@ struct ns_ledger {
     int64_t next_turn_ns; /* no counter's period ends before */
     uint32_t open_holds;
     uint32_t deny_unreachable; /* hard budgets that say so */
+    uint32_t grant_count;
 
     struct ns_pool budgets, counters, entities, holds, owners, ended;
     struct ns_table budget_of_id, entity_of_text, call_of_id, owner_of_process;
@@ -245,6 +249,35 @@ void ns_ended_add(struct ns_ledger *ledger, const struct ns_uuid *call_id,
                   struct ns_table_slot *slot, enum ns_ended_how how, uint32_t hold, int64_t now_ns);
 void ns_ended_forget(struct ns_ledger *ledger, int64_t now_ns);
 
+/* --- ledger_grant.c ----------------------------------------------------------------------------
+ */
+
+struct ns_cover {
+    uint32_t grant; /* counter; NS_NONE: there is none that the call may use */
+    bool grant_first;
+    int64_t granted_nanousd; /* what it pays; 0: nothing, or it would not suffice */
+    int64_t left_nanousd;    /* of the largest */
+};
+
+/* Which grant pays what of an amount on the counter of a budget for an entity (its row; NS_NONE:
+ * none), which itself has room for own_room of it. Changes nothing. */
+struct ns_cover ns_grant_cover(const struct ns_ledger *ledger, int64_t budget_id, uint32_t entity,
+                               const struct ns_ledger_reserve *reserve, int64_t own_room,
+                               int64_t needed, int64_t now_ns);
+/* The counter of a share's grant, or NULL: it has none, or it is removed. */
+struct ns_counter *ns_share_grant(const struct ns_ledger *ledger, const struct ns_share *share);
+/* By how much its part of a share may grow at now. */
+int64_t ns_share_left(const struct ns_ledger *ledger, const struct ns_share *share, int64_t now_ns);
+/* What the grant pays of a call's cost. */
+int64_t ns_share_part(const struct ns_share *share, int64_t cost);
+/* The same of a lost call, of whose charge it paid a part: what was left is given back, and others
+ * may have taken it. */
+int64_t ns_share_part_late(const struct ns_ledger *ledger, const struct ns_share *share,
+                           int64_t charged, int64_t cost);
+/* Holds more, of the grant what it pays of it; the share's counter counts still. */
+void ns_share_grow(struct ns_ledger *ledger, struct ns_share *share, int64_t growth,
+                   int64_t own_room, int64_t now_ns);
+
 /* --- ledger_top_up.c ---------------------------------------------------------------------------
  */
 
@@ -289,6 +322,15 @@ static inline int64_t
 ns_budget_ceiling(const struct ns_budget *budget, bool finalize)
 {
     return ns_money_add(ns_budget_limit(budget, finalize), budget->overdraft_nanousd);
+}
+
+/* How much of the limit a counter has left. */
+static inline int64_t
+ns_budget_room(const struct ns_budget *budget, const struct ns_counter *counter, bool finalize)
+{
+    int64_t used = ns_money_add(counter->spent_nanousd, counter->held_nanousd);
+    int64_t limit = ns_budget_limit(budget, finalize);
+    return used < limit ? limit - used : 0;
 }
 
 /* Does its velocity deny calls of this mode, or only tell? */

@@ -30,10 +30,12 @@ static void
 name_budget(const struct ns_ledger *l, const struct ns_share *share, bool finalize,
             int64_t enough_nanousd, int64_t now_ns, struct ns_ledger_effect *effect)
 {
+    int64_t total = share->amount_nanousd + share->granted_nanousd;
     uint32_t budget = ns_counter_at(l, share->counter)->budget;
     ns_ledger_number(l, budget, share->counter, NULL, now_ns, &effect->denied_by);
     effect->denied_by.reason = (uint8_t)ns_reason_of(effect->denied_by.entity);
-    effect->denied_by.needed_nanousd = enough_nanousd - share->amount_nanousd;
+    effect->denied_by.needed_nanousd = enough_nanousd - total;
+    effect->denied_by.granted_nanousd = ns_share_left(l, share, now_ns);
     if (finalize) {
         effect->denied_by.finalize_nanousd = 0;
     }
@@ -48,14 +50,17 @@ judge(const struct ns_ledger *l, struct ns_hold *hold, const struct ns_ledger_to
     for (unsigned i = 0; i < hold->share_count; i++) {
         const struct ns_share *share = ns_hold_share(hold, i);
         const struct ns_counter *c = counter_of(l, share, now_ns);
-        if (c == NULL || share->amount_nanousd >= target) {
+        int64_t total = share->amount_nanousd + share->granted_nanousd;
+        if (c == NULL || total >= target) {
             continue;
         }
         const struct ns_budget *budget = &ns_budget_at(l, c->budget)->budget;
         bool firm = ns_budget_is_firm(budget, top_up->mode);
-        bool over = most_of(ns_budget_limit(budget, hold->finalize), c, share->amount_nanousd) <
-                    top_up->enough_nanousd;
-        int64_t most = most_of(ns_budget_ceiling(budget, hold->finalize), c, share->amount_nanousd);
+        int64_t limit = ns_budget_limit(budget, hold->finalize);
+        int64_t ceiling = ns_budget_ceiling(budget, hold->finalize);
+        int64_t left = ns_share_left(l, share, now_ns);
+        bool over = ns_money_add(most_of(limit, c, total), left) < top_up->enough_nanousd;
+        int64_t most = ns_money_add(most_of(ceiling, c, total), left);
         bool denied = firm && most < top_up->enough_nanousd;
         if (over && (denied || !effect->would_deny)) {
             name_budget(l, share, hold->finalize, top_up->enough_nanousd, now_ns, effect);
@@ -70,7 +75,8 @@ judge(const struct ns_ledger *l, struct ns_hold *hold, const struct ns_ledger_to
     for (unsigned i = 0; i < hold->share_count; i++) {
         const struct ns_share *share = ns_hold_share(hold, i);
         const struct ns_counter *c = counter_of(l, share, now_ns);
-        if (c != NULL && target - share->amount_nanousd > INT64_MAX - c->held_nanousd) {
+        int64_t total = share->amount_nanousd + share->granted_nanousd;
+        if (c != NULL && target - total > INT64_MAX - c->held_nanousd) {
             effect->result = NS_LEDGER_FULL;
             return -1;
         }
@@ -91,17 +97,18 @@ grow(struct ns_ledger *l, struct ns_hold *hold, const struct ns_ledger_top_up *t
         if (c == NULL) {
             continue;
         }
-        if (share->amount_nanousd < target) {
-            c->held_nanousd += target - share->amount_nanousd;
-            share->amount_nanousd = target;
-            ns_counter_changed(l, share->counter);
+        const struct ns_budget *budget = &ns_budget_at(l, c->budget)->budget;
+        int64_t total = share->amount_nanousd + share->granted_nanousd;
+        if (total < target) {
+            ns_share_grow(l, share, target - total, ns_budget_room(budget, c, hold->finalize),
+                          now_ns);
+            total = target;
         }
-        if (share->amount_nanousd > hold->hold_nanousd) {
-            hold->hold_nanousd = share->amount_nanousd;
+        if (total > hold->hold_nanousd) {
+            hold->hold_nanousd = total;
         }
-        if (ns_budget_is_firm(&ns_budget_at(l, c->budget)->budget, top_up->mode) &&
-            share->amount_nanousd < effect->firm_nanousd) {
-            effect->firm_nanousd = share->amount_nanousd;
+        if (ns_budget_is_firm(budget, top_up->mode) && total < effect->firm_nanousd) {
+            effect->firm_nanousd = total;
         }
     }
 }

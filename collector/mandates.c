@@ -318,6 +318,33 @@ fits(struct ns_text pattern, struct ns_text text)
     return p == pattern.bytes;
 }
 
+/* The next word of a list with commas between; false at its end. */
+static bool
+next_listed(struct ns_text *list, struct ns_text *word)
+{
+    if (list->bytes == 0) {
+        return false;
+    }
+    const char *comma = memchr(list->text, ',', list->bytes);
+    uint32_t bytes = comma != NULL ? (uint32_t)(comma - list->text) : list->bytes;
+    *word = (struct ns_text){list->text, bytes};
+    bytes += comma != NULL ? 1 : 0;
+    list->text += bytes;
+    list->bytes -= bytes;
+    return true;
+}
+
+bool
+ns_words_fit(struct ns_text list, struct ns_text text)
+{
+    struct ns_text word;
+    bool any = false;
+    while (!any && next_listed(&list, &word)) {
+        any = fits(word, text);
+    }
+    return any;
+}
+
 /* Whether the call has an entity of this kind: "customer", or "tag:env" for any tag:env=…. */
 static bool
 has(const char *const *entity, uint8_t count, struct ns_text kind)
@@ -458,22 +485,6 @@ refuses_tool(const struct mandate *mandate, struct ns_text tool, bool *denied)
     return *denied || (listed && !allowed);
 }
 
-/* The next word of a list with commas between; false at its end. */
-static bool
-next_tool(struct ns_text *tools, struct ns_text *tool)
-{
-    if (tools->bytes == 0) {
-        return false;
-    }
-    const char *comma = memchr(tools->text, ',', tools->bytes);
-    uint32_t bytes = comma != NULL ? (uint32_t)(comma - tools->text) : tools->bytes;
-    *tool = (struct ns_text){tools->text, bytes};
-    bytes += comma != NULL ? 1 : 0;
-    tools->text += bytes;
-    tools->bytes -= bytes;
-    return true;
-}
-
 /* Fills rule. */
 static bool
 judge_tools(const struct mandate *mandate, const struct ns_check *call,
@@ -481,7 +492,7 @@ judge_tools(const struct mandate *mandate, const struct ns_check *call,
 {
     struct ns_text tools = call->tools, tool;
     bool denied;
-    while (next_tool(&tools, &tool)) {
+    while (next_listed(&tools, &tool)) {
         if (refuses_tool(mandate, tool, &denied)) {
             bool unread = tool.bytes == 1 && tool.text[0] == '*';
             struct ns_text shown = unread ? ns_text_of("(unread)") : shorten(tool);

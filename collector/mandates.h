@@ -87,6 +87,9 @@ const uint8_t *ns_mandates_at(const struct ns_mandates *mandates, size_t place, 
 /* Whether just this one is there. */
 bool ns_mandates_has(const struct ns_mandates *mandates, const uint8_t *bytes, size_t count);
 
+/* Whether a text fits one of the patterns of a list with commas between. */
+bool ns_words_fit(struct ns_text list, struct ns_text text);
+
 /* How a call does not keep to a mandate. */
 struct ns_mandate_breach {
     char entity[NS_ENTITY_BYTES_MAX + 1]; /* of the mandate: perhaps a pattern */

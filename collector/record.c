@@ -21,7 +21,8 @@ enum {
     FLAG_FINALIZE = 8,
     FLAG_OVERDRAFT = 16,
     FLAG_RULE = 32,
-    FLAGS_ALL = 63
+    FLAG_GRANTED = 64,
+    FLAGS_ALL = 127
 };
 
 static void
@@ -101,11 +102,11 @@ static void
 put_outcome(struct ns_bytes_writer *w, const struct ns_record_outcome *o)
 {
     ns_bytes_put_u8(w, o->result);
-    ns_bytes_put_u8(w, (o->would_deny ? FLAG_WOULD_DENY : 0) | (o->corrected ? FLAG_CORRECTED : 0) |
-                           (o->priced ? FLAG_PRICED : 0) |
-                           (o->finalize_nanousd != 0 ? FLAG_FINALIZE : 0) |
-                           (o->overdraft_nanousd != 0 ? FLAG_OVERDRAFT : 0) |
-                           (o->rule.bytes != 0 ? FLAG_RULE : 0));
+    ns_bytes_put_u8(
+        w, (o->would_deny ? FLAG_WOULD_DENY : 0) | (o->corrected ? FLAG_CORRECTED : 0) |
+               (o->priced ? FLAG_PRICED : 0) | (o->finalize_nanousd != 0 ? FLAG_FINALIZE : 0) |
+               (o->overdraft_nanousd != 0 ? FLAG_OVERDRAFT : 0) |
+               (o->granted_nanousd != 0 ? FLAG_GRANTED : 0) | (o->rule.bytes != 0 ? FLAG_RULE : 0));
     ns_bytes_put_u8(w, o->reason);
     ns_bytes_put_u16(w, o->http_status);
     ns_bytes_put(w, o->denial_id.bytes, sizeof(o->denial_id.bytes));
@@ -124,6 +125,9 @@ put_outcome(struct ns_bytes_writer *w, const struct ns_record_outcome *o)
     }
     if (o->overdraft_nanousd != 0) {
         ns_bytes_put_i64(w, o->overdraft_nanousd);
+    }
+    if (o->granted_nanousd != 0) {
+        ns_bytes_put_i64(w, o->granted_nanousd);
     }
     put_usage(w, &o->usage);
     put_text(w, &o->model);
@@ -163,6 +167,10 @@ get_outcome(struct ns_bytes_reader *r, struct ns_record_outcome *o)
     if (flags & FLAG_OVERDRAFT) {
         o->overdraft_nanousd = ns_bytes_get_i64(r);
         r->bad |= o->overdraft_nanousd == 0;
+    }
+    if (flags & FLAG_GRANTED) {
+        o->granted_nanousd = ns_bytes_get_i64(r);
+        r->bad |= o->granted_nanousd == 0;
     }
     get_usage(r, &o->usage);
     o->model = get_text(r);

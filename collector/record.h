@@ -57,6 +57,7 @@ struct ns_record_outcome {
     int64_t limit_nanousd, spent_nanousd, held_nanousd, needed_nanousd;
     int64_t finalize_nanousd;  /* of the limit, kept from this call for those that finalize */
     int64_t overdraft_nanousd; /* beyond it, of a soft budget that denies at all */
+    int64_t granted_nanousd;   /* left of a grant that the call might have used */
     struct ns_usage usage;     /* REPORT, LOST: disjoint, as priced */
     struct ns_text model;      /* LOST: as a progress told it */
     struct ns_text rule;       /* denials by a mandate: what the call did not keep to */

@@ -123,6 +123,9 @@ list_budget(void *context, const struct ns_ledger_numbers *numbers, const struct
 {
     struct listing *listing = context;
     struct ns_buffer *buffer = listing->buffer;
+    if (budget->grant_of != 0) {
+        return;
+    }
     ns_buffer_print(buffer, "%s{\"entity\":", listing->some ? "," : "");
     listing->some = true;
     ns_buffer_json(buffer, numbers->entity);

@@ -18,7 +18,7 @@
 
 /* How many columns the lists of store_rows.h have. */
 #define NS_ROWS_CALL_COLUMN_COUNT 39
-#define NS_ROWS_DENIAL_COLUMN_COUNT 33
+#define NS_ROWS_DENIAL_COLUMN_COUNT 34
 #define NS_ROWS_COUNTER_COLUMN_COUNT 8
 
 /* --- values --------------------------------------------------------------------------------- */
@@ -356,6 +356,7 @@ put_denial(struct ns_rows *rows, const struct identity *who, int64_t denied_at_n
     put_i64_or_null(rows, by_budget || outcome->needed_nanousd != 0, outcome->needed_nanousd);
     put_i64_or_null(rows, by_budget, outcome->finalize_nanousd);
     put_i64_or_null(rows, outcome->overdraft_nanousd != 0, outcome->overdraft_nanousd);
+    put_i64_or_null(rows, outcome->granted_nanousd != 0, outcome->granted_nanousd);
     put_i32_or_null(rows, outcome->http_status);
     put_uuid(rows, &check->call_id);
     put_time(rows, check->started_at_ns);

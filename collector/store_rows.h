@@ -70,8 +70,8 @@ int ns_rows_add_counter(struct ns_rows *rows, const struct ns_row_counter *count
     "hostname, uid"
 #define NS_ROWS_DENIAL_COLUMNS                                                                     \
     "denial_id, denied_at, reason, entity, limit_nanousd, spent_nanousd, held_nanousd, "           \
-    "needed_nanousd, finalize_reserve_nanousd, overdraft_nanousd, http_status, call_id, "          \
-    "started_at, source, "                                                                         \
+    "needed_nanousd, finalize_reserve_nanousd, overdraft_nanousd, granted_nanousd, "               \
+    "http_status, call_id, started_at, source, "                                                   \
     "provider, family, operation, requested_model, customer, agent, feature, session, tags, "      \
     "trace_id, key_hint, host, pid, process, streamed, hostname, uid, enforced, rule"
 #define NS_ROWS_COUNTER_COLUMNS                                                                    \

@@ -42,7 +42,11 @@ enum {
     OVERDRAFT,
     VELOCITY,
     VELOCITY_WINDOW,
-    VELOCITY_COOLDOWN
+    VELOCITY_COOLDOWN,
+    GRANT_OF,
+    UNTIL,
+    SPEND_FIRST,
+    MODELS
 };
 
 static int
@@ -62,7 +66,8 @@ take_budget(const PGresult *rows, int row, struct ns_budget *budget)
     int entity_bytes = PQgetlength(rows, row, ENTITY);
     memset(budget, 0, sizeof *budget);
     if (period < 0 || policy < 0 || reserve < 0 || unreachable < 0 ||
-        entity_bytes > NS_ENTITY_BYTES_MAX) {
+        entity_bytes > NS_ENTITY_BYTES_MAX ||
+        PQgetlength(rows, row, MODELS) > NS_GRANT_MODELS_BYTES_MAX) {
         return -EINVAL;
     }
     memcpy(budget->entity, PQgetvalue(rows, row, ENTITY), (size_t)entity_bytes);
@@ -79,6 +84,10 @@ take_budget(const PGresult *rows, int row, struct ns_budget *budget)
     budget->velocity_cooldown_s =
         (uint16_t)strtoul(PQgetvalue(rows, row, VELOCITY_COOLDOWN), NULL, 10);
     budget->id = strtoll(PQgetvalue(rows, row, ID), NULL, 10);
+    budget->grant_of = strtoll(PQgetvalue(rows, row, GRANT_OF), NULL, 10);
+    budget->until_ns = strtoll(PQgetvalue(rows, row, UNTIL), NULL, 10);
+    budget->spend_first = PQgetvalue(rows, row, SPEND_FIRST)[0] == 't';
+    memcpy(budget->models, PQgetvalue(rows, row, MODELS), (size_t)PQgetlength(rows, row, MODELS));
     return 0;
 }
 
@@ -167,9 +176,21 @@ static const char budgets_sql[] = "select r.revision, b.id, b.entity, b.period, 
                                   " coalesce((nullspend.overdraft_usd(b) * 1000000000)::bigint, 0),"
                                   " coalesce((b.velocity_usd * 1000000000)::bigint, 0),"
                                   " coalesce(b.velocity_window_s, 0),"
-                                  " coalesce(b.velocity_cooldown_s, 0)"
+                                  " coalesce(b.velocity_cooldown_s, 0), 0, 0, false, ''"
                                   " from nullspend.budgets_revision r"
-                                  " left join nullspend.budgets b on true order by b.id";
+                                  " left join nullspend.budgets b on true"
+                                  /* Grants that are over stay while calls may end that hold of
+                                   * them, and may be corrected. */
+                                  " union all"
+                                  " select r.revision, g.id, g.entity, 'total', 'hard', 'typical',"
+                                  " 'allow', 0, g.amount_nanousd, 0, 0, 0, 0, 0, g.budget_id,"
+                                  " (extract(epoch from coalesce(g.revoked_at, g.until))"
+                                  " * 1000000000)::bigint, g.spend_first,"
+                                  " array_to_string(g.models, ',')"
+                                  " from nullspend.budgets_revision r, nullspend.grant_rows g"
+                                  " where coalesce(g.revoked_at, g.until)"
+                                  " > now() - interval '49 hours'"
+                                  " order by 2";
 
 static const char mandates_sql[] =
     "select m.id, m.policy, coalesce(m.output_tokens_max, 0), m.entity, w.list, w.word"
@@ -303,6 +324,7 @@ copy_counters(struct settings *s, const struct ns_store_counter *counter, size_t
                     "insert into nullspend.budget_counters (" NS_ROWS_COUNTER_COLUMNS ")"
                     " select " NS_ROWS_COUNTER_COLUMNS " from staged_counters s"
                     " where exists (select from nullspend.budgets b where b.id = s.budget_id)"
+                    " or exists (select from nullspend.grant_rows g where g.id = s.budget_id)"
                     " on conflict (budget_id, entity, period_start) do update set"
                     " period_end = excluded.period_end, spent_nanousd = excluded.spent_nanousd,"
                     " held_nanousd = excluded.held_nanousd,"

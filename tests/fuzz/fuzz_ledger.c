@@ -2,7 +2,7 @@
 /*
  * The first byte says what the rest is: 0 a snapshot, else events, each behind its length (2 bytes)
  * and the time that passes (4 bytes of seconds, signed). Whatever comes, the invariants hold, a
- * saved ledger loads, and it saves to the same bytes again (but for a snapshot of the first
+ * saved ledger loads, and it saves to the same bytes again (but for a snapshot of a former
  * format).
  */
 #include <stdint.h>
@@ -12,7 +12,7 @@
 #include "base/money.h"
 #include "collector/ledger_state.h"
 
-static const char first_format[] = "NSLEDG1";
+static const char former_formats[][8] = {"NSLEDG1", "NSLEDG2"};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -78,9 +78,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (ns_ledger_load(data + 1, size - 1, &l) != 0) {
             return 0;
         }
-        bool first = size > sizeof(first_format) &&
-                     memcmp(data + 1, first_format, sizeof(first_format)) == 0;
-        check(l, first ? NULL : data + 1, size - 1);
+        bool former = false;
+        for (size_t i = 0; i < 2 && size > sizeof(former_formats[i]); i++) {
+            former |= memcmp(data + 1, former_formats[i], sizeof(former_formats[i])) == 0;
+        }
+        check(l, former ? NULL : data + 1, size - 1);
     } else {
         l = ns_ledger_new();
         if (l == NULL) {

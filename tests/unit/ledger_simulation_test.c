@@ -16,6 +16,7 @@
 
 #define CALLS_MAX 400
 #define BUDGETS 14
+#define GRANTS 10 /* their ids follow */
 #define POSTINGS_MAX 40000
 #define FLOWS_MAX 40000
 #define PAUSES_MAX 1000
@@ -80,9 +81,12 @@ struct model_call {
     bool finalize;
     int64_t lost_nanousd, ended_at_ns, hold_nanousd, typical_nanousd;
     unsigned share_count;
-    struct {
+    struct model_share {
         struct place place;
         int64_t amount;
+        struct place grant; /* life 0: none */
+        int64_t granted;
+        bool grant_first;
     } share[NS_MATCHES_MAX];
     /* What the program would send, for doubling. */
     uint8_t entity_count;
@@ -92,7 +96,7 @@ struct model_call {
 static struct {
     int64_t now_ns;
     uint32_t lives;
-    struct model_budget budget[BUDGETS];
+    struct model_budget budget[BUDGETS + GRANTS];
     struct model_call call[CALLS_MAX];
     struct posting posting[POSTINGS_MAX];
     size_t posting_count;
@@ -173,6 +177,10 @@ sums_at(const struct place *place)
             if (same_place(&model.call[i].share[j].place, place)) {
                 s.held += model.call[i].share[j].amount;
             }
+            if (model.call[i].share[j].grant.life != 0 &&
+                same_place(&model.call[i].share[j].grant, place)) {
+                s.held += model.call[i].share[j].granted;
+            }
         }
     }
     return s;
@@ -182,7 +190,7 @@ sums_at(const struct place *place)
 static const struct ns_budget *
 budget_of(const struct place *place, int64_t now_ns)
 {
-    for (int b = 0; b < BUDGETS; b++) {
+    for (int b = 0; b < BUDGETS + GRANTS; b++) {
         const struct model_budget *m = &model.budget[b];
         if (m->live && m->life == place->life &&
             start_of(&m->budget, now_ns) == place->period_start_ns) {
@@ -356,7 +364,8 @@ static void
 model_budget_put(const struct ns_budget *b)
 {
     struct model_budget *m = &model.budget[b->id - 1];
-    if (!m->live || m->budget.period != b->period || strcmp(m->budget.entity, b->entity) != 0) {
+    if (!m->live || m->budget.period != b->period || m->budget.grant_of != b->grant_of ||
+        strcmp(m->budget.entity, b->entity) != 0) {
         m->life = ++model.lives;
     } else if (m->budget.velocity_nanousd != b->velocity_nanousd ||
                m->budget.velocity_window_s != b->velocity_window_s ||
@@ -387,6 +396,66 @@ denies(const struct ns_budget *b)
     return b->policy == NS_POLICY_HARD || (b->policy == NS_POLICY_SOFT && b->overdraft_nanousd > 0);
 }
 
+/* --- the model's grants --------------------------------------------------------------------- */
+
+static int64_t
+left_of(const struct ns_budget *grant, const struct place *place, int64_t now_ns)
+{
+    struct sums s = sums_at(place);
+    return now_ns < grant->until_ns ? over(grant->limit_nanousd, s.spent + s.held) : 0;
+}
+
+/* What is beyond what the budget has itself, or all of it; as much of that as is left. */
+static int64_t
+granted_of(int64_t needed, bool grant_first, int64_t own_room, int64_t left)
+{
+    int64_t wanted = grant_first ? needed : over(needed, own_room);
+    return wanted < left ? wanted : left;
+}
+
+static int64_t
+own_room(const struct ns_budget *b, bool finalize, const struct place *place)
+{
+    struct sums s = sums_at(place);
+    return over(room_of(b, finalize), s.spent + s.held);
+}
+
+/* Fills what of an amount is the budget's own and what a grant's. Returns what is left of the
+ * largest grant. */
+static int64_t
+split(const struct ns_ledger_reserve *e, const struct model_match *m, int64_t needed,
+      int64_t now_ns, struct model_share *share)
+{
+    int64_t room = own_room(&m->budget->budget, e->finalize, &m->place);
+    int64_t largest = 0;
+    *share = (struct model_share){.place = m->place, .amount = needed};
+    for (int g = BUDGETS; g < BUDGETS + GRANTS; g++) {
+        const struct ns_budget *grant = &model.budget[g].budget;
+        struct place place = {model.budget[g].life, m->place.entity, 0};
+        bool usable = model.budget[g].live && grant->grant_of == m->budget->budget.id &&
+                      strcmp(grant->entity, m->place.entity) == 0;
+        bool fits = grant->models[0] == '\0';
+        for (unsigned i = 0; i < e->grant_count; i++) {
+            fits |= e->grant[i] == grant->id;
+        }
+        int64_t left = usable && fits ? left_of(grant, &place, now_ns) : 0;
+        if (left == 0) {
+            continue;
+        }
+        largest = left > largest ? left : largest;
+        int64_t granted = granted_of(needed, grant->spend_first, room, left);
+        bool enough = granted > 0 && needed - granted <= room;
+        if ((enough && share->granted == 0) || share->grant.life == 0) {
+            *share = (struct model_share){.place = m->place,
+                                          .amount = needed - (enough ? granted : 0),
+                                          .grant = place,
+                                          .granted = enough ? granted : 0,
+                                          .grant_first = grant->spend_first};
+        }
+    }
+    return largest;
+}
+
 static enum ns_reason
 reason_of(const char *entity)
 {
@@ -408,11 +477,14 @@ model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_
     enum ns_reason reason = NS_REASON_NONE;
     unsigned tripped = 0;
     int64_t largest = 0;
+    int64_t granted = 0;
+    struct model_share share[NS_MATCHES_MAX];
     for (unsigned i = 0; i < count && !denied; i++) {
         const struct ns_budget *b = &matches[i].budget->budget;
         struct sums s = sums_at(&matches[i].place);
         int64_t amount = b->reserve == NS_RESERVE_BOUND ? e->bound_nanousd : e->typical_nanousd;
         largest = amount > largest ? amount : largest;
+        int64_t left = split(e, &matches[i], amount, now_ns, &share[i]);
         enum speed speed = speed_of(b, &matches[i].place, e->typical_nanousd, now_ns);
         if (speed == TRIPS) {
             pause_at(b, &matches[i].place, now_ns);
@@ -421,16 +493,19 @@ model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_
         if (speed != FITS) {
             denied = (b->policy == NS_POLICY_HARD || b->policy == NS_POLICY_SOFT) &&
                      e->mode == NS_MODE_ENFORCE;
+            granted = denied || denied_by == NULL ? 0 : granted;
             reason = denied || denied_by == NULL ? NS_REASON_VELOCITY : reason;
             denied_by = denied || denied_by == NULL ? &matches[i] : denied_by;
         }
         if (denied) {
             break;
         }
-        if (b->limit_nanousd == 0 || s.spent + s.held + amount > room_of(b, e->finalize)) {
+        if (share[i].granted == 0 &&
+            (b->limit_nanousd == 0 || s.spent + s.held + amount > room_of(b, e->finalize))) {
             int64_t most = most_of(b, e->finalize);
             denied = denies(b) && e->mode == NS_MODE_ENFORCE &&
                      (most == 0 || s.spent + s.held + amount > most);
+            granted = denied || denied_by == NULL ? left : granted;
             reason = denied || denied_by == NULL ? reason_of(matches[i].place.entity) : reason;
             denied_by = denied || denied_by == NULL ? &matches[i] : denied_by;
         }
@@ -441,6 +516,8 @@ model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_
     EXPECT(effect->would_deny == (denied_by != NULL && !denied), "would deny");
     EXPECT(effect->denied_by.reason == reason, "reason %d, not %d", effect->denied_by.reason,
            reason);
+    EXPECT(effect->denied_by.granted_nanousd == granted, "granted %lld, not %lld",
+           (long long)effect->denied_by.granted_nanousd, (long long)granted);
     EXPECT(effect->tripped == tripped, "tripped %u, not %u", effect->tripped, tripped);
     EXPECT(denied_by == NULL || (effect->denied_by.budget_id == denied_by->budget->budget.id &&
                                  strcmp(effect->denied_by.entity, denied_by->place.entity) == 0),
@@ -458,15 +535,21 @@ model_reserve(const struct ns_ledger_reserve *e, struct model_call *call, int64_
                                 .share_count = count};
     for (unsigned i = 0; i < count; i++) {
         const struct ns_budget *b = &matches[i].budget->budget;
-        call->share[i].place = matches[i].place;
+        call->share[i] = share[i];
         flow_at(b, &matches[i].place, e->typical_nanousd, now_ns);
-        call->share[i].amount =
-            b->reserve == NS_RESERVE_BOUND ? e->bound_nanousd : e->typical_nanousd;
-        if (denied_by == NULL && b->policy == NS_POLICY_HARD) {
+        if (denied_by == NULL && b->policy == NS_POLICY_HARD && share[i].amount > 0) {
             struct sums s = sums_at(&matches[i].place);
             EXPECT(s.spent + s.held <= room_of(b, e->finalize), "a reserve passed a hard limit");
         }
     }
+}
+
+static int64_t
+share_left(const struct model_share *share, int64_t now_ns)
+{
+    const struct ns_budget *grant =
+        share->grant.life == 0 ? NULL : budget_of(&share->grant, now_ns);
+    return grant == NULL ? 0 : left_of(grant, &share->grant, now_ns);
 }
 
 /* Tries every amount from the wanted one down, in steps of what all amounts are multiples of. */
@@ -488,9 +571,11 @@ model_top_up(const struct ns_ledger_top_up *e, struct model_call *call, int64_t 
             if (b == NULL || !denies(b) || e->mode != NS_MODE_ENFORCE) {
                 continue;
             }
-            struct sums s = sums_at(&call->share[i].place);
-            int64_t growth = over(target, call->share[i].amount);
-            fits = growth == 0 || s.spent + s.held + growth <= most_of(b, call->finalize);
+            const struct model_share *share = &call->share[i];
+            struct sums s = sums_at(&share->place);
+            int64_t growth = over(target, share->amount + share->granted);
+            int64_t most = over(most_of(b, call->finalize), s.spent + s.held);
+            fits = growth == 0 || growth <= most + share_left(share, now_ns);
         }
     }
     EXPECT(effect->result == (fits ? NS_LEDGER_DONE : NS_LEDGER_DENIED), "top-up: %d, not %d",
@@ -504,12 +589,17 @@ model_top_up(const struct ns_ledger_top_up *e, struct model_call *call, int64_t 
         if (b == NULL) {
             continue;
         }
-        call->share[i].amount += over(target, call->share[i].amount);
-        if (call->share[i].amount > call->hold_nanousd) {
-            call->hold_nanousd = call->share[i].amount;
-        }
-        if (denies(b) && e->mode == NS_MODE_ENFORCE && call->share[i].amount < firm) {
-            firm = call->share[i].amount;
+        struct model_share *share = &call->share[i];
+        int64_t growth = over(target, share->amount + share->granted);
+        int64_t part =
+            granted_of(growth, share->grant_first, own_room(b, call->finalize, &share->place),
+                       share_left(share, now_ns));
+        share->amount += growth - part;
+        share->granted += part;
+        int64_t total = share->amount + share->granted;
+        call->hold_nanousd = total > call->hold_nanousd ? total : call->hold_nanousd;
+        if (denies(b) && e->mode == NS_MODE_ENFORCE && total < firm) {
+            firm = total;
         }
     }
     call->lost_nanousd = e->lost_nanousd;
@@ -518,13 +608,27 @@ model_top_up(const struct ns_ledger_top_up *e, struct model_call *call, int64_t 
     EXPECT(effect->firm_nanousd == firm, "firm after a top-up");
 }
 
-/* counted: what velocities have counted of it before. */
+/* counted: what velocities have counted of it before. Of a lost call what its grants do not pay is
+ * given back: they pay no more of it than is left. */
 static void
 model_charge(struct model_call *call, int64_t cost, int64_t sign, int64_t counted, int64_t now_ns)
 {
     for (unsigned i = 0; i < call->share_count; i++) {
         const struct place *place = &call->share[i].place;
-        post_at(place, sign * cost, sign * over(cost, call->share[i].amount));
+        const struct model_share *share = &call->share[i];
+        const struct ns_budget *grant =
+            share->grant.life == 0 ? NULL : budget_of(&share->grant, now_ns);
+        int64_t left = share->granted;
+        if (call->state == LOST && sign > 0 && grant != NULL) {
+            struct sums s = sums_at(&share->grant);
+            int64_t most = over(grant->limit_nanousd, s.spent + s.held);
+            left = most < left ? most : left;
+        }
+        int64_t part = granted_of(cost, share->grant_first, share->amount, left);
+        post_at(place, sign * (cost - part), sign * over(cost - part, share->amount));
+        if (share->grant.life != 0) {
+            post_at(&share->grant, sign * part, 0);
+        }
         flow_at(budget_of(place, now_ns), place, sign * cost - counted, now_ns);
     }
 }
@@ -602,9 +706,9 @@ model_owner_gone(uint64_t owner, int64_t now_ns, const struct ns_ledger_effect *
         struct model_call *call = &model.call[number_of(&effect->lost[i].call_id)];
         EXPECT(call->state == OPEN && call->owner == owner, "another call is lost");
         EXPECT(effect->lost[i].charged_nanousd == call->lost_nanousd, "another charge");
+        model_charge(call, call->lost_nanousd, 1, call->typical_nanousd, now_ns);
         call->state = LOST;
         call->ended_at_ns = now_ns;
-        model_charge(call, call->lost_nanousd, 1, call->typical_nanousd, now_ns);
     }
 }
 
@@ -691,7 +795,9 @@ same_budget(const struct ns_budget *a, const struct ns_budget *b)
            a->overdraft_nanousd == b->overdraft_nanousd &&
            a->velocity_nanousd == b->velocity_nanousd &&
            a->velocity_window_s == b->velocity_window_s &&
-           a->velocity_cooldown_s == b->velocity_cooldown_s;
+           a->velocity_cooldown_s == b->velocity_cooldown_s && a->grant_of == b->grant_of &&
+           a->until_ns == b->until_ns && a->spend_first == b->spend_first &&
+           strcmp(a->models, b->models) == 0;
 }
 
 static void
@@ -708,6 +814,8 @@ compare_one(void *context, const struct ns_ledger_numbers *n, const struct ns_bu
            (long long)n->budget_id, (long long)n->spent_nanousd, (long long)n->held_nanousd,
            (long long)n->overshoot_nanousd, (long long)s.spent, (long long)s.held,
            (long long)s.overshoot);
+    EXPECT(budget->grant_of == 0 || (s.spent + s.held <= budget->limit_nanousd && s.spent >= 0),
+           "grant %lld is overspent", (long long)n->budget_id);
     EXPECT(n->period_start_ns == place.period_start_ns, "another period");
     bool fast = budget->velocity_nanousd > 0;
     int64_t rate = fast ? rate_at(budget, &place, model.now_ns) : 0;
@@ -728,7 +836,7 @@ compare(const struct ns_ledger *l)
     struct comparison total = {0, 0};
     ns_ledger_visit(l, model.now_ns, compare_one, &total);
     struct comparison expected = {0, 0};
-    for (int b = 0; b < BUDGETS; b++) {
+    for (int b = 0; b < BUDGETS + GRANTS; b++) {
         for (size_t e = 0; model.budget[b].live && e < ENTITY_COUNT; e++) {
             struct place place = {model.budget[b].life, entities[e],
                                   start_of(&model.budget[b].budget, model.now_ns)};
@@ -785,6 +893,54 @@ random_budget(void)
     return e;
 }
 
+/* An entity that the budget counts. */
+static const char *
+counted_entity(const struct ns_budget *b)
+{
+    size_t first = below(ENTITY_COUNT);
+    for (size_t i = 0; i < ENTITY_COUNT; i++) {
+        const char *entity = entities[(first + i) % ENTITY_COUNT];
+        bool pattern = ns_entity_pattern_bytes(entity, strlen(entity)) != 0;
+        if (!pattern && (strcmp(b->entity, entity) == 0 || is_pattern_of(b, entity))) {
+            return entity;
+        }
+    }
+    return "org";
+}
+
+static struct ns_ledger_event
+random_grant(int64_t now_ns)
+{
+    int64_t id = BUDGETS + 1 + (int64_t)below(GRANTS);
+    const struct model_budget *m = &model.budget[id - 1];
+    const struct model_budget *of = &model.budget[below(BUDGETS)];
+    int64_t of_id = of->live ? of->budget.id : 1;
+    struct ns_ledger_event e =
+        grant_event(id, of_id, counted_entity(&of->budget), (int64_t)below(60) * 50, 0, NULL);
+    bool same = m->live && m->budget.grant_of == of_id &&
+                strcmp(m->budget.entity, e.as.budget_put.entity) == 0;
+    if (same || (m->live && below(3) != 0)) { /* another end, or other terms; never less of it */
+        e.as.budget_put = m->budget;
+    }
+    int64_t until_ns = now_ns + (int64_t)below(3 * (uint64_t)NS_DAY_NS) - NS_DAY_NS / 2;
+    e.as.budget_put.until_ns = until_ns > 0 ? until_ns : 1;
+    e.as.budget_put.spend_first = below(2) == 0;
+    snprintf(e.as.budget_put.models, sizeof e.as.budget_put.models, "%s",
+             below(3) == 0 ? "gpt-4o*" : "");
+    return e;
+}
+
+/* Those for some models that a call of one model may use. */
+static void
+grants_of(struct ns_ledger_reserve *e)
+{
+    for (int64_t id = BUDGETS + 1; id <= BUDGETS + GRANTS; id++) {
+        if (below(3) == 0 && e->grant_count < NS_CALL_GRANTS_MAX) {
+            e->grant[e->grant_count++] = id;
+        }
+    }
+}
+
 /* Coarse, so that sums often meet a limit exactly. */
 static int64_t
 amount(uint64_t n)
@@ -802,12 +958,16 @@ random_event(int64_t now_ns, const char **entity)
         return random_budget();
     }
     if (dice < 25) {
-        return remove_event((int64_t)below(BUDGETS) + 1);
+        return remove_event((int64_t)below(BUDGETS + GRANTS) + 1);
+    }
+    if (dice < 60) {
+        return random_grant(now_ns);
     }
     if (dice < 480) {
         struct ns_ledger_event e = reserve_event(call, below(12), amount(9), count, entity);
         e.as.reserve.mode = below(10) == 0 ? (uint8_t)below(NS_MODE_COUNT) : NS_MODE_ENFORCE;
         e.as.reserve.finalize = below(3) == 0;
+        grants_of(&e.as.reserve);
         return e;
     }
     if (dice < 800) {

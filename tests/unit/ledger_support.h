@@ -81,6 +81,19 @@ velocity_event(int64_t id, const char *entity, int64_t limit_nanousd, int64_t ve
     return e;
 }
 
+/* So much more for a budget on this entity, for a day. models NULL: for any. */
+static inline struct ns_ledger_event
+grant_event(int64_t id, int64_t budget_id, const char *entity, int64_t nanousd, int64_t until_ns,
+            const char *models)
+{
+    struct ns_ledger_event e = budget_event(id, entity, NS_PERIOD_TOTAL, nanousd);
+    e.as.budget_put.grant_of = budget_id;
+    e.as.budget_put.until_ns = until_ns;
+    snprintf(e.as.budget_put.models, sizeof e.as.budget_put.models, "%s",
+             models == NULL ? "" : models);
+    return e;
+}
+
 /* A call that ends an agent's work. */
 static inline struct ns_ledger_event
 finalize_event(uint32_t call, uint64_t owner, int64_t amount, size_t count,
