@@ -218,6 +218,7 @@ TEST(the_longest_entity_leaves_a_denial_within_its_bound)
     struct ns_ledger_numbers numbers = {.limit_nanousd = INT64_MAX,
                                         .finalize_nanousd = INT64_MAX - 1,
                                         .overdraft_nanousd = INT64_MAX - 1,
+                                        .granted_nanousd = INT64_MAX - 1,
                                         .spent_nanousd = INT64_MAX - 1,
                                         .held_nanousd = INT64_MAX - 1,
                                         .needed_nanousd = INT64_MAX - 1,
@@ -237,6 +238,46 @@ TEST(the_longest_entity_leaves_a_denial_within_its_bound)
         CHECK(text.bytes < 512 && text.text[text.bytes] == '\0');
         CHECK(strstr(text.text, "--velocity USD/3600s") != NULL);
     }
+}
+
+TEST(a_call_names_the_grants_of_its_entities_and_its_model)
+{
+    REQUIRE(new_bench(&bench));
+    struct ns_budget budget = {.id = 1,
+                               .period = NS_PERIOD_TOTAL,
+                               .grant_of = 99,
+                               .limit_nanousd = 5,
+                               .until_ns = INT64_MAX,
+                               .entity = "agent:other",
+                               .models = "gpt-4o*"};
+    put_terms(&bench, &budget); /* of another entity */
+    budget = (struct ns_budget){.id = 2,
+                                .period = NS_PERIOD_TOTAL,
+                                .grant_of = 99,
+                                .limit_nanousd = 5,
+                                .until_ns = 1,
+                                .entity = "agent:bot",
+                                .models = "gpt-4o*"};
+    put_terms(&bench, &budget); /* over */
+    budget.until_ns = INT64_MAX;
+    for (budget.id = 3; budget.id < 3 + NS_CALL_GRANTS_MAX + 2; budget.id++) {
+        snprintf(budget.models, sizeof budget.models, "%s", budget.id == 3 ? "o1" : "O3,gpt-4o*");
+        put_terms(&bench, &budget);
+    }
+    CHECK_INT(ns_gate_budgets_known(bench.gate), 0);
+    bench.gate->now_ns = ns_realtime_ns();
+    static const char *const entity[] = {"org", "agent:bot"};
+    struct ns_ledger_reserve reserve = {.entity_count = 2, .entity = entity};
+    ns_gate_grants_of(bench.gate, ns_text_of("GPT-4o-mini"), &reserve);
+    CHECK_INT(reserve.grant_count, NS_CALL_GRANTS_MAX);
+    CHECK_INT(reserve.grant[0], 4);
+    CHECK_INT(reserve.grant[NS_CALL_GRANTS_MAX - 1], 3 + NS_CALL_GRANTS_MAX);
+    reserve.grant_count = 0;
+    ns_gate_grants_of(bench.gate, ns_text_of("o1"), &reserve);
+    CHECK_INT(reserve.grant_count, 1);
+    CHECK_INT(reserve.grant[0], 3);
+    close_bench(&bench);
+    remove_directory(bench.directory);
 }
 
 TEST(every_entity_of_a_call_is_limited)

@@ -64,6 +64,22 @@ change_mandates(void)
     }
 }
 
+/* More money for a customer, or other terms of what it has already. */
+static void
+change_grant(const char *customer)
+{
+    struct ns_budget grant = {.id = 11 + (int64_t)(ns_test_random() % 4),
+                              .period = NS_PERIOD_TOTAL,
+                              .grant_of = 1 + (int64_t)(ns_test_random() % 4),
+                              .limit_nanousd = (int64_t)(ns_test_random() % 5) * 1000000,
+                              .until_ns = ns_test_random() % 4 == 0 ? 1 : INT64_MAX,
+                              .spend_first = ns_test_random() % 2 == 0};
+    snprintf(grant.entity, sizeof grant.entity, "customer:%s", customer);
+    snprintf(grant.models, sizeof grant.models, "%s", ns_test_random() % 2 == 0 ? "gpt-4o*" : "");
+    put_terms(&bench, &grant);
+    CHECK_INT(ns_gate_budgets_known(bench.gate), 0);
+}
+
 /* One thing that may happen, at random. */
 static void
 happen(uint64_t *next_call)
@@ -91,6 +107,8 @@ happen(uint64_t *next_call)
                    (int64_t)(ns_test_random() % 5) * 1000000);
     } else if (dice < 93) {
         change_mandates();
+    } else if (dice < 95) {
+        change_grant(customer);
     } else if (dice < 96) {
         bench.gate->tick_at_ns += 1000000000;
         ns_gate_tick(bench.gate, bench.gate->tick_at_ns);

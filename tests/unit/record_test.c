@@ -41,6 +41,7 @@ full_record(void)
                     .needed_nanousd = INT64_MAX,
                     .finalize_nanousd = 3,
                     .overdraft_nanousd = 11,
+                    .granted_nanousd = 13,
                     .model = ns_text_of("gpt-x"),
                     .rule = ns_text_of("model gpt-x is in deny_models")},
         .message = message,
@@ -94,6 +95,7 @@ TEST(every_member_of_a_record_comes_back)
     CHECK_INT(d.outcome.needed_nanousd, INT64_MAX);
     CHECK_INT(d.outcome.finalize_nanousd, 3);
     CHECK_INT(d.outcome.overdraft_nanousd, 11);
+    CHECK_INT(d.outcome.granted_nanousd, 13);
     CHECK(same_text(d.outcome.model, r.outcome.model));
     CHECK(same_text(d.outcome.rule, r.outcome.rule));
     CHECK(memcmp(&d.outcome.usage, &r.outcome.usage, sizeof(d.outcome.usage)) == 0);

@@ -201,10 +201,15 @@ TEST(a_denied_check_becomes_a_row_of_denials_and_an_allowed_one_none)
     CHECK_INT(DENIAL_NUMBER("needed_nanousd"), 200000000);
     CHECK_INT(DENIAL_NUMBER("finalize_reserve_nanousd"), 1000000000);
     CHECK(DENIAL("overdraft_nanousd") == NULL);
+    CHECK(DENIAL("granted_nanousd") == NULL);
     CHECK_INT(DENIAL_NUMBER("enforced"), 1);
     begin();
     CHECK_INT(add(made_denial(&made, 7, INT64_C(1767225600000000000), true)), 0);
     CHECK_INT(DENIAL_NUMBER("enforced"), 0);
+    begin();
+    made.record.outcome.granted_nanousd = 17;
+    CHECK_INT(add(made_encode(&made)), 0);
+    CHECK_INT(DENIAL_NUMBER("granted_nanousd"), 17);
     begin();
     made.record.outcome.entity = (struct ns_text){0};
     made.record.outcome.reason = NS_REASON_CUSTOMER_REQUIRED;
