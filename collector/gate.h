@@ -12,7 +12,7 @@
  *   gate_calls.c    CHECK, PROGRESS, REPORT, RELEASE, and the death of processes
  *   gate_top_up.c   answers that outgrow their hold
  *   gate_denial.c   what people read when a call is denied
- *   gate_budgets.c  budgets from Postgres, counters to it
+ *   gate_budgets.c  budgets and grants from Postgres, counters to it
  *   gate_query.c    HELLO and QUERY
  *   gate_unseen.c   COUNTERS
  *   gate_coverage.c COVERAGE
