@@ -168,7 +168,7 @@ struct ns_gate {
 
     struct ns_budget *budget; /* in force, by id; grants too */
     size_t budget_count;
-    const struct ns_budget **model_grant; /* those of them that are grants for some models alone */
+    size_t *model_grant; /* places of those that are grants for some models alone */
     size_t model_grant_count;
     int64_t revision; /* of budgets and mandates, enforced */
     struct ns_repeats *repeats;

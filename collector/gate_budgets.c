@@ -82,7 +82,7 @@ keep(struct ns_gate *gate, struct ns_budget *budget, size_t count)
     for (size_t i = 0; i < count; i++) {
         grants += budget[i].models[0] != '\0';
     }
-    const struct ns_budget **model_grant = malloc((grants + 1) * sizeof *model_grant);
+    size_t *model_grant = malloc((grants + 1) * sizeof *model_grant);
     if (model_grant == NULL) {
         free(budget);
         return -ENOMEM;
@@ -95,7 +95,7 @@ keep(struct ns_gate *gate, struct ns_budget *budget, size_t count)
     gate->model_grant_count = 0;
     for (size_t i = 0; i < count; i++) {
         if (budget[i].models[0] != '\0') {
-            gate->model_grant[gate->model_grant_count++] = &budget[i];
+            gate->model_grant[gate->model_grant_count++] = i;
         }
     }
     return 0;
@@ -121,7 +121,7 @@ ns_gate_grants_of(const struct ns_gate *gate, struct ns_text model,
 {
     for (size_t i = 0; i < gate->model_grant_count && reserve->grant_count < NS_CALL_GRANTS_MAX;
          i++) {
-        const struct ns_budget *grant = gate->model_grant[i];
+        const struct ns_budget *grant = &gate->budget[gate->model_grant[i]];
         bool its = false;
         for (uint8_t e = 0; e < reserve->entity_count && !its; e++) {
             its = strcmp(grant->entity, reserve->entity[e]) == 0;
