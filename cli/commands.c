@@ -222,6 +222,10 @@ const struct ns_command ns_commands[] = {
         "  unknown_provider  a host was called that is no provider's that is known; once a day\n"
         "  dark              a program talks to a provider and nothing governs it; once a day\n"
         "  lag               calls reached Postgres more than five minutes late; once an hour\n"
+        "  loop              calls of an entity repeat each other; once an hour\n"
+        "  approval_...      a program asked for more money, and what became of it: _requested,\n"
+        "                    _granted, _rejected, _expired\n"
+        "  grant_revoked     money that was granted was taken back\n"
         "Postgres notifies nullspend_events of new ones.\n"
         "\n" LISTING_OPTIONS "\n"
         "example: nullspend events --since 1d\n" EXITS,

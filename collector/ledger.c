@@ -98,6 +98,9 @@ cover_of(const struct ns_ledger *l, const struct ns_matches *matches, const stru
          const struct ns_ledger_reserve *reserve, int64_t now_ns)
 {
     const struct ns_budget *budget = &ns_budget_at(l, m->budget)->budget;
+    if (l->grant_count == 0) {
+        return (struct ns_cover){.grant = NS_NONE};
+    }
     struct ns_counter view = ns_counter_view(l, m->budget, m->counter, now_ns);
     return ns_grant_cover(l, budget->id, matches->subject[m->subject].row, reserve,
                           ns_budget_room(budget, &view, reserve->finalize),

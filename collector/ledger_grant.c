@@ -42,8 +42,7 @@ ns_grant_cover(const struct ns_ledger *l, int64_t budget_id, uint32_t entity,
                int64_t now_ns)
 {
     struct ns_cover cover = {.grant = NS_NONE};
-    bool any = l->grant_count > 0 && entity != NS_NONE;
-    uint32_t next = any ? ns_entity_at(l, entity)->first : NS_NONE;
+    uint32_t next = entity != NS_NONE ? ns_entity_at(l, entity)->first : NS_NONE;
     for (; next != NS_NONE; next = ns_counter_at(l, next)->next) {
         const struct ns_counter *c = ns_counter_at(l, next);
         const struct ns_budget *grant = &ns_budget_at(l, c->budget)->budget;

@@ -68,6 +68,7 @@ close_bench(struct bench *bench)
     close(gate->epoll_fd);
     free(gate->ack);
     free(gate->budget);
+    free(gate->model_grant);
     ns_coverage_free(&gate->coverage);
     free(gate);
 }
