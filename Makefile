@@ -130,7 +130,7 @@ $(B)/libnullspend.so: $(SHIM) $(WIRE) $(PROTOCOL) $(filter-out %/mem.o,$(BASE)) 
 
 $(B)/nullspendd: $(COLLECTOR_MAIN) $(LIB)/libcollector.a $(LIB)/libpricing.a $(LIB)/libprotocol.a $(LIB)/libbase.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(ZMQ) $(PQ) -lpthread
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(ZMQ) $(PQ) -lcurl -lcrypto -lpthread
 
 $(B)/nullspend: $(CLI_MAIN) $(LIB)/libcli.a $(LIB)/libprotocol.a $(LIB)/libbase.a
 	$(call say,LD,$@)
@@ -207,6 +207,9 @@ $(B)/tests/bpf_evidence_test: $(call objects,bpf/evidence.c)
 # So does what a call goes through.
 $(B)/tests/call_memory_test: $(patsubst %,$(B)/obj/shim/%.o,call config connections counters elf_symbols gate gate_post hello link log \
     process report spool tags top_up unjudged vdso)
+
+# What signs, and what is told of an event.
+$(B)/tests/notifier_test: TLS := -lcrypto
 
 # The agent's parts that need no kernel.
 $(B)/tests/bpf_points_test: DISASSEMBLER := -lZydis

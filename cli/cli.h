@@ -86,6 +86,8 @@ int ns_grant_main(const struct ns_command *command, int argc, char **argv);
 int ns_grants_main(const struct ns_command *command, int argc, char **argv);
 int ns_audit_main(const struct ns_command *command, int argc, char **argv);
 int ns_events_main(const struct ns_command *command, int argc, char **argv);
+int ns_endpoint_main(const struct ns_command *command, int argc, char **argv);
+int ns_deliveries_main(const struct ns_command *command, int argc, char **argv);
 int ns_coverage_main(const struct ns_command *command, int argc, char **argv);
 int ns_revenue_main(const struct ns_command *command, int argc, char **argv);
 int ns_margins_main(const struct ns_command *command, int argc, char **argv);

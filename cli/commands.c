@@ -337,6 +337,60 @@ const struct ns_command ns_commands[] = {
         ns_audit_main,
     },
     {
+        "endpoint",
+        "who is told of events: webhooks, Slack, on-call services, mail",
+        "usage: nullspend endpoint add NAME --webhook URL [--secret-file FILE] [--thin] [OPTION...]\n"
+        "       nullspend endpoint add NAME --slack URL [OPTION...]\n"
+        "       nullspend endpoint add NAME --pagerduty KEY-FILE [--url URL] [OPTION...]\n"
+        "       nullspend endpoint add NAME --mail TO[,TO...] --smtp URL --from ADDRESS\n"
+        "                                   [--secret-file FILE] [OPTION...]\n"
+        "       nullspend endpoint list\n"
+        "       nullspend endpoint show|rm|enable|disable NAME\n"
+        "       nullspend endpoint test NAME\n"
+        "       nullspend endpoint rotate NAME [--grace TIME] [--secret-file FILE]\n"
+        "\n"
+        "Every event from then on is sent to each endpoint that wants it, and again until it is\n"
+        "taken: see 'nullspend deliveries'. 'test' sends an event of kind test and says what came\n"
+        "of it. 'rotate' gives a webhook a new secret; both sign during the grace.\n"
+        "\n"
+        "  --webhook URL        JSON, signed with HMAC-SHA256\n"
+        "  --slack URL          an incoming webhook of Slack, or of what speaks like it\n"
+        "  --pagerduty KEY-FILE the routing key of an Events API v2; --url for another's than\n"
+        "                       PagerDuty's\n"
+        "  --mail TO            by --smtp smtp://[USER@]HOST[:PORT] (STARTTLS) or smtps://...\n"
+        "  --secret-file FILE   its first line signs (without: one is made, and shown once); of\n"
+        "                       mail it is the user's password\n"
+        "  --thin               only which event: the receiver asks for the rest\n"
+        "  --kinds LIST         events of these kinds (all)\n"
+        "  --entity PATTERN     events of entities like customer:acme or 'customer:*' (all)\n"
+        "  --allow-private      the address may be private or loopback, and http:// or no\n"
+        "                       STARTTLS is good enough\n"
+        "  --grace TIME         for how long the old secret still signs (24h)\n"
+        "  --json               one array, the columns of nullspend.endpoint_status\n"
+        "\n"
+        "examples:\n"
+        "  nullspend endpoint add billing --webhook https://example.com/nullspend\n"
+        "  nullspend endpoint add ops --pagerduty key.txt --kinds velocity\n"
+        "  nullspend endpoint test billing\n" EXITS,
+        ns_endpoint_main,
+    },
+    {
+        "deliveries",
+        "who was told what, and what was given up",
+        "usage: nullspend deliveries [--dead] [OPTION...]\n"
+        "       nullspend deliveries retry ID|--dead\n"
+        "\n"
+        "Events on their way to endpoints, newest first: pending, sent or dead. What a receiver\n"
+        "does not take is tried again for six hours, ever more seldom, and is dead then. 'retry'\n"
+        "begins anew with one, or with all that are dead.\n"
+        "\n"
+        "  --dead         only those that were given up\n" LISTING_OPTIONS "\n"
+        "examples:\n"
+        "  nullspend deliveries --since 1h\n"
+        "  nullspend deliveries retry --dead\n" EXITS,
+        ns_deliveries_main,
+    },
+    {
         "coverage",
         "who talks to providers, and what governs it",
         "usage: nullspend coverage [OPTION...]\n"

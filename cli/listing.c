@@ -19,6 +19,7 @@ struct request {
     const char *limit;
     bool json;
     bool csv;
+    bool chosen;
 };
 
 /* Checks what was asked. Returns -1 or an exit code. */
@@ -60,8 +61,9 @@ show(PGconn *database, const struct ns_listing *listing, const struct request *r
     snprintf(sql, sizeof sql,
              "select %s from %s as shown where ($1::text is null or customer = $1)"
              " and ($2::bigint is null or %s >= now() - $2::bigint * interval '1 second')"
-             " order by %s desc limit $3::bigint",
-             table ? listing->columns : "*", listing->view, listing->moment, listing->moment);
+             " and %s order by %s desc limit $3::bigint",
+             table ? listing->columns : "*", listing->view, listing->moment,
+             request->chosen ? listing->chosen : "true", listing->moment);
     PGresult *result = ns_database_query(database, sql, 3, parameters);
     if (result == NULL) {
         return NS_EXIT_FAILED;
@@ -94,12 +96,13 @@ ns_listing_main(const struct ns_command *command, int argc, char **argv,
         {.name = "--limit", .value = &request.limit},
         {.name = "--json", .flag = &request.json},
         {.name = "--csv", .flag = &request.csv},
+        {.name = listing->choice, .flag = &request.chosen}, /* last: not every listing has one */
     };
+    size_t option_count = sizeof options / sizeof options[0] - (listing->choice == NULL ? 1 : 0);
     const char *none[1];
     int64_t since_s;
     long rows;
-    int code = ns_arguments_read(command, argc, argv, options, sizeof options / sizeof options[0],
-                                 none, 0);
+    int code = ns_arguments_read(command, argc, argv, options, option_count, none, 0);
     if (code < 0) {
         code = check(command, &request, &since_s, &rows);
     }

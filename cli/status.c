@@ -30,6 +30,10 @@ static const struct {
     {"postgres.lag_s", "Postgres lag", " s"},
     {"postgres.rows", "Postgres rows", ""},
     {"postgres.last_error", "Postgres error", ""},
+    {"deliveries.pending", "deliveries pending", ""},
+    {"deliveries.sent", "deliveries sent", ""},
+    {"deliveries.dead", "deliveries dead", ""},
+    {"deliveries.last_error", "delivery error", ""},
     {"state_dir", "state", ""},
     {"listen", "listens on", ""},
 };

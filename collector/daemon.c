@@ -19,6 +19,7 @@
 #include "collector/cluster.h"
 #include "collector/gate.h"
 #include "collector/http.h"
+#include "collector/notifier.h"
 #include "collector/service.h"
 #include "collector/status.h"
 #include "protocol/zmtp.h"
@@ -104,6 +105,10 @@ start_store(struct daemon *daemon, const char *url)
     }
     watch(daemon, ns_store_event_fd(gate->store), TAG_STORE);
     ns_store_durable(gate->store, ns_journal_durable(gate->journal));
+    gate->notifier = ns_notifier_start(url);
+    if (gate->notifier == NULL) {
+        ns_log("events are not told to anybody: no memory");
+    }
 }
 
 static void *
@@ -538,6 +543,9 @@ each_second(struct daemon *daemon, int64_t now)
     if (daemon->http != NULL) {
         ns_http_expire(daemon->http, now);
     }
+    if (gate->notifier != NULL) {
+        ns_notifier_tick(gate->notifier, now);
+    }
     if (daemon->cluster_retry_at_ns != 0 && now >= daemon->cluster_retry_at_ns) {
         start_cluster(daemon);
     }
@@ -620,6 +628,7 @@ finish(struct daemon *daemon)
         flush_all(daemon);
     }
     ns_http_close(daemon->http);
+    ns_notifier_stop(gate->notifier);
     ns_syncer_stop(gate->syncer); /* where the gate was never opened */
     if (gate->journal != NULL && gate->store != NULL) {
         ns_store_durable(gate->store, ns_journal_durable(gate->journal));

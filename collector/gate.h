@@ -122,7 +122,8 @@ struct ns_gate {
     struct ns_syncer *syncer;
     struct ns_prices *prices;
     struct ns_peers *peers;
-    struct ns_store *store; /* NULL until Postgres has an address */
+    struct ns_store *store;       /* NULL until Postgres has an address */
+    struct ns_notifier *notifier; /* the same */
     void *zmq;
     struct ns_gate_socket socket[NS_GATE_SOCKETS];
     int epoll_fd;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* nullspendd: reads its options and runs. */
+/* nullspendd: reads its options and runs; or is its own notifier. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "collector/daemon.h"
+#include "collector/notifier.h"
 #include "collector/service.h"
 
 static const char *
@@ -17,6 +18,9 @@ environment(const char *name)
 int
 main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], NS_NOTIFIER_ARGUMENT) == 0) {
+        return ns_notifier_main();
+    }
     static struct ns_options options;
     static char text[NS_OPTIONS_TEXT_BYTES];
     switch (ns_options_read(argc, argv, environment, geteuid(), &options, text)) {

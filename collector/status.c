@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "collector/notifier.h"
 #include "protocol/zmtp.h"
 
 #define NANO INT64_C(1000000000)
@@ -82,6 +83,13 @@ ns_status_json(const struct ns_gate *gate, struct ns_buffer *buffer)
     ns_buffer_print(buffer, ",\"position\":%" PRIu64 ",\"rows\":%" PRIu64 ",\"last_error\":",
                     state.position, state.rows);
     ns_buffer_json(buffer, last_error(gate, &state));
+    struct ns_notifier_figures told = ns_notifier_figures(gate->notifier);
+    ns_buffer_print(buffer,
+                    "},\"deliveries\":{\"pending\":%" PRIu64 ",\"oldest_pending_s\":%" PRIu64
+                    ",\"sent\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"dead\":%" PRIu64
+                    ",\"last_error\":",
+                    told.pending, told.oldest_pending_s, told.sent, told.failed, told.dead);
+    ns_buffer_json(buffer, told.last_error);
     ns_buffer_print(buffer,
                     "},\"journal\":{\"last\":%" PRIu64 ",\"durable\":%" PRIu64 ",\"bytes\":%" PRIu64
                     "},\"database_url\":",
@@ -245,6 +253,20 @@ gauges(const struct ns_gate *gate, struct ns_buffer *buffer)
 }
 
 static void
+metric_deliveries(const struct ns_gate *gate, struct ns_buffer *buffer)
+{
+    struct ns_notifier_figures told = ns_notifier_figures(gate->notifier);
+    metric(buffer, "deliveries_pending", "gauge", "Events that somebody is still to be told.",
+           told.pending);
+    metric(buffer, "deliveries_oldest_pending_seconds", "gauge", "Age of the oldest of them.",
+           told.oldest_pending_s);
+    metric(buffer, "deliveries_dead", "gauge", "Deliveries that were given up.", told.dead);
+    metric(buffer, "deliveries_sent_total", "counter", "Deliveries that a receiver took.",
+           told.sent);
+    metric(buffer, "deliveries_failed_total", "counter", "Attempts that failed.", told.failed);
+}
+
+static void
 metric_coverage(const struct ns_gate *gate, struct ns_buffer *buffer)
 {
     struct ns_coverage_sums sums;
@@ -301,6 +323,7 @@ ns_status_metrics(const struct ns_gate *gate, struct ns_buffer *buffer)
     metric_unseen(gate, buffer, NS_UNSEEN_DENIED, "denied_unjudged_total",
                   "Requests denied because they could not be judged, by reason.");
     metric_coverage(gate, buffer);
+    metric_deliveries(gate, buffer);
     metric_usd(buffer, "cost_usd_total", "Cost of the calls recorded.", counters->cost_nanousd);
     metric_usd(buffer, "overshoot_usd_total", "Cost above what had been held.",
                counters->overshoot_nanousd);

@@ -14,7 +14,8 @@
     migration "0008_event_kinds.sql" ; \
     migration "0009_repeats.sql" ; \
     migration "0010_savings.sql" ; \
-    migration "0011_requests.sql"
+    migration "0011_requests.sql" ; \
+    migration "0012_notifications.sql"
 
     .macro migration file
     .pushsection .rodata
