@@ -51,6 +51,7 @@ struct notifier {
     struct slot slot[NS_DELIVERIES_MAX];
     struct ns_notifier_figures figures, told;
     int64_t link_at_ns, link_pause_ns; /* the next attempt to connect */
+    bool link_failed;                  /* what last_error says */
     int64_t look_at_ns;
     int64_t tell_at_ns;
 };
@@ -69,6 +70,7 @@ static void
 lose_link(struct notifier *notifier, int64_t now_ns)
 {
     keep_error(notifier, notifier->link.error);
+    notifier->link_failed = true;
     ns_link_close(&notifier->link);
     notifier->figures.connected = false;
     notifier->link_at_ns = now_ns + notifier->link_pause_ns;
@@ -103,9 +105,7 @@ open_link(struct notifier *notifier, int64_t now_ns)
         lose_link(notifier, now_ns);
         return;
     }
-    notifier->link_pause_ns = LINK_PAUSE_NS_MIN;
     notifier->figures.connected = true;
-    notifier->figures.last_error[0] = '\0';
     notifier->look_at_ns = 0;
 }
 
@@ -143,6 +143,7 @@ count_end(struct notifier *notifier, const struct slot *slot)
         return;
     }
     notifier->figures.failed++;
+    notifier->link_failed = false;
     char text[512];
     snprintf(text, sizeof text, "%s: %s", delivery->endpoint, result->error);
     keep_error(notifier, text);
@@ -239,9 +240,11 @@ take(struct notifier *notifier, int64_t now_ns)
     if (taken < 0 || ns_deliveries_count(&notifier->link, &notifier->figures) < 0) {
         return -EIO;
     }
-    if (notifier->figures.pending == 0 && notifier->figures.dead == 0) {
+    if (notifier->link_failed || (notifier->figures.pending == 0 && notifier->figures.dead == 0)) {
         notifier->figures.last_error[0] = '\0';
     }
+    notifier->link_failed = false;
+    notifier->link_pause_ns = LINK_PAUSE_NS_MIN;
     notifier->look_at_ns = ended                           ? 0
                            : notifier->figures.pending > 0 ? now_ns + LOOK_NS
                                                            : now_ns + LOOK_IDLE_NS;

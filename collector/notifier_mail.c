@@ -4,8 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-/* A coded word has at most 75 characters, 12 of them "=?UTF-8?B?" and "?=" (RFC 2047, 2). */
-#define WORD_BYTES 45
+/* A line with a coded word has at most 76 characters: "Subject: =?UTF-8?B?", 52 of base64, "?="
+ * (RFC 2047, 2). */
+#define WORD_BYTES 39
 /* 76 characters of base64 (RFC 2045, 6.8). */
 #define LINE_BYTES 57
 #define PLAIN_SUBJECT_BYTES 200

@@ -18,9 +18,12 @@ static const char take_sql[] =
     " select d.delivery_id from nullspend.endpoints p cross join lateral ("
     "  select delivery_id, next_attempt_at from nullspend.deliveries"
     "  where endpoint_id = p.endpoint_id and state = 'pending' and next_attempt_at <= now()"
-    "  order by next_attempt_at, delivery_id limit " TEXT_OF(
-        NS_DELIVERIES_OF_ENDPOINT_MAX) "  for update skip locked) d"
-                                       " where p.enabled and p.endpoint_id <> all ($1::bigint[])"
+    "  order by next_attempt_at, delivery_id"
+    "  limit greatest(0, " TEXT_OF(
+        NS_DELIVERIES_OF_ENDPOINT_MAX) "   - cardinality(array_positions($1::bigint[], "
+                                       "p.endpoint_id)))"
+                                       "  for update skip locked) d"
+                                       " where p.enabled"
                                        " order by d.next_attempt_at, d.delivery_id limit $2::bigint"
                                        "), taken as ("
                                        " update nullspend.deliveries d set attempts = d.attempts + "
@@ -62,8 +65,9 @@ static const char settle_sql[] =
     " next_attempt_at = now() + $4::bigint * interval '1 millisecond',"
     " last_status = nullif($5::integer, 0), last_error = $6,"
     " sent_at = case when $3 = 'sent' then now() end"
-    " where delivery_id = $1::bigint and attempts = $2::integer and state = 'pending' returning 1)"
-    " select pg_notify('nullspend_deliveries', $1) from settled";
+    " where delivery_id = $1::bigint and attempts = $2::integer and state = 'pending' returning "
+    "delivery_id)"
+    " select pg_notify('nullspend_deliveries', delivery_id::text) from settled";
 
 static const char count_sql[] =
     "select (select count(*) from nullspend.deliveries where state = 'pending'),"

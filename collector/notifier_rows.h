@@ -43,9 +43,10 @@ struct ns_delivery_result {
 };
 
 /*
- * Takes up to count deliveries that are due, of endpoints that are not among busy ("{1,2}"), and
- * marks them: one attempt more, not due again before the time in which it must end. Whoever else
- * sends from the same database takes others. Returns how many, or -EIO.
+ * Takes up to count deliveries that are due and marks them: one attempt more, not due again before
+ * the time in which it must end. busy ("{1,1,2}") has the endpoint of each that is under way, whose
+ * share it lessens. Whoever else sends from the same database takes others. Returns how many, or
+ * -EIO.
  */
 int ns_deliveries_take(struct ns_link *link, const char *busy, struct ns_delivery *deliveries,
                        int count);

@@ -12,19 +12,17 @@
 
 #define DIGEST_BYTES 32
 
-static int
-add(const char *secret, const struct ns_buffer *message, char *signature, size_t *at)
+int
+ns_hmac(const char *key, const void *bytes, size_t count, char hex[static NS_HMAC_TEXT_BYTES])
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned count = 0;
-    if (HMAC(EVP_sha256(), secret, (int)strlen(secret), message->bytes, message->count, digest,
-             &count) == NULL ||
-        count != DIGEST_BYTES) {
+    unsigned digest_bytes = 0;
+    if (HMAC(EVP_sha256(), key, (int)strlen(key), bytes, count, digest, &digest_bytes) == NULL ||
+        digest_bytes != DIGEST_BYTES) {
         return -ENOMEM;
     }
-    *at += (size_t)snprintf(signature + *at, NS_SIGNATURE_BYTES - *at, ",v1=");
-    for (unsigned i = 0; i < DIGEST_BYTES; i++) {
-        *at += (size_t)snprintf(signature + *at, NS_SIGNATURE_BYTES - *at, "%02x", digest[i]);
+    for (size_t i = 0; i < DIGEST_BYTES; i++) {
+        snprintf(hex + 2 * i, NS_HMAC_TEXT_BYTES - 2 * i, "%02x", digest[i]);
     }
     return 0;
 }
@@ -39,12 +37,15 @@ ns_sign(int64_t unix_s, const char *const secrets[static NS_SIGN_SECRETS_MAX], c
     ns_buffer_print(&message, "%" PRId64 ".", unix_s);
     ns_buffer_add(&message, body, body_bytes);
     for (size_t i = 0; i < NS_SIGN_SECRETS_MAX && !message.failed; i++) {
-        if (secrets[i] != NULL) {
-            result = add(secrets[i], &message, signature, &at);
-            if (result != 0) {
-                break;
-            }
+        if (secrets[i] == NULL) {
+            continue;
         }
+        char hex[NS_HMAC_TEXT_BYTES];
+        result = ns_hmac(secrets[i], message.bytes, message.count, hex);
+        if (result != 0) {
+            break;
+        }
+        at += (size_t)snprintf(signature + at, NS_SIGNATURE_BYTES - at, ",v1=%s", hex);
     }
     result = message.failed ? -ENOMEM : result;
     ns_buffer_free(&message);
