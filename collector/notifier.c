@@ -72,7 +72,6 @@ lose_link(struct notifier *notifier, int64_t now_ns)
     keep_error(notifier, notifier->link.error);
     notifier->link_failed = true;
     ns_link_close(&notifier->link);
-    notifier->figures.connected = false;
     notifier->link_at_ns = now_ns + notifier->link_pause_ns;
     notifier->link_pause_ns *= 2;
     if (notifier->link_pause_ns > LINK_PAUSE_NS_MAX) {
@@ -105,7 +104,6 @@ open_link(struct notifier *notifier, int64_t now_ns)
         lose_link(notifier, now_ns);
         return;
     }
-    notifier->figures.connected = true;
     notifier->look_at_ns = 0;
 }
 

@@ -19,7 +19,6 @@ struct ns_notifier_figures {
     uint64_t pending, dead;    /* deliveries in the database */
     uint64_t oldest_pending_s; /* age of the oldest that is pending; 0: none is */
     uint64_t sent, failed;     /* attempts since the collector's start */
-    bool connected;            /* to Postgres */
     char last_error[200];      /* of the last attempt that failed, or of Postgres; "" */
 };
 

@@ -15,8 +15,6 @@
 #include "collector/service.h"
 #include "protocol/zmtp.h"
 
-extern char **environ;
-
 /* A process that ended is started again after the first, which doubles up to the second; one that
  * lived longer than that begins anew. */
 #define RESTART_NS_MIN INT64_C(1000000000)
@@ -132,7 +130,6 @@ take_end(struct ns_notifier *notifier, int status, int64_t now_ns)
     notifier->sent_before += notifier->figures.sent;
     notifier->failed_before += notifier->figures.failed;
     notifier->figures.sent = notifier->figures.failed = 0;
-    notifier->figures.connected = false;
     if (now_ns - notifier->started_at_ns > RESTART_NS_MAX) {
         notifier->pause_ns = RESTART_NS_MIN;
     }
