@@ -105,10 +105,6 @@ start_store(struct daemon *daemon, const char *url)
     }
     watch(daemon, ns_store_event_fd(gate->store), TAG_STORE);
     ns_store_durable(gate->store, ns_journal_durable(gate->journal));
-    gate->notifier = ns_notifier_start(url);
-    if (gate->notifier == NULL) {
-        ns_log("events are not told to anybody: no memory");
-    }
 }
 
 static void *
@@ -543,8 +539,12 @@ each_second(struct daemon *daemon, int64_t now)
     if (daemon->http != NULL) {
         ns_http_expire(daemon->http, now);
     }
+    /* Here and not with the store: by now standard error is where it stays, which is the notifier's
+     * too. */
     if (gate->notifier != NULL) {
         ns_notifier_tick(gate->notifier, now);
+    } else if (gate->store != NULL) {
+        gate->notifier = ns_notifier_start(gate->database_url);
     }
     if (daemon->cluster_retry_at_ns != 0 && now >= daemon->cluster_retry_at_ns) {
         start_cluster(daemon);

@@ -194,18 +194,18 @@ language sql stable set timezone = 'UTC' as $$
     when 'webhook' then
         case endpoint.payload when 'full' then json_build_object(
             'id', event.event_id, 'type', event.kind,
-            'created_at', floor(extract(epoch from event.happened_at))::bigint,
+            'created_at', moment,
             'data', json_build_object('object', row_to_json(event)))
         else json_build_object(
             'id', event.event_id, 'type', event.kind,
-            'created_at', floor(extract(epoch from event.happened_at))::bigint,
+            'created_at', moment,
             'related_object', case when event.entity is not null then json_build_object(
                 'type', split_part(event.entity, ':', 1),
                 'id', nullif(substr(event.entity, strpos(event.entity || ':', ':') + 1), '')) end)
         end::text
     when 'slack' then json_build_object(
         -- Only the first text is read as markup; names must not become links, or call people.
-        'text', replace(replace(replace(sentence, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'),
+        'text', replace(replace(replace(left(sentence, 2900), '&', '&amp;'), '<', '&lt;'), '>', '&gt;'),
         'blocks', json_build_array(
             json_build_object('type', 'section', 'text', json_build_object(
                 'type', 'plain_text', 'emoji', false, 'text', left(sentence, 2900))),
@@ -229,7 +229,8 @@ language sql stable set timezone = 'UTC' as $$
         select string_agg(key || ': ' || regexp_replace(value, '[\x01-\x1f\x7f]+', ' ', 'g'), E'\n')
         from json_each_text(row_to_json(event)) where value is not null and value <> '') || E'\n'
     end
-    from nullspend.event_sentence(event) as sentence
+    from nullspend.event_sentence(event) as sentence,
+         floor(extract(epoch from case when isfinite(event.happened_at) then event.happened_at end)) as moment
 $$;
 comment on function nullspend.delivery_body(nullspend.endpoints, nullspend.events, text) is
     'What an endpoint is sent of an event: JSON, or the text of a mail.';

@@ -7,15 +7,17 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 import tempfile
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import lab  # noqa: E402  pylint: disable=wrong-import-position
 import messages  # noqa: E402  pylint: disable=wrong-import-position
 import postgres  # noqa: E402  pylint: disable=wrong-import-position
 import receiver  # noqa: E402  pylint: disable=wrong-import-position
-from tap import await_that, check, equal, main, test  # noqa: E402  pylint: disable=wrong-import-position
+from tap import HANGS_AFTER_S, await_that, check, equal, main, test  # noqa: E402  pylint: disable=wrong-import-position
 
 lab.enter()
 
@@ -29,6 +31,9 @@ class Told(lab.Lab):
     def __init__(self, **environment):
         super().__init__()
         self.url = CLUSTER.create_database(next(NAMES))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
         self.more = environment
 
     def __enter__(self):
@@ -36,7 +41,8 @@ class Told(lab.Lab):
         return self
 
     def start(self):
-        self.start_collector(database_url=self.url, environment=self.more)
+        self.start_collector("--http", f"127.0.0.1:{self.port}", database_url=self.url,
+                             environment=self.more)
         self.sync()
 
     def write(self, statement):
@@ -228,10 +234,10 @@ def the_example_of_the_document_checks_a_signature():
 def what_fails_is_tried_again_later_and_later():
     with Told() as told, receiver.Http() as hook:
         told.hook("hook", hook.url())
-        hook.answer(500, body=b"try \x00\xff later")
+        hook.answer(500, body=b"try \xff\n later")
         hook.answer(429, {"Retry-After": "600"})
         event = told.happens()
-        equal(told.await_attempt(event, 1), ["pending", "1", "500", "HTTP 500: try "])
+        equal(told.await_attempt(event, 1), ["pending", "1", "500", "HTTP 500: try ?? later"])
         wait = "select extract(epoch from next_attempt_at - last_attempt_at) from nullspend.deliveries"
         check(10 <= float(told.write(wait)) < 20, f"the first delay is {told.write(wait)} s")
         told.due()
@@ -262,6 +268,31 @@ def what_cannot_become_better_is_dead_and_can_be_begun_anew():
         equal(told.await_state(event, "sent"), ["sent", "1", "200", ""])
         equal(told.json("deliveries", "--dead"), [])
         equal(told.cli("deliveries", "retry", "--dead").stdout, "0 to be sent again\n")
+
+
+@test
+def metrics_and_status_tell_how_deliveries_stand():
+    with Told() as told, receiver.Http() as hook:
+        told.hook("hook", hook.url())
+        hook.answer(500)
+        told.await_attempt(told.happens(), 1)
+        told.write("update nullspend.deliveries set created_at = created_at - interval '1 day'")
+        hook.answer(404)
+        told.await_state(told.happens(), "dead")
+        told.await_state(told.happens(), "sent")
+
+        def tells():
+            with urllib.request.urlopen(f"http://127.0.0.1:{told.port}/metrics") as answer:
+                lines = answer.read().decode().splitlines()
+            now = dict(line.rsplit(" ", 1) for line in lines if "_deliveries_" in line and "#" not in line)
+            age = int(now.pop("nullspend_deliveries_oldest_pending_seconds"))
+            return 86400 <= age < 90000 and now == {
+                "nullspend_deliveries_pending": "1", "nullspend_deliveries_dead": "1",
+                "nullspend_deliveries_sent_total": "1", "nullspend_deliveries_failed_total": "2"}
+        await_that(tells, "the metrics")
+        text = told.cli("status").stdout
+        check(re.search(r"deliveries pending +1\n", text), text)
+        check(re.search(r"deliveries dead +1\n", text), text)
 
 
 @test
@@ -329,13 +360,15 @@ def tls_is_checked_against_the_authorities():
 def an_answer_without_end_is_not_read():
     with Told() as told, receiver.Http() as hook:
         told.hook("hook", hook.url())
-        hook.answer(500, body=b"x" * 5_000_000)
+        endless = b"x" * 50_000_000  # more than sockets keep
+        hook.answer(500, body=endless)
         event = told.happens()
         state = told.await_attempt(event, 1)
         equal(state[:3], ["pending", "1", "500"])
-        hook.answer(200, body=b"x" * 5_000_000)
+        hook.answer(200, body=endless)
         told.due()
         equal(told.await_state(event, "sent")[:3], ["sent", "2", "200"])
+        equal([hook.cut.get(timeout=HANGS_AFTER_S) for _ in range(2)], [500, 200], "answers cut")
 
 
 # --- others than webhooks ------------------------------------------------------------------------
@@ -399,6 +432,7 @@ def a_mail_is_plain_text_and_names_make_no_headers():
               "[NullSpend] customer:é Bcc: evil@example.com: over . the limit")
         check(message["Date"].datetime is not None, "no date")
         check("\n.\nthe limit" in message.get_content().replace("\r\n", "\n"), "the text is cut")
+        check(letter.raw.isascii(), "what is not ASCII is not coded")
         check(all(len(line) <= 78 for line in letter.raw.split(b"\r\n")), "a long line")
         equal(told.await_state(event, "sent")[2], "250")
 

@@ -88,7 +88,7 @@ class HttpHandler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(answer)
         except OSError:
-            pass  # who asked has given up
+            receiver.cut.put(status)  # who asked has given up
 
     def log_message(self, *_):
         pass
@@ -101,6 +101,7 @@ class Http(Server):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate, key)
         self.answers = queue.Queue()
+        self.cut = queue.Queue()  # statuses of answers that were not read to their end
         self.may_answer = threading.Event()
         self.may_answer.set()
         super().__init__(HttpHandler, context)
