@@ -226,6 +226,9 @@ const struct ns_command ns_commands[] = {
         "  approval_...      a program asked for more money, and what became of it: _requested,\n"
         "                    _granted, _rejected, _expired\n"
         "  grant_revoked     money that was granted was taken back\n"
+        "What happened to budgets, newest first: 'threshold' when so many percent of the limit\n"
+        "are spent, once a period for each of the budget's thresholds; 'velocity' when too much\n"
+        "went within the window, and calls are paused. Who is told of them: 'nullspend endpoint';\n"
         "Postgres notifies nullspend_events of new ones.\n"
         "\n" LISTING_OPTIONS "\n"
         "example: nullspend events --since 1d\n" EXITS,
@@ -339,7 +342,8 @@ const struct ns_command ns_commands[] = {
     {
         "endpoint",
         "who is told of events: webhooks, Slack, on-call services, mail",
-        "usage: nullspend endpoint add NAME --webhook URL [--secret-file FILE] [--thin] [OPTION...]\n"
+        "usage: nullspend endpoint add NAME --webhook URL [--secret-file FILE] [--thin] "
+        "[OPTION...]\n"
         "       nullspend endpoint add NAME --slack URL [OPTION...]\n"
         "       nullspend endpoint add NAME --pagerduty KEY-FILE [--url URL] [OPTION...]\n"
         "       nullspend endpoint add NAME --mail TO[,TO...] --smtp URL --from ADDRESS\n"

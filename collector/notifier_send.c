@@ -203,6 +203,8 @@ prepare(struct ns_transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_error);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    /* A look-up that outlasts its attempt is left to itself; else everybody would wait for it. */
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)NS_SEND_MS);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)NS_SEND_CONNECT_MS);

@@ -17,6 +17,7 @@ import lab  # noqa: E402  pylint: disable=wrong-import-position
 import messages  # noqa: E402  pylint: disable=wrong-import-position
 import postgres  # noqa: E402  pylint: disable=wrong-import-position
 import receiver  # noqa: E402  pylint: disable=wrong-import-position
+import toolchains  # noqa: E402  pylint: disable=wrong-import-position
 from tap import HANGS_AFTER_S, await_that, check, equal, main, test  # noqa: E402  pylint: disable=wrong-import-position
 
 lab.enter()
@@ -533,6 +534,23 @@ def a_receiver_that_hangs_slows_neither_the_gate_nor_other_receivers():
                              "and state = 'sent'"), "0", "sent to who did not answer")
         for event in events:
             told.await_state(event, "sent", "slow")
+
+
+@test
+def a_name_that_nobody_resolves_holds_up_nothing():
+    resolver = toolchains.compiled(os.path.join(lab.ROOT, "tests/preload/names_that_hang.c"),
+                                   ["-shared", "-fPIC"])
+    with Told(LD_PRELOAD=resolver) as told, receiver.Http() as hook:
+        told.hook("lost", "http://receiver.hangs/", "--entity", "agent:*")
+        told.hook("hook", hook.url())
+        event = told.happens("noted", "agent:a")
+        told.await_state(event, "sent", "hook")
+        await_that(lambda: told.delivery(event, "lost")[3] != "", "the end of the attempt")
+        equal(told.delivery(event, "lost")[:3], ["pending", "1", "NULL"])
+        told.await_state(told.happens(), "sent", "hook")
+        notifier, = told.notifiers()
+        equal(told.stop_collector(), 0, "exit")
+        check(not os.path.exists(f"/proc/{notifier}"), "the notifier is still there")
 
 
 @test
