@@ -226,9 +226,7 @@ const struct ns_command ns_commands[] = {
         "  approval_...      a program asked for more money, and what became of it: _requested,\n"
         "                    _granted, _rejected, _expired\n"
         "  grant_revoked     money that was granted was taken back\n"
-        "What happened to budgets, newest first: 'threshold' when so many percent of the limit\n"
-        "are spent, once a period for each of the budget's thresholds; 'velocity' when too much\n"
-        "went within the window, and calls are paused. Who is told of them: 'nullspend endpoint';\n"
+        "Who is told of them: 'nullspend endpoint'.\n"
         "Postgres notifies nullspend_events of new ones.\n"
         "\n" LISTING_OPTIONS "\n"
         "example: nullspend events --since 1d\n" EXITS,
