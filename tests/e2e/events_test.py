@@ -19,7 +19,7 @@ LABORATORY = []
 def laboratory():
     """One collector for all tests."""
     if not LABORATORY:
-        LABORATORY.append(lab.Lab())
+        LABORATORY.append(lab.Lab().__enter__())
         LABORATORY[0].start_collector()
     return LABORATORY[0]
 
@@ -214,4 +214,10 @@ def a_process_that_nothing_governs_is_told_of():
     equal(rows[0][2]["next_step"], "none", "details")
 
 
-main()
+if __name__ == "__main__":
+    lab.enter()
+    try:
+        main()
+    finally:
+        for one in LABORATORY:
+            one.__exit__(None, None, None)
