@@ -177,7 +177,7 @@ endif
 
 # With a sanitizer run the suites that run the programs. The others look at the release build itself
 # (abi, demo, harmless, soak) or at none of it (bpf, pricing_convert); those for threads, at threads.
-E2E_asan := bpf_agent bpf_capture bpf_go bpf_reach by_record cli clients collector coverage crash http2 http2_streams loss mandate notify openssl privacy race shim sql store streams streams_cut streams_ledger
+E2E_asan := bpf_agent bpf_capture bpf_go bpf_reach by_record cli clients collector coverage crash http2 http2_streams loss mandate notify openssl privacy race request shim sql store streams streams_cut streams_ledger
 E2E_tsan := by_record collector crash http2 http2_streams loss race shim streams_ledger
 E2E_cov := $(E2E_asan)
 E2E := $(if $(E2E_$(MODE)),$(E2E_$(MODE):%=tests/e2e/%_test.py),$(wildcard tests/e2e/*_test.py))
