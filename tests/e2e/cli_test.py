@@ -179,16 +179,7 @@ def run_loads_the_library_from_a_path_with_a_blank():
 
 # --- with one
 
-
-LABORATORY = []
-
-
-def laboratory():
-    """One for all tests below; they use different customers."""
-    if not LABORATORY:
-        LABORATORY.append(lab.Lab().__enter__())
-        LABORATORY[0].start_collector()
-    return LABORATORY[0]
+laboratory = lab.shared
 
 
 def client():
@@ -774,5 +765,4 @@ if __name__ == "__main__":
     try:
         main()
     finally:
-        for one in LABORATORY:
-            one.__exit__(None, None, None)
+        lab.end_shared()

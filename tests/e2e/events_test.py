@@ -13,15 +13,7 @@ import lab  # noqa: E402  pylint: disable=wrong-import-position
 import messages  # noqa: E402  pylint: disable=wrong-import-position
 from tap import check, equal, main, test  # noqa: E402  pylint: disable=wrong-import-position
 
-LABORATORY = []
-
-
-def laboratory():
-    """One collector for all tests."""
-    if not LABORATORY:
-        LABORATORY.append(lab.Lab().__enter__())
-        LABORATORY[0].start_collector()
-    return LABORATORY[0]
+laboratory = lab.shared
 
 
 def client():
@@ -219,5 +211,4 @@ if __name__ == "__main__":
     try:
         main()
     finally:
-        for one in LABORATORY:
-            one.__exit__(None, None, None)
+        lab.end_shared()

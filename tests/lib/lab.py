@@ -284,3 +284,19 @@ class Lab:
         return subprocess.run(["curl", "-sS", "--max-time", "60", *arguments],
                               env=self.governed_curl(**more), stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True, timeout=timeout, check=False)
+
+
+_SHARED = []
+
+
+def shared():
+    """One laboratory with a collector, for all tests of a script; end_shared ends it."""
+    if not _SHARED:
+        _SHARED.append(Lab().__enter__())
+        _SHARED[0].start_collector()
+    return _SHARED[0]
+
+
+def end_shared():
+    while _SHARED:
+        _SHARED.pop().__exit__(None, None, None)
