@@ -184,3 +184,14 @@ ns_label_fault(const char *text, size_t bytes_max)
     }
     return ns_utf8_is_text(text, bytes) ? NULL : "is not UTF-8 text without control characters";
 }
+
+int
+ns_number_check(const struct ns_command *command, const char *what, const char *text)
+{
+    size_t digits = text == NULL ? 0 : strspn(text, "0123456789");
+    if (digits == 0 || digits > 18 || text[digits] != '\0') {
+        return ns_complain_usage(command, "wants the number of a %s%s%s", what,
+                                 text == NULL ? "" : ", not ", text == NULL ? "" : text);
+    }
+    return -1;
+}

@@ -51,6 +51,10 @@ __attribute__((format(printf, 2, 3))) int ns_complain_usage(const struct ns_comm
 /* "90s", "15m", "1h", "30d", "2w" in seconds. Returns 0 or -EINVAL (also 0 or beyond 100 years). */
 int ns_span_parse(const char *text, int64_t *seconds);
 
+/* The number of a request, a grant or a delivery (what), an operand; NULL: not given. Returns -1,
+ * else NS_EXIT_USAGE with what is wrong said. */
+int ns_number_check(const struct ns_command *command, const char *what, const char *text);
+
 /* An amount in dollars as people write it, into nano-dollars. Returns -1, else NS_EXIT_USAGE with
  * what is wrong said: "--limit -1: negative". */
 int ns_amount_check(const struct ns_command *command, const char *option, const char *text,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `deliveries`: what was told to whom, and beginning anew with what was given up. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/database.h"
@@ -33,7 +32,6 @@ retry(const struct ns_command *command, int argc, char **argv)
     const char *operands[2];
     const struct ns_option options[] = {{.name = "--dead", .flag = &dead}};
     PGconn *database;
-    char *end = NULL;
     int code = ns_arguments_read(command, argc, argv, options, 1, operands, 1);
     if (code >= 0) {
         return code;
@@ -41,10 +39,9 @@ retry(const struct ns_command *command, int argc, char **argv)
     if ((operands[0] != NULL) == dead) {
         return ns_complain_usage(command, "retry wants the ID of a delivery, or --dead");
     }
-    if (operands[0] != NULL &&
-        (operands[0][0] < '0' || operands[0][0] > '9' || strlen(operands[0]) > 18 ||
-         strtoll(operands[0], &end, 10) < 0 || *end != '\0')) {
-        return ns_complain_usage(command, "the ID of a delivery is a number, not %s", operands[0]);
+    code = operands[0] != NULL ? ns_number_check(command, "delivery", operands[0]) : -1;
+    if (code >= 0) {
+        return code;
     }
     code = ns_database_open_for_change(&database);
     PGresult *result =

@@ -64,18 +64,6 @@ given(const char *span, const char *seconds)
     return span == NULL ? NULL : seconds;
 }
 
-/* The number of a request or a grant, the one operand. */
-static int
-check_number(const struct ns_command *command, const char *what, const char *text)
-{
-    size_t digits = text == NULL ? 0 : strspn(text, "0123456789");
-    if (digits == 0 || digits > 18 || text[digits] != '\0') {
-        return ns_complain_usage(command, "wants the number of a %s%s%s", what,
-                                 text == NULL ? "" : ", not ", text == NULL ? "" : text);
-    }
-    return -1;
-}
-
 static bool
 note_expired(PGconn *database)
 {
@@ -323,7 +311,7 @@ ns_approve_main(const struct ns_command *command, int argc, char **argv)
     };
     int code = ns_arguments_read(command, argc, argv, options, sizeof options / sizeof options[0],
                                  operands, 1);
-    code = code < 0 ? check_number(command, "request", operands[0]) : code;
+    code = code < 0 ? ns_number_check(command, "request", operands[0]) : code;
     if (code < 0 && amount != NULL) {
         code = ns_amount_check(command, "--amount", amount, &nanousd);
     }
@@ -356,7 +344,7 @@ ns_reject_main(const struct ns_command *command, int argc, char **argv)
     const struct ns_option options[] = {{.name = "--reason", .value = &reason},
                                         {.name = "--json", .flag = &json}};
     int code = ns_arguments_read(command, argc, argv, options, 2, operands, 1);
-    code = code < 0 ? check_number(command, "request", operands[0]) : code;
+    code = code < 0 ? ns_number_check(command, "request", operands[0]) : code;
     if (code >= 0) {
         return code;
     }
@@ -384,7 +372,7 @@ ns_grant_main(const struct ns_command *command, int argc, char **argv)
     if (code < 0 && (operands[0] == NULL || strcmp(operands[0], "revoke") != 0)) {
         code = ns_complain_usage(command, "wants revoke");
     }
-    code = code < 0 ? check_number(command, "grant", operands[1]) : code;
+    code = code < 0 ? ns_number_check(command, "grant", operands[1]) : code;
     if (code >= 0) {
         return code;
     }
